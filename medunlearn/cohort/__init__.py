@@ -1,0 +1,1 @@
+"""Patients, images, partitions and forget sets."""

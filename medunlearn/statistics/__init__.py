@@ -1,0 +1,1 @@
+"""Intervals and tests of contrasts between patients and between runs."""
