@@ -1,0 +1,107 @@
+"""What every unlearning method is given, and the record that describes a method."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from medunlearn.cost import Clock
+from medunlearn.errors import InputError
+from medunlearn.training import Batches, Recipe, sgd, torch_stream
+
+Part = Literal["retain", "forget", "holdout"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be unlearned, and all that a method may read.
+
+    Args:
+        retain: Training images of the patients who stay.
+        forget: Training images of the patients to be forgotten.
+        holdout: Images of the partition ``validation_method``; never a test image.
+        recipe: How the original was trained: network, augmentation, batch size, decay.
+        clock: Where a method bills its preparation (``with task.clock("preparation")``).
+    """
+
+    retain: Batches
+    forget: Batches
+    holdout: Batches
+    recipe: Recipe
+    clock: Clock = field(default_factory=Clock)
+
+    def optimizer(self, model: nn.Module, learning_rate: float) -> SGD:
+        """SGD over this very model, with the recipe's momentum and weight decay."""
+        return sgd(model, learning_rate, self.recipe)
+
+
+class Unlearn(Protocol):
+    """The signature of a method: from a trained model to a new model that should have forgotten."""
+
+    def __call__(
+        self, model: nn.Module, task: Task, *, seed: int, **settings: float | int | str
+    ) -> nn.Module:
+        """Return a new model; the one given stays as it is, bit for bit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method as grid, notebooks and figures know it.
+
+    Args:
+        function: The method itself; its keyword defaults are the usual settings.
+        label: Name in tables and figures.
+        reads: Which parts of the task it may read; tests hold it to that.
+        forgets: Whether it claims to forget.
+        ranges: For each setting the usual (lowest, highest), which tuning searches.
+        colour: Fixed in every figure.
+        marker: Fixed in every figure, so that no figure depends on colour alone.
+        own_training: Whether it needs originals of its own (no original of the study serves).
+    """
+
+    function: Callable[..., nn.Module]
+    label: str
+    reads: frozenset[Part]
+    forgets: bool
+    ranges: Mapping[str, tuple[float, float]]
+    colour: str
+    marker: str
+    own_training: bool = False
+
+    def __call__(self, model: nn.Module, task: Task, *, seed: int, **settings: object) -> nn.Module:
+        """Unlearn, with the clock on; the result is in evaluation mode.
+
+        Raises:
+            InputError: The forget or the retain set is empty, or a setting is not known.
+        """
+        name = self.function.__name__
+        known = self.function.__kwdefaults__ or {}
+        faults = [
+            f"{name}: the {part} set holds no image; draw at least one patient into it"
+            for part in ("forget", "retain")
+            if len(getattr(task, part)) == 0
+        ]
+        faults += [
+            f"{name}: setting {given!r} is not known; choose from {sorted(known)}"
+            for given in settings
+            if given not in known
+        ]
+        if faults:
+            raise InputError("unlearning", faults)
+        with task.clock("unlearning"):
+            return self.function(model, task, seed=seed, **settings).eval()
+
+
+def student_of(model: nn.Module) -> nn.Module:
+    """A copy that shares no tensor with the model, ready to be trained."""
+    return copy.deepcopy(model).requires_grad_(True)
+
+
+def method_stream(name: str, seed: int) -> torch.Generator:
+    """The method's own random numbers."""
+    return torch_stream("method", name, seed)

@@ -1,0 +1,66 @@
+"""NegGrad+: descend on the retain set and ascend on the forget set at once."""
+
+import torch
+from torch import nn
+
+from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.training import cross_entropy, step
+
+
+def neg_grad_plus(
+    model: nn.Module,
+    task: Task,
+    *,
+    seed: int,
+    epochs: int = 3,
+    learning_rate: float = 0.01,
+    alpha: float = 0.95,
+) -> nn.Module:
+    """Weigh learning the retain set against unlearning the forget set, in every step.
+
+    Minimises alpha CE(D_r) - (1 - alpha) CE(D_f): one step for every *retain* batch, the forget
+    batches started again, freshly augmented, when they are used up. The two batches take separate
+    forward passes; BatchNorm statistics see both. Does not bound the ascent: at small alpha the
+    model is wrecked.
+
+    Source: Kurmanji et al., NeurIPS 2023 (SCRUB), baseline NegGrad+.
+
+    Args:
+        model: The original.
+        task: What to unlearn.
+        seed: Of the order and augmentation of the batches.
+        epochs: Passes over the retain set.
+        learning_rate: Constant.
+        alpha: Weight of the retain set, 0 to 1.
+    """
+    student = student_of(model).train()
+    optimizer = task.optimizer(student, learning_rate)
+    generator = method_stream("neg_grad_plus", seed)
+    forget = task.forget.endless(generator)
+    for _ in range(epochs):
+        for inputs, labels in task.retain.epoch(generator):
+            forget_inputs, forget_labels = next(forget)
+
+            def loss(
+                x: torch.Tensor = inputs,
+                y: torch.Tensor = labels,
+                forget_x: torch.Tensor = forget_inputs,
+                forget_y: torch.Tensor = forget_labels,
+            ) -> torch.Tensor:
+                descend = cross_entropy(student, x, y)
+                ascend = cross_entropy(student, forget_x, forget_y)
+                return alpha * descend - (1 - alpha) * ascend
+
+            step(student, optimizer, loss)
+    return student
+
+
+METHOD = Method(
+    function=neg_grad_plus,
+    label="NegGrad+",
+    reads=frozenset({"retain", "forget"}),
+    forgets=True,
+    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1), "alpha": (0.8, 0.999)},
+    colour="#D55E00",
+    marker="s",
+)

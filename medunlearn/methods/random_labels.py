@@ -1,0 +1,47 @@
+"""Random labels (RL): teach wrong labels on the forget set, then repair on the retain set."""
+
+from torch import nn
+
+from medunlearn.methods._relabel import relabel_and_repair
+from medunlearn.methods._task import Method, Task, method_stream, student_of
+
+
+def random_labels(
+    model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
+) -> nn.Module:
+    """Overwrite what was learnt of the forget set with labels drawn at random.
+
+    Each epoch minimises CE(D_f, y') with y' uniform over the classes other than the true one,
+    drawn anew for every image and epoch, then CE(D_r). BatchNorm statistics see both sets.
+    Does not aim at the retrained model's answer on the forget set: it may fall below it.
+
+    Source: Golatkar et al., CVPR 2020; Fan et al., ICLR 2024 (baseline RL). Published variants
+    draw the true label too, or mix both sets into one pass.
+
+    Args:
+        model: The original.
+        task: What to unlearn.
+        seed: Of the labels, the order and the augmentation.
+        epochs: Pairs of passes.
+        learning_rate: Constant.
+    """
+    student = student_of(model)
+    relabel_and_repair(
+        student,
+        task,
+        method_stream("random_labels", seed),
+        epochs=epochs,
+        learning_rate=learning_rate,
+    )
+    return student
+
+
+METHOD = Method(
+    function=random_labels,
+    label="random labels",
+    reads=frozenset({"retain", "forget"}),
+    forgets=True,
+    ranges={"epochs": (1, 10), "learning_rate": (3e-3, 0.1)},
+    colour="#009E73",
+    marker="^",
+)

@@ -1,0 +1,75 @@
+"""Networks by name, from MONAI."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from monai.networks.nets import DenseNet, ResNet
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+Norm = Literal["batch", "group"]
+
+# Eight groups divide every width in use; MONAI asks for the number in the norm's arguments.
+_NORMS: dict[Norm, Any] = {"batch": "batch", "group": ("group", {"num_groups": 8})}
+
+
+def _resnet(layers: list[int], widths: list[int]) -> Callable[..., nn.Module]:
+    def build(channels: int, classes: int, norm: Norm) -> nn.Module:
+        return ResNet(
+            "basic",
+            layers,
+            widths,
+            spatial_dims=2,
+            n_input_channels=channels,
+            # Images have 32 to 224 px: a 3 px stem with stride 1, then pooling, keeps small
+            # findings visible where the ImageNet stem would shrink 32 px to 8 px at once.
+            conv1_t_size=3,
+            num_classes=classes,
+            norm=_NORMS[norm],
+        )
+
+    return build
+
+
+def _densenet121(channels: int, classes: int, norm: Norm) -> nn.Module:
+    return DenseNet(2, channels, classes, norm=_NORMS[norm])
+
+
+NETWORKS: dict[str, Callable[[int, int, Norm], nn.Module]] = {
+    "resnet_tiny": _resnet([1, 1, 1, 1], [8, 16, 32, 64]),
+    "resnet18": _resnet([2, 2, 2, 2], [64, 128, 256, 512]),
+    "densenet121": _densenet121,
+}
+
+
+def build_network(
+    name: str, *, channels: int, classes: int, seed: int, norm: Norm = "batch"
+) -> nn.Module:
+    """A network in its initial state, on the CPU.
+
+    Args:
+        name: A key of ``NETWORKS``.
+        channels: Channels of the images.
+        classes: Number of logits.
+        seed: Decides the initial weights alone; the global generator is left as it was.
+        norm: Batch norm, or group norm with eight groups.
+
+    Returns:
+        A module from images (n, channels, height, width) to logits (n, classes).
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NETWORKS[name](channels, classes, norm).to(memory_format=torch.channels_last)
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write all parameters and buffers as safetensors."""
+    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, path)
+
+
+def load_weights(model: nn.Module, path: Path) -> nn.Module:
+    """Read parameters and buffers written by ``save_weights`` into the model, in place."""
+    model.load_state_dict(load_file(path))
+    return model
