@@ -1,0 +1,133 @@
+"""Forget sets: patients drawn once, recorded, and applied everywhere."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medunlearn.cohort.partition import TRAIN, patient_table, stratified_order
+from medunlearn.errors import InputError
+from medunlearn.randomness import stream
+
+Composition = Literal["random", "female", "male"]
+COMPOSITIONS: tuple[Composition, ...] = get_args(Composition)
+_SEX_OF = {"female": "F", "male": "M"}
+
+DEVELOPMENT_SHARE = 0.10
+"""Of the training patients, reserved for tuning before any forget set is drawn."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A forget set: a composition, a size and whose order it was taken from.
+
+    Args:
+        composition: Which patients could be drawn.
+        forget_size: Share of the training patients, 0 to 1.
+        order: ``shared`` (one draw for all seeds) or ``seed<number>`` (a draw of that seed).
+        patients: The forgotten patients, ascending.
+        sha256: Of the patients, so that a record cannot be mixed up.
+    """
+
+    composition: Composition
+    forget_size: float
+    order: str
+    patients: tuple[int, ...]
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Identifies the draw within the study, for example ``random-0.10-shared``."""
+        return draw_name(self.composition, self.forget_size, self.order)
+
+    def write(self, folder: Path) -> Path:
+        """Record the draw as ``<name>.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.name}.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        return partial.replace(path)
+
+
+def draw_name(composition: str, forget_size: float, order: str) -> str:
+    """The name of a draw, known before it is drawn."""
+    return f"{composition}-{forget_size:.2f}-{order}"
+
+
+def development_patients(table: pd.DataFrame) -> NDArray[np.int64]:
+    """The training patients reserved for tuning: in no reported forget set, always retained.
+
+    Args:
+        table: The cohort, with partitions.
+    """
+    patients = patient_table(table[table["partition"] == TRAIN])
+    order = stratified_order(patients, stream("development"))
+    return np.sort(order[: round(DEVELOPMENT_SHARE * len(order))])
+
+
+def draw_forget_set(
+    table: pd.DataFrame, composition: Composition, forget_size: float, order: str
+) -> Draw:
+    """Take the first patients of an order: sets of one order are nested in size.
+
+    Args:
+        table: The cohort: ``patient``, ``partition``, ``sex``, ``label``.
+        composition: ``random`` (stratified by sex and rarest label), or women or men only.
+        forget_size: Share of all training patients, 0 to 1.
+        order: ``shared`` or ``seed<number>``; names the stream of random numbers.
+
+    Raises:
+        InputError: The size is out of range, there are not as many patients of this composition,
+            or no patient or not every class would be retained.
+    """
+    train = table[table["partition"] == TRAIN]
+    patients = patient_table(train)
+    eligible = patients.drop(development_patients(table))
+    if composition in _SEX_OF:
+        eligible = eligible[eligible["sex"] == _SEX_OF[composition]]
+    wanted = round(forget_size * len(patients))
+    faults = _size_faults(composition, forget_size, wanted, len(eligible), len(patients))
+    if not faults:
+        order_of_patients = stratified_order(eligible, stream("order", composition, order))
+        chosen = np.sort(order_of_patients[:wanted])
+        retained = train.loc[~train["patient"].isin(chosen), "label"]
+        faults = [
+            f"forget_size {forget_size:g} ({composition}) takes every image of class code {code} "
+            "out of training; expected at least one to be retained: use a smaller forget size"
+            for code in sorted(set(train["label"]) - set(retained))
+        ]
+    if faults:
+        raise InputError(f"forget set {draw_name(composition, forget_size, order)}", faults)
+    ids = tuple(int(patient) for patient in chosen)
+    digest = hashlib.sha256(json.dumps(ids).encode()).hexdigest()
+    return Draw(composition, forget_size, order, ids, digest)
+
+
+def _size_faults(
+    composition: str, forget_size: float, wanted: int, available: int, patients: int
+) -> list[str]:
+    """What is wrong with a forget size, if anything."""
+    if not 0 < forget_size < 1:
+        return [
+            f"forget_size {forget_size:g} leaves "
+            f"{'no retain patient' if forget_size >= 1 else 'nothing to forget'}: "
+            "expected a share of the training patients above 0 and below 1"
+        ]
+    if wanted == 0:
+        return [
+            f"forget_size {forget_size:g} of {patients} training patients is no patient at all: "
+            f"expected at least {1 / patients:.3f}"
+        ]
+    if wanted > available:
+        return [
+            f"forget_size {forget_size:g} of {patients} training patients is {wanted}, but only "
+            f"{available} may be drawn for composition {composition!r} "
+            f"({DEVELOPMENT_SHARE:.0%} are reserved for tuning): expected at most "
+            f"{available / patients:.2f}"
+        ]
+    return []

@@ -1,0 +1,229 @@
+"""How well a model does on a set of images, every patient weighing the same.
+
+Each measure gives one *value per patient* whose mean is the measure: a patient's own mean where
+the measure is one (accuracy, Brier score), else a jackknife pseudo-value. Levels, gaps and
+differences between the sexes, and their intervals, are all means of such values.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from scipy.stats import rankdata
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some images of some patients, and how they weigh.
+
+    Args:
+        samples: Rows of the prediction table, (n,).
+        patients: Whose they are, (n,).
+        labels: Class codes, (n,).
+        strata: Classes as balanced accuracy averages them, (n,): rare classes are pooled.
+        reference: Code of the class that counts as negative.
+    """
+
+    samples: Ints
+    patients: Ints
+    labels: Ints
+    strata: Ints
+    reference: int
+
+    @cached_property
+    def codes(self) -> Ints:
+        """Patient of each image as 0 .. patients - 1, ascending by patient id."""
+        return np.unique(self.patients, return_inverse=True)[1]
+
+    @cached_property
+    def patient_ids(self) -> Ints:
+        """The patients, ascending: the order of every array of patient values."""
+        return np.unique(self.patients)
+
+    @cached_property
+    def weights(self) -> Floats:
+        """1 / number of the patient's images here, so that patients weigh the same."""
+        return 1.0 / np.bincount(self.codes)[self.codes]
+
+    @cached_property
+    def pairs(self) -> tuple[Ints, Ints]:
+        """All ordered pairs of different images of one patient, as row numbers."""
+        order = np.argsort(self.codes, kind="stable")
+        counts = np.bincount(self.codes)
+        starts = np.cumsum(counts) - counts
+        left = [np.repeat(order[s : s + c], c) for s, c in zip(starts, counts, strict=True)]
+        right = [np.tile(order[s : s + c], c) for s, c in zip(starts, counts, strict=True)]
+        a, b = np.concatenate(left), np.concatenate(right)
+        return a[a != b], b[a != b]
+
+    def total(self, values: Floats) -> Floats:
+        """Weighted sum of an image-wise value for each patient, (patients,)."""
+        return np.bincount(self.codes, self.weights * values, len(self.patient_ids))
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A model's probabilities on a subset, (n, classes), and its threshold for being positive."""
+
+    probabilities: Floats
+    threshold: float
+
+    @cached_property
+    def decisions(self) -> Ints:
+        """The most probable class, (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+
+def probabilities(logits: NDArray[np.float32]) -> Floats:
+    """Softmax in double precision, (n, classes)."""
+    result: Floats = softmax(logits.astype(np.float64), axis=1)
+    return result
+
+
+def accuracy(subset: Subset, predicted: Predicted) -> Floats:
+    """Share of right decisions."""
+    return subset.total((predicted.decisions == subset.labels).astype(float))
+
+
+def brier(subset: Subset, predicted: Predicted) -> Floats:
+    """Brier score: squared distance of the probabilities from the label, summed over classes."""
+    truth = np.eye(predicted.probabilities.shape[1])[subset.labels]
+    return subset.total(((predicted.probabilities - truth) ** 2).sum(axis=1))
+
+
+def confidence(subset: Subset, predicted: Predicted) -> Floats:
+    """Probability given to the label."""
+    rows = np.arange(len(subset.labels))
+    return subset.total(predicted.probabilities[rows, subset.labels])
+
+
+def balanced_accuracy(subset: Subset, predicted: Predicted) -> Floats:
+    """Recall averaged over the subset's strata, as pseudo-values."""
+    right = (predicted.decisions == subset.labels).astype(float)
+    each = [
+        _ratio(subset.total(right * inside), subset.total(inside.astype(float)))
+        for inside in (subset.strata == stratum for stratum in np.unique(subset.strata))
+    ]
+    return _pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
+
+
+def true_positive_rate(subset: Subset, predicted: Predicted) -> Floats:
+    """Share of images with a finding that exceed the threshold, as pseudo-values."""
+    return _rate(subset, predicted, subset.labels != subset.reference)
+
+
+def false_positive_rate(subset: Subset, predicted: Predicted) -> Floats:
+    """Share of images of the reference class that exceed the threshold, as pseudo-values."""
+    return _rate(subset, predicted, subset.labels == subset.reference)
+
+
+def auroc(subset: Subset, predicted: Predicted) -> Floats:
+    """Macro one-vs-rest area under the ROC curve, as pseudo-values.
+
+    NaN where a class is absent: an average over fewer classes is another measure.
+    """
+    classes = predicted.probabilities.shape[1]
+    # with two classes both areas are the same number
+    scored = range(classes) if classes > 2 else [1]
+    each = [_area(subset, predicted.probabilities[:, c], subset.labels == c) for c in scored]
+    return _pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
+
+
+MEASURES: dict[str, Callable[[Subset, Predicted], Floats]] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "auroc": auroc,
+    "true_positive_rate": true_positive_rate,
+    "false_positive_rate": false_positive_rate,
+    "brier": brier,
+    "confidence": confidence,
+}
+"""Patient values, (patients,), of a model on a subset."""
+
+
+def calibration_error(subset: Subset, predicted: Predicted, bins: int = 10) -> float:
+    """Expected calibration error of the decision: |accuracy - confidence| over equal-width bins."""
+    top = predicted.probabilities.max(axis=1)
+    excess = (predicted.decisions == subset.labels) - top
+    which = np.minimum((top * bins).astype(int), bins - 1)
+    gaps = np.abs(np.bincount(which, subset.weights * excess, bins))
+    return float(gaps.sum() / subset.weights.sum())
+
+
+def threshold_at(subset: Subset, scores: Floats, rate: float = 0.20) -> float:
+    """The lowest threshold at which at most this share of the reference class exceeds it.
+
+    Args:
+        subset: Images of ``validation_evaluation``.
+        scores: 1 - p(reference class), (n,).
+        rate: False positive rate, patients weighing the same.
+    """
+    negative = subset.labels == subset.reference
+    order = np.argsort(scores[negative], kind="stable")[::-1]
+    ordered, weights = scores[negative][order], subset.weights[negative][order]
+    above = np.cumsum(weights) / weights.sum()
+    return float(ordered[np.searchsorted(above, rate, side="right")])
+
+
+def _rate(subset: Subset, predicted: Predicted, inside: NDArray[np.bool_]) -> Floats:
+    positive = 1 - predicted.probabilities[:, subset.reference] > predicted.threshold
+    whole, left = _ratio(
+        subset.total((positive & inside).astype(float)), subset.total(inside.astype(float))
+    )
+    return _pseudo_values(whole, left)
+
+
+def _ratio(part: Floats, whole: Floats) -> tuple[float, Floats]:
+    """sum(part) / sum(whole), and the same without each patient in turn."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        everyone = np.float64(part.sum()) / whole.sum()
+        without = (part.sum() - part) / (whole.sum() - whole)
+    return float(everyone), without
+
+
+def _area(subset: Subset, scores: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]:
+    """Weighted area under the ROC curve, and the same without each patient in turn.
+
+    A pair of a positive and a negative image counts the product of their weights, a tie half.
+    """
+    weights, ranks = subset.weights, rankdata(scores, method="dense").astype(np.int64)
+    levels = ranks.max() + 1
+    won = np.zeros(len(scores))
+    for mine, theirs, sign in ((positive, ~positive, 1), (~positive, positive, -1)):
+        at = np.bincount(ranks[theirs], weights[theirs], levels)
+        below = np.cumsum(at) - at
+        beaten = below if sign > 0 else at.sum() - below - at
+        won[mine] = (beaten + at / 2)[ranks[mine]]
+    both = weights * won  # for each image: the weight of the pairs it is in and the positive wins
+    left, right = subset.pairs
+    inside = positive[left] & ~positive[right]
+    left, right = left[inside], right[inside]
+    score = (scores[left] > scores[right]) + 0.5 * (scores[left] == scores[right])
+    patients = len(subset.patient_ids)
+    own = np.bincount(subset.codes[left], weights[left] * weights[right] * score, patients)
+    positives = subset.total(positive.astype(float))
+    negatives = subset.total((~positive).astype(float))
+    pairs = both[positive].sum()
+    lost = np.bincount(subset.codes, both, patients) - own
+    with np.errstate(invalid="ignore", divide="ignore"):
+        area = pairs / (positives.sum() * negatives.sum())
+        without = (pairs - lost) / (
+            (positives.sum() - positives) * (negatives.sum() - negatives)
+        )
+    return float(area), without
+
+
+def _pseudo_values(everyone: float, without: Floats) -> Floats:
+    """Jackknife pseudo-values n theta - (n - 1) theta_without_j; their mean is theta to O(1/n^2).
+
+    The mean is shifted to theta itself, so that a reported level is the measure as defined.
+    """
+    count = len(without)
+    values = count * everyone - (count - 1) * without
+    return values - values.mean() + everyone

@@ -1,0 +1,59 @@
+"""The one prediction pass of a model, and the table it is stored in."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from medunlearn.training import Images
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Images, batch_size: int = 512) -> NDArray[np.float32]:
+    """Logits of all images of the cohort, in order, in evaluation mode and single precision.
+
+    Args:
+        model: From images to logits; its mode is put back afterwards.
+        images: The cohort's images, never augmented here.
+        batch_size: Images per forward pass.
+
+    Returns:
+        (images, classes), float32.
+    """
+    training = model.training
+    model.eval()
+    rows = torch.arange(len(images.labels), device=images.labels.device)
+    logits = [model(images.inputs(batch)) for batch in rows.split(batch_size)]
+    model.train(training)
+    return torch.cat(logits).float().cpu().numpy()
+
+
+def write_predictions(path: Path, model_key: str, logits: NDArray[np.float32]) -> None:
+    """Write one model's predictions: columns ``model_key``, ``sample``, ``logits``.
+
+    Args:
+        path: A parquet file.
+        model_key: The model's name in the ledger.
+        logits: (samples, classes); the row number is the sample's id.
+    """
+    samples, classes = logits.shape
+    flat = pa.array(np.ascontiguousarray(logits).ravel(), pa.float32())
+    table = pa.table(
+        {
+            "model_key": pa.array([model_key] * samples).dictionary_encode(),
+            "sample": pa.array(np.arange(samples, dtype=np.int32)),
+            "logits": pa.FixedSizeListArray.from_arrays(flat, classes),
+        }
+    )
+    pq.write_table(table, path)
+
+
+def read_predictions(path: Path) -> NDArray[np.float32]:
+    """The logits of ``write_predictions``, (samples, classes), by sample id."""
+    logits = pq.read_table(path, columns=["logits"])["logits"].combine_chunks()
+    values: NDArray[np.float32] = logits.flatten().to_numpy(zero_copy_only=False)
+    return values.reshape(len(logits), -1)
