@@ -42,7 +42,7 @@ class Draw:
 
     @property
     def name(self) -> str:
-        """Identifies the draw within the study, for example ``random-0.10-shared``."""
+        """Identifies the draw within the study, for example ``random-0.1-shared``."""
         return draw_name(self.composition, self.forget_size, self.order)
 
     def write(self, folder: Path) -> Path:
@@ -56,7 +56,7 @@ class Draw:
 
 def draw_name(composition: str, forget_size: float, order: str) -> str:
     """The name of a draw, known before it is drawn."""
-    return f"{composition}-{forget_size:.2f}-{order}"
+    return f"{composition}-{forget_size:g}-{order}"
 
 
 def development_patients(table: pd.DataFrame) -> NDArray[np.int64]:

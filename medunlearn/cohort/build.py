@@ -1,0 +1,172 @@
+"""From a manifest to a cohort on disk: table, partitions and decoded pixels."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medunlearn.cohort.draws import development_patients
+from medunlearn.cohort.images import build_pixels, open_pixels, shrink, store_pixels
+from medunlearn.cohort.manifest import Manifest, PhantomManifest
+from medunlearn.cohort.partition import (
+    check_partitions,
+    partition_patients,
+    patient_table,
+    stratified_order,
+)
+from medunlearn.cohort.phantom import make_phantom
+from medunlearn.cohort.table import read_table
+from medunlearn.randomness import stream
+from medunlearn.sources import canonical_hash, module_hashes
+
+_COLUMNS = ["sample", "patient", "source_image", "source_patient", "partition", "development"]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Images, labels, patients and sex, ready for a study.
+
+    Args:
+        table: One row for each image, ``sample`` being the row number: ``patient``,
+            ``source_image``, ``source_patient``, ``partition``, ``development``, ``sex`` (F, M or
+            none), ``age`` (years), ``label`` (class code) and, of the phantom, the truth.
+        manifest: Where it comes from.
+        pixel_file: uint8, (samples, channels, size, size), memory-mapped.
+        sha256: Of table and pixels: what results depend on.
+    """
+
+    table: pd.DataFrame
+    manifest: Manifest
+    pixel_file: Path
+    sha256: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by code."""
+        return tuple(self.manifest.label.classes)
+
+    @property
+    def reference(self) -> int:
+        """Code of the class that counts as negative."""
+        return self.classes.index(self.manifest.label.reference_class)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """All images, (samples, channels, size, size), not read before they are used."""
+        return open_pixels(self.pixel_file)
+
+
+def build_cohort(
+    manifest: Manifest,
+    data_root: Path | None,
+    *,
+    folder: Path,
+    cache: Path,
+    image_size: int,
+    max_patients: int | None,
+) -> Cohort:
+    """Read a dataset, or find it as it was read before; nothing is decoded or drawn twice.
+
+    Args:
+        manifest: The dataset.
+        data_root: Where datasets lie; not needed for the phantom.
+        folder: Of the study; gets ``cohort.parquet`` and ``cohort.json``.
+        cache: Gets the pixels, shared by studies of one image size.
+        image_size: Pixels along each side, at most the manifest's.
+        max_patients: A stratified sample of at most so many patients; all if none.
+
+    Raises:
+        InputError: Any fault of the data, all at once; nothing is left half-written.
+    """
+    size = min(image_size, manifest.image_size)
+    rows, digest = _describe(manifest, data_root, size, max_patients)
+    record = folder / "cohort.json"
+    if record.is_file():
+        known = json.loads(record.read_text())
+        pixel_file, table_file = cache / known["pixels"], folder / "cohort.parquet"
+        if known["fingerprint"] == digest and pixel_file.is_file() and table_file.is_file():
+            return Cohort(pd.read_parquet(table_file), manifest, pixel_file, known["sha256"])
+    if rows is None:
+        rows, pixels = make_phantom(_phantom_patients(manifest, max_patients))
+        rows = _with_codes(rows, manifest)
+        table = _finish_table(rows, manifest)
+        held = store_pixels(shrink(pixels, size), cache)
+    else:
+        table = _finish_table(rows, manifest)
+        held = build_pixels(
+            list(rows["path"]), cache, size=size, channels=manifest.channels
+        )
+    sha256 = canonical_hash([held.key, _table_hash(table)])
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "cohort.parquet.partial"
+    table.to_parquet(partial, index=False)
+    partial.replace(folder / "cohort.parquet")
+    known = {"fingerprint": digest, "sha256": sha256, "pixels": held.path.name}
+    partial = folder / "cohort.json.partial"
+    partial.write_text(json.dumps(known, indent=1) + "\n")
+    partial.replace(record)
+    return Cohort(table, manifest, held.path, sha256)
+
+
+def _describe(
+    manifest: Manifest, data_root: Path | None, size: int, max_patients: int | None
+) -> tuple[pd.DataFrame | None, str]:
+    """The rows to be used (none for the phantom), and a quick fingerprint of all that is read."""
+    parts: list[object] = [
+        manifest.model_dump(mode="json"),
+        size,
+        max_patients,
+        module_hashes("medunlearn.cohort.build"),
+    ]
+    if isinstance(manifest, PhantomManifest):
+        return None, canonical_hash(parts)
+    rows = _sample_patients(read_table(manifest, data_root), max_patients)
+    stats = [(path, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path in rows["path"]]
+    return rows, canonical_hash([*parts, _table_hash(rows), stats])
+
+
+def _phantom_patients(manifest: PhantomManifest, max_patients: int | None) -> int:
+    return min(manifest.patients, max_patients or manifest.patients)
+
+
+def _with_codes(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    """Class names as codes."""
+    codes = {name: code for code, name in enumerate(manifest.label.classes)}
+    truth = {"true_label": rows["true_label"].map(codes)} if "true_label" in rows else {}
+    return rows.assign(label=rows["label"].map(codes), **truth)
+
+
+def _sample_patients(rows: pd.DataFrame, max_patients: int | None) -> pd.DataFrame:
+    """The rows of at most so many patients, stratified by sex and label."""
+    numbered = rows.assign(patient=pd.factorize(rows["source_patient"], sort=True)[0])
+    patients = patient_table(numbered)
+    if max_patients is None or len(patients) <= max_patients:
+        return rows
+    chosen = stratified_order(patients, stream("patients"))[:max_patients]
+    return rows[numbered["patient"].isin(chosen)].reset_index(drop=True)
+
+
+def _finish_table(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    """Number samples and patients, give every patient a partition, reserve the development set."""
+    table = rows.drop(columns=["path"], errors="ignore").assign(
+        sample=np.arange(len(rows), dtype=np.int32),
+        patient=pd.factorize(rows["source_patient"], sort=True)[0].astype(np.int32),
+        label=rows["label"].astype(np.int16),
+        age=rows["age"].astype("float32"),
+    )
+    shares = manifest.partition.model_dump()
+    partition = partition_patients(patient_table(table), shares, stream("partition"))
+    table["partition"] = table["patient"].map(partition)
+    check_partitions(table, tuple(manifest.label.classes), f"cohort {manifest.name}")
+    table["development"] = table["patient"].isin(development_patients(table))
+    return table[_COLUMNS + [c for c in table.columns if c not in _COLUMNS]]
+
+
+def _table_hash(table: pd.DataFrame) -> str:
+    """Content of a table, whatever the file it came from looked like."""
+    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
+    return canonical_hash([list(table.columns), rows.tobytes().hex()])

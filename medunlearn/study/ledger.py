@@ -1,0 +1,224 @@
+"""The ledger: every model in a folder named by what decides it, whole or not there at all."""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from medunlearn.sources import canonical_hash, file_hash, module_hashes, notebook_hash
+from medunlearn.study.models import ModelSpec, original
+from medunlearn.study.study import PROJECT, Study
+
+State = Literal["done", "stale", "missing"]
+RECORD = "record.json"
+
+_NOTEBOOKS = {
+    "original": "02_reference_models",
+    "retrained": "02_reference_models",
+    "unlearned": "03_unlearn",
+    "timing": "08_cost",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model as the ledger knows it.
+
+    Args:
+        spec: Which model.
+        key: Name of its folder.
+        ingredients: Everything that decides it, by part; the key is their hash.
+        inputs: Keys of the models it is made from.
+    """
+
+    spec: ModelSpec
+    key: str
+    ingredients: dict[str, Any]
+    inputs: tuple[str, ...]
+
+
+class Ledger:
+    """Finds, checks and writes the models of a study.
+
+    Args:
+        study: Whose models these are.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.folder = study.folder / "models"
+        self._entries: dict[ModelSpec, Entry] = {}
+        self._verified: dict[str, dict[str, Any]] = {}
+
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        packages = ("torch", "monai", "numpy")
+        versions = {name: version(name).split("+")[0] for name in packages}
+        return {
+            "cohort": self.study.cohort.sha256,
+            "versions": {"python": ".".join(platform.python_version_tuple()[:2]), **versions},
+            "device": self.study.device,
+        }
+
+    @cached_property
+    def _recipe(self) -> dict[str, Any]:
+        profile = self.study.profile
+        return {
+            **profile.training.model_dump(),
+            "network": profile.network,
+            "norm": profile.norm,
+        }
+
+    def entry(self, spec: ModelSpec) -> Entry:
+        """Key and ingredients of a model; its forget set is drawn if it was not yet."""
+        if spec not in self._entries:
+            made_from = [self.entry(original(spec.seed)).key] if _starts_trained(spec) else []
+            notebook = PROJECT / "notebooks" / f"{_NOTEBOOKS[spec.role]}.ipynb"
+            ingredients = {
+                "parameters": asdict(spec),
+                "recipe": self._recipe,
+                "settings": dict(self.study.settings(spec.method)) if spec.method else {},
+                "forget set": self.study.draw(spec).sha256 if spec.draw else None,
+                "inputs": made_from,
+                "notebook": notebook_hash(notebook),
+                "code": module_hashes(*_modules(spec)),
+                **self._common,
+            }
+            if spec.role == "timing":
+                ingredients["cost"] = self.study.profile.cost.model_dump()
+            key = canonical_hash(ingredients)[:20]
+            self._entries[spec] = Entry(spec, key, ingredients, tuple(made_from))
+        return self._entries[spec]
+
+    def path(self, spec: ModelSpec) -> Path:
+        """The model's folder, there or not."""
+        return self.folder / self.entry(spec).key
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """The record of a whole and sound folder, else none.
+
+        Sound is: every file named in the record is there and has the checksum it was written with.
+        """
+        if key not in self._verified:
+            folder = self.folder / key
+            try:
+                record: dict[str, Any] = json.loads((folder / RECORD).read_text())
+                sound = record["key"] == key and all(
+                    file_hash(folder / name) == sha for name, sha in record["files"].items()
+                )
+            except (OSError, ValueError, KeyError, TypeError):
+                return None
+            if not sound:
+                return None
+            self._verified[key] = record
+        return self._verified[key]
+
+    def is_done(self, spec: ModelSpec) -> bool:
+        """Whether the model is there, sound, and made from the inputs that are there now."""
+        entry = self.entry(spec)
+        record = self.record(entry.key)
+        if record is None:
+            return False
+        made_from = {key: self.record(key) for key in entry.inputs}
+        return all(
+            source is not None and source["files"] == record["inputs"][key]
+            for key, source in made_from.items()
+        )
+
+    def missing(self, specs: list[ModelSpec]) -> list[ModelSpec]:
+        """Those that are not done; what was found sound before is looked at again."""
+        self._verified.clear()
+        return [spec for spec in specs if not self.is_done(spec)]
+
+    def discard(self, spec: ModelSpec) -> None:
+        """Take a model's folder away, if there is one."""
+        path = self.path(spec)
+        if path.exists():
+            path.rename(trash := Path(tempfile.mkdtemp(prefix=".old-", dir=self.folder)) / "x")
+            shutil.rmtree(trash.parent)
+        self._verified.pop(path.name, None)
+
+    @contextmanager
+    def writing(self, spec: ModelSpec) -> Iterator[Path]:
+        """A folder to put a model's files in; it gets its record and its name at the end.
+
+        On any error, and on being killed, there is no model of this name. If another process has
+        finished the same model meanwhile, that one stays.
+
+        Yields:
+            A temporary folder.
+        """
+        entry, start = self.entry(spec), time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
+        try:
+            yield folder
+            sources = {key: self.record(key) for key in entry.inputs}
+            record = {
+                "key": entry.key,
+                "title": spec.title,
+                "status": "done",
+                "ingredients": entry.ingredients,
+                "inputs": {key: source["files"] for key, source in sources.items() if source},
+                "files": {path.name: file_hash(path) for path in sorted(folder.iterdir())},
+                "host": socket.gethostname(),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "seconds": round(time.monotonic() - start, 3),
+            }
+            (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+            folder.chmod(0o755)  # mkdtemp's folders are private; results are to be read by others
+            if not self.is_done(spec):
+                self.discard(spec)
+                os.rename(folder, self.path(spec))  # noqa: PTH104 - atomic, and fails if it is there
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed runs have left half-written; only under the study's lock."""
+        for pattern in (".partial-*", ".old-*"):
+            for folder in self.folder.glob(pattern):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
+        """Of the models given, those that exist in an older form, with the parts that changed."""
+        present = {}
+        for path in self.folder.glob(f"*/{RECORD}"):
+            record = json.loads(path.read_text())
+            present[record["title"]] = record["ingredients"]
+        return {
+            spec: _changes(present[spec.title], self.entry(spec).ingredients)
+            for spec in specs
+            if spec.title in present and self.record(self.entry(spec).key) is None
+        }
+
+
+def _starts_trained(spec: ModelSpec) -> bool:
+    return spec.role in {"unlearned", "timing"}
+
+
+def _modules(spec: ModelSpec) -> list[str]:
+    """The modules that decide a model, with all they import: never statistics or figures."""
+    modules = ["medunlearn.training", "medunlearn.evaluation.predictions"]
+    if spec.method:
+        modules.append(f"medunlearn.methods.{spec.method}")
+    if spec.role == "timing":
+        modules.append("medunlearn.cost")
+    return modules
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The parts of the ingredients that differ; of the code, the modules."""
+    changed = [part for part in new if part != "code" and old.get(part) != new[part]]
+    before, after = old.get("code", {}), new["code"]
+    modules = sorted({*before, *after})
+    return changed + [f"code of {m}" for m in modules if before.get(m) != after.get(m)]

@@ -1,0 +1,124 @@
+"""A profile: everything that decides a study, apart from the dataset."""
+
+import ast
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from medunlearn.cohort.draws import Composition
+from medunlearn.errors import InputError
+from medunlearn.methods import METHOD_NAMES
+
+PROFILES = Path(__file__).with_name("profiles.yaml")
+
+Setting = float | int | str
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Training(_Strict):
+    """How originals and retrained models are trained (see ``training.Recipe``)."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    max_shift: int = Field(ge=0)
+
+
+class Cost(_Strict):
+    """Runs of the cost pass: unmeasured ones first, then measured ones."""
+
+    warmups: int = Field(ge=0)
+    repeats: int = Field(ge=1)
+
+
+class Statistics(_Strict):
+    """Margins and conditions of a verdict, settled before results are seen."""
+
+    level: Share
+    verdict_seeds: int = Field(ge=2)
+    verdict_patients: int = Field(ge=2)
+    margins: dict[Literal["retain", "forget", "test"], Share]
+    justification: str
+
+
+class Profile(_Strict):
+    """One entry of ``profiles.yaml``."""
+
+    network: Literal["resnet_tiny", "resnet18", "densenet121"]
+    norm: Literal["batch", "group"]
+    image_size: int = Field(ge=16)
+    max_patients: int | None = Field(ge=10)
+    training: Training
+    forget_sizes: list[Share] = Field(min_length=1)
+    middle_size: Share
+    compositions: list[Composition]
+    seeds: int = Field(ge=1)
+    floor_seeds: int = Field(ge=0)
+    methods: dict[str, dict[str, Setting]]
+    cost: Cost
+    statistics: Statistics
+
+    @model_validator(mode="after")
+    def _check_design(self) -> Self:
+        faults = []
+        if self.middle_size not in self.forget_sizes:
+            faults.append(f"middle_size {self.middle_size} is not one of {self.forget_sizes}")
+        if "random" not in self.compositions:
+            faults.append("compositions must hold 'random'")
+        for method, settings in self.methods.items():
+            if method not in panel():
+                faults.append(f"method {method!r} is not known; choose from {', '.join(panel())}")
+                continue
+            known = settings_of(method)
+            faults += [
+                f"setting {setting!r} of method {method!r} is not known; choose from {known}"
+                for setting in settings
+                if setting not in known
+            ]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+def panel() -> tuple[str, ...]:
+    """The unlearning methods: doing nothing and retraining are not counted as methods."""
+    return tuple(name for name in METHOD_NAMES if name not in {"original", "retrain"})
+
+
+def settings_of(method: str) -> list[str]:
+    """Names of a method's settings, read from its source: torch stays unimported."""
+    source = Path(__file__).parents[1] / "methods" / f"{method}.py"
+    functions = [n for n in ast.parse(source.read_text()).body if isinstance(n, ast.FunctionDef)]
+    signature = next(f.args for f in functions if f.name == method)
+    return [argument.arg for argument in signature.kwonlyargs if argument.arg != "seed"]
+
+
+def load_profile(name: str, path: Path = PROFILES) -> Profile:
+    """Read and check one profile.
+
+    Args:
+        name: ``quick``, ``laptop`` or ``full``.
+        path: A YAML file of profiles.
+
+    Raises:
+        InputError: No such profile, or a fault in it; all are named at once.
+    """
+    profiles = yaml.safe_load(path.read_text())
+    if name not in profiles:
+        raise InputError("PROFILE", [f"{name!r} is not known; choose from {', '.join(profiles)}"])
+    try:
+        return Profile.model_validate(profiles[name])
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc']) or name}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise InputError(f"{path.name}, profile {name!r}", faults) from None

@@ -1,0 +1,115 @@
+"""A study: one dataset x one profile, opened in its folder."""
+
+import ctypes
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+from medunlearn.cohort.build import Cohort, build_cohort
+from medunlearn.cohort.draws import Draw, draw_forget_set
+from medunlearn.cohort.manifest import load_manifest
+from medunlearn.errors import InputError
+from medunlearn.study.models import ModelSpec
+from medunlearn.study.profile import Profile, Setting, load_profile
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What every notebook and command works on.
+
+    Args:
+        dataset: Name of the manifest.
+        profile_name: Name of the profile.
+        profile: Its content.
+        cohort: Table and pixels.
+        folder: ``<runs>/<dataset>-<profile>``.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    dataset: str
+    profile_name: str
+    profile: Profile
+    cohort: Cohort
+    folder: Path
+    device: str
+
+    @cached_property
+    def _draws(self) -> dict[str, Draw]:
+        return {}
+
+    def draw(self, spec: ModelSpec) -> Draw:
+        """The forget set of a model: drawn once, recorded under ``draws/``, then applied."""
+        name, cell, order = spec.draw, spec.cell, spec.order
+        if name is None or cell is None or order is None:
+            raise ValueError(f"{spec.title} has no forget set")
+        if name not in self._draws:
+            drawn = draw_forget_set(self.cohort.table, cell.composition, cell.forget_size, order)
+            if not (self.folder / "draws" / f"{name}.json").is_file():
+                drawn.write(self.folder / "draws")
+            self._draws[name] = drawn
+        return self._draws[name]
+
+    def settings(self, method: str) -> Mapping[str, Setting]:
+        """The profile's settings of a method; its usual ones where the profile is silent."""
+        return self.profile.methods.get(method, {})
+
+
+def open_study(
+    dataset: str = "phantom",
+    profile: str = "quick",
+    *,
+    data_root: str = "",
+    runs: str = "",
+    device: str = "",
+) -> Study:
+    """Open a study; its cohort is built if this was not done before.
+
+    Args:
+        dataset: Name of a manifest, or the path of one.
+        profile: ``quick``, ``laptop`` or ``full``.
+        data_root: Folder in which datasets lie; default: the variable DATA.
+        runs: Folder of all results; default: the variable RUNS, else ``runs`` of the project.
+        device: ``cpu`` or ``cuda``; default: the variable DEVICE, else cuda if there is one.
+
+    Raises:
+        InputError: Any fault in what was given, or in the data.
+    """
+    settings, manifest = load_profile(profile), load_manifest(dataset)
+    root = data_root or os.environ.get("DATA", "")
+    base = Path(runs or os.environ.get("RUNS", "") or PROJECT / "runs").expanduser()
+    folder = base / f"{manifest.name}-{profile}"
+    chosen = choose_device(device or os.environ.get("DEVICE", ""))
+    cohort = build_cohort(
+        manifest,
+        Path(root).expanduser() if root else None,
+        folder=folder,
+        cache=base / "cache",
+        image_size=settings.image_size,
+        max_patients=settings.max_patients,
+    )
+    return Study(manifest.name, profile, settings, cohort, folder, chosen)
+
+
+def choose_device(asked: str = "") -> str:
+    """The device type: as asked, else ``cuda`` if the driver and the torch build have it.
+
+    Raises:
+        InputError: Something else than ``cpu`` or ``cuda`` was asked for.
+    """
+    if asked:
+        if asked not in {"cpu", "cuda"}:
+            raise InputError("DEVICE", [f"{asked!r} is not known; choose from cpu, cuda"])
+        return asked
+    if "+cpu" in version("torch"):
+        return "cpu"
+    try:  # asks the driver itself: commands that only look must not import torch
+        driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+        found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    except OSError:
+        return "cpu"
+    return "cuda" if found and count.value > 0 else "cpu"
