@@ -208,7 +208,11 @@ def _starts_trained(spec: ModelSpec) -> bool:
 
 def _modules(spec: ModelSpec) -> list[str]:
     """The modules that decide a model, with all they import: never statistics or figures."""
-    modules = ["medunlearn.training", "medunlearn.evaluation.predictions"]
+    modules = [
+        "medunlearn.training",
+        "medunlearn.evaluation.predictions",
+        "medunlearn.study.workbench",
+    ]
     if spec.method:
         modules.append(f"medunlearn.methods.{spec.method}")
     if spec.role == "timing":

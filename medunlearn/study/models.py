@@ -1,10 +1,10 @@
 """The models of a study: one (role, method, forget size, composition, order, seed) each."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
-from medunlearn.cohort.draws import Composition, draw_name
+from medunlearn.cohort.draws import COMPOSITIONS, Composition, draw_name
+from medunlearn.errors import InputError
 from medunlearn.study.profile import Profile
 
 Role = Literal["original", "retrained", "unlearned", "timing"]
@@ -15,14 +15,25 @@ FIRST_FLOOR_SEED = 100
 
 @dataclass(frozen=True)
 class Cell:
-    """A forget set of the design: size and composition, before it is drawn for a seed."""
+    """A forget set of the design.
+
+    Args:
+        composition: Which patients may be drawn.
+        forget_size: Share of the training patients.
+        draw: ``shared``: one draw for all seeds; ``seed``: each seed has a draw of its own.
+    """
 
     composition: Composition
     forget_size: float
+    draw: Literal["shared", "seed"] = "shared"
 
-    def order(self, seed: int, middle_size: float) -> str:
-        """Whose order the draw is taken from: shared at the middle size, else the seed's own."""
-        return "shared" if self.forget_size == middle_size else f"seed{seed}"
+    def draw_name(self, seed: int) -> str:
+        """Name of the forget set that this seed forgets."""
+        return draw_name(self.composition, self.forget_size, self.order(seed))
+
+    def order(self, seed: int) -> str:
+        """Whose order of patients the draw is taken from."""
+        return "shared" if self.draw == "shared" else f"seed{seed}"
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,6 @@ class ModelSpec:
         oracle_set: Of a retrained model: A (paired with its original) or B (the noise floor).
         method: Of an unlearned model.
         cell: The forget set, if there is one.
-        order: Whose order of patients the forget set is taken from.
     """
 
     role: Role
@@ -43,14 +53,11 @@ class ModelSpec:
     oracle_set: Literal["A", "B"] | None = None
     method: str | None = None
     cell: Cell | None = None
-    order: str | None = None
 
     @property
     def draw(self) -> str | None:
         """Name of the forget set."""
-        if self.cell is None or self.order is None:
-            return None
-        return draw_name(self.cell.composition, self.cell.forget_size, self.order)
+        return self.cell.draw_name(self.seed) if self.cell else None
 
     @property
     def title(self) -> str:
@@ -59,11 +66,35 @@ class ModelSpec:
         return ", ".join(part for part in (head, self.draw, f"seed {self.seed}") if part)
 
 
+def make_cell(composition: str, forget_size: float, draw: str = "shared") -> Cell:
+    """A forget set from a notebook's parameters.
+
+    Raises:
+        InputError: Names what is not known and lists the choices; the size is checked when drawn.
+    """
+    choices = {"composition": (composition, COMPOSITIONS), "draw": (draw, ("shared", "seed"))}
+    faults = [
+        f"{name} {given!r} is not known; choose from {', '.join(known)}"
+        for name, (given, known) in choices.items()
+        if given not in known
+    ]
+    if faults:
+        raise InputError("parameters", faults)
+    return Cell(cast(Composition, composition), forget_size, cast(Literal["shared", "seed"], draw))
+
+
 def cells(profile: Profile) -> list[Cell]:
-    """Every forget set of the design: random at all sizes, the others at the middle size."""
-    sizes = [Cell("random", size) for size in sorted(profile.forget_sizes)]
-    others = [c for c in profile.compositions if c != "random"]
-    return sizes + [Cell(composition, profile.middle_size) for composition in others]
+    """Every forget set of the design: random at all sizes, the others at the middle size.
+
+    One draw is shared by all seeds at the middle size, where patients are compared; elsewhere each
+    seed has its own, so that the slope over sizes carries the spread of draws.
+    """
+    middle = profile.middle_size
+    sizes = [
+        Cell("random", size, "shared" if size == middle else "seed")
+        for size in sorted(profile.forget_sizes)
+    ]
+    return sizes + [Cell(c, middle) for c in profile.compositions if c != "random"]
 
 
 def original(seed: int) -> ModelSpec:
@@ -71,24 +102,19 @@ def original(seed: int) -> ModelSpec:
     return ModelSpec("original", seed)
 
 
-def retrained(profile: Profile, cell: Cell, seed: int) -> ModelSpec:
+def retrained(cell: Cell, seed: int) -> ModelSpec:
     """Trained on the retain set; a seed of the floor makes it a model of oracle set B."""
-    if seed >= FIRST_FLOOR_SEED:
-        return ModelSpec("retrained", seed, "B", cell=cell, order="shared")
-    order = cell.order(seed, profile.middle_size)
-    return ModelSpec("retrained", seed, "A", cell=cell, order=order)
+    return ModelSpec("retrained", seed, "B" if seed >= FIRST_FLOOR_SEED else "A", cell=cell)
 
 
-def unlearned(profile: Profile, method: str, cell: Cell, seed: int) -> ModelSpec:
+def unlearned(method: str, cell: Cell, seed: int) -> ModelSpec:
     """What a method makes of the original of this seed."""
-    order = cell.order(seed, profile.middle_size)
-    return ModelSpec("unlearned", seed, method=method, cell=cell, order=order)
+    return ModelSpec("unlearned", seed, method=method, cell=cell)
 
 
-def timing(profile: Profile, method: str, cell: Cell) -> ModelSpec:
+def timing(method: str, cell: Cell) -> ModelSpec:
     """The cost of one method (or of ``retrain``) at one size, on the first seed."""
-    order = cell.order(0, profile.middle_size)
-    return ModelSpec("timing", 0, method=method, cell=cell, order=order)
+    return ModelSpec("timing", 0, method=method, cell=cell)
 
 
 def seeds(profile: Profile) -> list[int]:
@@ -101,27 +127,26 @@ def floor_seeds(profile: Profile) -> list[int]:
     return list(range(FIRST_FLOOR_SEED, FIRST_FLOOR_SEED + profile.floor_seeds))
 
 
+def middle_cell(profile: Profile) -> Cell:
+    """The forget set at which patients are compared."""
+    return Cell("random", profile.middle_size)
+
+
 def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model of the study, inputs before what needs them; measurements of cost left out."""
-    middle = Cell("random", profile.middle_size)
+    pairs = [(cell, seed) for cell in cells(profile) for seed in seeds(profile)]
     return [
         *(original(seed) for seed in seeds(profile)),
-        *(retrained(profile, middle, seed) for seed in floor_seeds(profile)),
-        *(retrained(profile, cell, seed) for cell in cells(profile) for seed in seeds(profile)),
-        *(
-            unlearned(profile, method, cell, seed)
-            for method in profile.methods
-            for cell in cells(profile)
-            for seed in seeds(profile)
-        ),
+        *(retrained(middle_cell(profile), seed) for seed in floor_seeds(profile)),
+        *(retrained(cell, seed) for cell, seed in pairs),
+        *(unlearned(method, cell, seed) for method in profile.methods for cell, seed in pairs),
     ]
 
 
-def all_timings(profile: Profile) -> Sequence[ModelSpec]:
-    """The cost pass: each method at each size, and one retraining at the middle size."""
+def all_timings(profile: Profile) -> list[ModelSpec]:
+    """The cost pass: one retraining at the middle size, and each method at each size."""
     random = [cell for cell in cells(profile) if cell.composition == "random"]
-    middle = Cell("random", profile.middle_size)
     return [
-        timing(profile, "retrain", middle),
-        *(timing(profile, method, cell) for method in profile.methods for cell in random),
+        timing("retrain", middle_cell(profile)),
+        *(timing(method, cell) for method in profile.methods for cell in random),
     ]

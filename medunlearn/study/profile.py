@@ -1,6 +1,7 @@
 """A profile: everything that decides a study, apart from the dataset."""
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -74,15 +75,7 @@ class Profile(_Strict):
         if "random" not in self.compositions:
             faults.append("compositions must hold 'random'")
         for method, settings in self.methods.items():
-            if method not in panel():
-                faults.append(f"method {method!r} is not known; choose from {', '.join(panel())}")
-                continue
-            known = settings_of(method)
-            faults += [
-                f"setting {setting!r} of method {method!r} is not known; choose from {known}"
-                for setting in settings
-                if setting not in known
-            ]
+            faults += check_settings(method, settings)
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -91,6 +84,18 @@ class Profile(_Strict):
 def panel() -> tuple[str, ...]:
     """The unlearning methods: doing nothing and retraining are not counted as methods."""
     return tuple(name for name in METHOD_NAMES if name not in {"original", "retrain"})
+
+
+def check_settings(method: str, settings: Mapping[str, Setting]) -> list[str]:
+    """What is wrong with a method's name or the names of its settings, with the choices."""
+    if method not in panel():
+        return [f"method {method!r} is not known; choose from {', '.join(panel())}"]
+    known = settings_of(method)
+    return [
+        f"setting {setting!r} of method {method!r} is not known; choose from {', '.join(known)}"
+        for setting in settings
+        if setting not in known
+    ]
 
 
 def settings_of(method: str) -> list[str]:

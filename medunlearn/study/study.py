@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ from medunlearn.cohort.draws import Draw, draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
 from medunlearn.study.models import ModelSpec
-from medunlearn.study.profile import Profile, Setting, load_profile
+from medunlearn.study.profile import Profile, Setting, check_settings, load_profile
 
 PROJECT = Path(__file__).parents[2]
 
@@ -44,11 +44,14 @@ class Study:
 
     def draw(self, spec: ModelSpec) -> Draw:
         """The forget set of a model: drawn once, recorded under ``draws/``, then applied."""
-        name, cell, order = spec.draw, spec.cell, spec.order
-        if name is None or cell is None or order is None:
+        cell = spec.cell
+        if cell is None:
             raise ValueError(f"{spec.title} has no forget set")
+        name = cell.draw_name(spec.seed)
         if name not in self._draws:
-            drawn = draw_forget_set(self.cohort.table, cell.composition, cell.forget_size, order)
+            drawn = draw_forget_set(
+                self.cohort.table, cell.composition, cell.forget_size, cell.order(spec.seed)
+            )
             if not (self.folder / "draws" / f"{name}.json").is_file():
                 drawn.write(self.folder / "draws")
             self._draws[name] = drawn
@@ -57,6 +60,18 @@ class Study:
     def settings(self, method: str) -> Mapping[str, Setting]:
         """The profile's settings of a method; its usual ones where the profile is silent."""
         return self.profile.methods.get(method, {})
+
+    def with_settings(self, method: str, settings: Mapping[str, Setting]) -> "Study":
+        """The same study with other settings of one method: its models get keys of their own.
+
+        Raises:
+            InputError: The method or a setting is not known.
+        """
+        faults = check_settings(method, settings)
+        if faults:
+            raise InputError("parameters", faults)
+        methods = {**self.profile.methods, method: {**self.settings(method), **settings}}
+        return replace(self, profile=self.profile.model_copy(update={"methods": methods}))
 
 
 def open_study(

@@ -1,0 +1,235 @@
+"""Levels and gaps of every method, by forget set, partition and sex, with intervals.
+
+A gap is a model's measure minus that of the model retrained without the same patients, from the
+same seed. The retrained models on fresh seeds give the floor, doing nothing gives the ceiling.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST, TRAIN
+from medunlearn.evaluation.performance import (
+    MEASURES,
+    Predicted,
+    Subset,
+    calibration_error,
+    probabilities,
+    threshold_at,
+)
+from medunlearn.statistics.intervals import Interval, contrast_interval, runs_interval
+
+PARTS = ("retain", "forget", "test")
+GROUPS = ("all", "F", "M")
+DIFFERENCE = "F - M"
+CALIBRATION = "calibration_error"
+
+NOTHING, RETRAINED, FLOOR = "original", "retrain", "floor"
+"""Do nothing, oracle set A and oracle set B stand among the methods under these names."""
+
+RARE = 10
+"""Classes with fewer patients of some sex than this are pooled in class-balanced measures."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model of a line-up: its seed, its row in the models table, the draw it forgot."""
+
+    seed: int
+    row: int
+    draw: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All measures of a study.
+
+    Args:
+        models: One row for each model (see ``study.tables``).
+        logits: (models, samples, classes).
+        cohort: One row for each sample.
+        draws: Forgotten patients by name of the draw.
+        reference: Code of the class that counts as negative.
+        level: Of the intervals.
+    """
+
+    models: pd.DataFrame
+    logits: NDArray[np.float32]
+    cohort: pd.DataFrame
+    draws: Mapping[str, Sequence[int]]
+    reference: int
+    level: float = 0.95
+    _subsets: dict[tuple[str, str, str], Subset] = field(default_factory=dict)
+    _thresholds: dict[int, float] = field(default_factory=dict)
+    _known: dict[tuple[int, int, str], Floats] = field(default_factory=dict)
+
+    def results(self) -> pd.DataFrame:
+        """Estimates with intervals.
+
+        Returns:
+            One row for each ``composition``, ``forget_size``, ``method``, ``partition``, ``group``
+            (all, F, M, F - M), ``measure`` and ``quantity`` (level or gap): ``estimate``, ``low``,
+            ``high``, ``standard_error``, ``df``, ``seeds``, ``patients``. A group without a patient
+            has no row; limits that cannot be estimated are NaN.
+        """
+        rows = []
+        for names, method, runs, base in self._line_ups():
+            # the gap of the yardstick to itself is no result
+            quantities = ("level",) if method == RETRAINED else ("level", "gap")
+            for part in PARTS:
+                for group in (*GROUPS, DIFFERENCE):
+                    sides = group.split(" - ")
+                    if all(self._has_patients(r.draw, part, side) for r in runs for side in sides):
+                        for measure, quantity in product((*MEASURES, CALIBRATION), quantities):
+                            minus = base if quantity == "gap" else None
+                            found = self._interval(runs, minus, part, sides, measure)
+                            what = {"partition": part, "group": group, "measure": measure}
+                            rows.append({**names, "method": method, **what, "quantity": quantity})
+                            rows[-1] |= found
+        return pd.DataFrame(rows)
+
+    def by_seed(self, measure: str) -> pd.DataFrame:
+        """Level and gap of every single seed, columns as in ``results`` and ``seed``."""
+        rows = [
+            {
+                **names,
+                "method": method,
+                "partition": part,
+                "group": group,
+                "seed": run.seed,
+                "level": (mean := self._values(run, part, group, measure).mean()),
+                "gap": mean - self._values(paired, part, group, measure).mean(),
+            }
+            for names, method, runs, base in self._line_ups()
+            for part in PARTS
+            for group in GROUPS
+            for run, paired in zip(runs, base, strict=True)
+            if self._has_patients(run.draw, part, group)
+        ]
+        return pd.DataFrame(rows)
+
+    def _line_ups(self) -> Iterator[tuple[dict[str, object], str, list[Run], list[Run]]]:
+        """Every forget set and method: its runs, and beside each the retrained model it is held to.
+
+        Only seeds that have both are used; a method with none has no line-up.
+        """
+        retrained = self.models[self.models["role"] == "retrained"]
+        originals = self.models[self.models["role"] == "original"]
+        ours = retrained[retrained["oracle_set"] == "A"]
+        for (composition, size), cell in ours.groupby(["composition", "forget_size"], sort=False):
+            names = {"composition": composition, "forget_size": size}
+            base = {int(m.seed): Run(m.seed, m.Index, m.draw) for m in cell.itertuples()}
+            here = self.models[
+                (self.models["composition"] == composition) & (self.models["forget_size"] == size)
+            ]
+            methods = {RETRAINED: cell, NOTHING: originals}
+            methods |= dict(iter(here[here["role"] == "unlearned"].groupby("method", sort=False)))
+            for method, models in methods.items():
+                rows = {int(m.seed): m.Index for m in models.itertuples()}
+                seeds = sorted(base.keys() & rows.keys())
+                if seeds:
+                    runs = [Run(seed, rows[seed], base[seed].draw) for seed in seeds]
+                    yield names, str(method), runs, [base[seed] for seed in seeds]
+            fresh = here[here["oracle_set"] == "B"].sort_values("seed")
+            pairs = list(zip(fresh.itertuples(), sorted(base), strict=False))
+            if pairs:  # any pairing will do: fresh seeds share nothing with the others
+                floor = [Run(m.seed, m.Index, m.draw) for m, _ in pairs]
+                yield names, FLOOR, floor, [base[seed] for _, seed in pairs]
+
+    def _interval(
+        self,
+        runs: list[Run],
+        base: list[Run] | None,
+        part: str,
+        sides: Sequence[str],
+        measure: str,
+    ) -> dict[str, float]:
+        """Level (no base) or gap of a group, or the difference of two groups."""
+        groups = []
+        for side in sides:
+            values = [self._values(run, part, side, measure) for run in runs]
+            if base:
+                values = [
+                    value - self._values(run, part, side, measure)
+                    for value, run in zip(values, base, strict=True)
+                ]
+            groups.append(values)
+        patients = sum(len(self.subset(runs[0].draw, part, side).patient_ids) for side in sides)
+        means = np.array([[value.mean() for value in values] for values in groups])
+        signs = np.array([1, -1][: len(sides)])
+        if measure == CALIBRATION:  # not a mean over patients: no interval from this formula
+            estimate = float((signs @ means).mean())
+            found = Interval(estimate, np.nan, np.nan, np.nan, np.nan, len(runs), patients)
+        elif part == TEST or len({run.draw for run in runs}) == 1:
+            found = contrast_interval([np.stack(v) for v in groups], signs, level=self.level)
+        else:  # each seed has patients of its own here
+            found = runs_interval(signs @ means, patients, level=self.level)
+        return {
+            "estimate": found.estimate,
+            "low": found.low,
+            "high": found.high,
+            "standard_error": found.standard_error,
+            "df": found.df,
+            "seeds": found.runs,
+            "patients": found.patients,
+        }
+
+    def _values(self, run: Run, part: str, group: str, measure: str) -> Floats:
+        """Patient values of one model; calibration has one value only."""
+        subset = self.subset(run.draw, part, group)
+        key = (run.row, id(subset), measure)
+        if key not in self._known:
+            chosen = probabilities(self.logits[run.row, subset.samples])
+            predicted = Predicted(chosen, self._threshold(run.row))
+            if measure == CALIBRATION:
+                self._known[key] = np.array([calibration_error(subset, predicted)])
+            else:
+                self._known[key] = MEASURES[measure](subset, predicted)
+        return self._known[key]
+
+    def _threshold(self, row: int) -> float:
+        """The model's own threshold, the same for both sexes."""
+        if row not in self._thresholds:
+            subset = self.subset("", EVALUATION_VALIDATION, "all")
+            chosen = probabilities(self.logits[row, subset.samples])
+            self._thresholds[row] = threshold_at(subset, 1 - chosen[:, self.reference])
+        return self._thresholds[row]
+
+    def _has_patients(self, draw: str, part: str, group: str) -> bool:
+        return len(self.subset(draw, part, group).samples) > 0
+
+    def subset(self, draw: str, part: str, group: str) -> Subset:
+        """The images of a partition (retain and forget as drawn) and a sex (or all)."""
+        key = (draw if part in {"retain", "forget"} else "", part, group)
+        if key not in self._subsets:
+            table = self.cohort
+            if part in {"retain", "forget"}:
+                forgotten = table["patient"].isin(self.draws[draw])
+                rows = table[(table["partition"] == TRAIN) & (forgotten == (part == "forget"))]
+            else:
+                rows = table[table["partition"] == part]
+            strata = _strata(rows)
+            inside = np.full(len(rows), True) if group == "all" else (rows["sex"] == group)
+            self._subsets[key] = Subset(
+                samples=rows.loc[inside, "sample"].to_numpy(np.int64),
+                patients=rows.loc[inside, "patient"].to_numpy(np.int64),
+                labels=rows.loc[inside, "label"].to_numpy(np.int64),
+                strata=strata[np.asarray(inside)],
+                reference=self.reference,
+            )
+        return self._subsets[key]
+
+
+def _strata(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Classes, those rare among the patients of either sex pooled into one (code -1)."""
+    patients = rows.drop_duplicates(["patient", "label"])
+    counts = pd.crosstab(patients["label"], patients["sex"])
+    rare = counts.index[(counts < RARE).any(axis=1)]
+    labels = rows["label"].to_numpy(np.int64)
+    return np.where(np.isin(labels, rare), -1, labels)

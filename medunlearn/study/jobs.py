@@ -1,0 +1,130 @@
+"""The grid as a graph of jobs: one papermill execution of a notebook for some seeds each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from medunlearn.study.ledger import Ledger
+from medunlearn.study.models import (
+    Cell,
+    ModelSpec,
+    all_timings,
+    cells,
+    floor_seeds,
+    middle_cell,
+    original,
+    retrained,
+    seeds,
+    unlearned,
+)
+from medunlearn.study.study import Study
+
+TRAININGS_PER_JOB = 4
+"""Seeds of one job: enough to hide the start of a kernel, few enough to keep all cores busy."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One execution of a notebook.
+
+    Args:
+        name: Also of the executed notebook, ``jobs/<name>.ipynb``.
+        notebook: Stem of the source notebook.
+        parameters: What papermill injects, beside those of the study.
+        models: What it makes; it skips those that are there.
+        needs: Models that must be there before it starts.
+        alone: It runs while nothing else does.
+    """
+
+    name: str
+    notebook: str
+    parameters: dict[str, Any]
+    models: tuple[ModelSpec, ...]
+    needs: tuple[ModelSpec, ...] = ()
+    alone: bool = False
+
+
+def study_parameters(study: Study, runs: str, data_root: str) -> dict[str, Any]:
+    """The parameters that every notebook has."""
+    return {
+        "dataset": study.dataset,
+        "data_root": data_root,
+        "runs": runs,
+        "profile": study.profile_name,
+        "device": study.device,
+    }
+
+
+def plan_jobs(study: Study) -> list[Job]:
+    """Every job that makes a model, inputs first; the cost pass last, one job after the other."""
+    profile = study.profile
+    training = [
+        *_training_jobs("original", middle_cell(profile), seeds(profile)),
+        *_training_jobs("retrained", middle_cell(profile), floor_seeds(profile)),
+    ]
+    for cell in cells(profile):
+        training += _training_jobs("retrained", cell, seeds(profile))
+    unlearning = [
+        _unlearning_job(method, cell, seeds(profile))
+        for cell in cells(profile)
+        for method in profile.methods
+    ]
+    timings = all_timings(profile)
+    cost = Job(
+        name="08_cost",
+        notebook="08_cost",
+        parameters={},
+        models=tuple(timings),
+        needs=(original(0),),
+        alone=True,
+    )
+    return [*training, *unlearning, cost]
+
+
+def missing_jobs(jobs: Sequence[Job], ledger: Ledger) -> list[Job]:
+    """The jobs that have something left to make."""
+    return [job for job in jobs if any(not ledger.is_done(spec) for spec in job.models)]
+
+
+def _training_jobs(role: str, cell: Cell, all_seeds: Sequence[int]) -> list[Job]:
+    jobs = []
+    for first in range(0, len(all_seeds), TRAININGS_PER_JOB):
+        some = list(all_seeds[first : first + TRAININGS_PER_JOB])
+        make = original if role == "original" else lambda seed: retrained(cell, seed)
+        models = tuple(make(seed) for seed in some)
+        of = models[0]
+        what = role if role == "original" else f"{role}-{of.oracle_set}-{_slug(cell)}"
+        jobs.append(
+            Job(
+                name=f"02-{what}-{some[0]}to{some[-1]}",
+                notebook="02_reference_models",
+                parameters={"role": role, **_cell_parameters(cell), "seeds": some},
+                models=models,
+            )
+        )
+    return jobs
+
+
+def _unlearning_job(method: str, cell: Cell, all_seeds: Sequence[int]) -> Job:
+    """All seeds of a method and a forget set; the retrained models are shown beside it."""
+    return Job(
+        name=f"03-{method}-{_slug(cell)}",
+        notebook="03_unlearn",
+        parameters={"method": method, **_cell_parameters(cell), "seeds": list(all_seeds)},
+        models=tuple(unlearned(method, cell, seed) for seed in all_seeds),
+        needs=tuple(
+            model for seed in all_seeds for model in (original(seed), retrained(cell, seed))
+        ),
+    )
+
+
+def _cell_parameters(cell: Cell) -> dict[str, Any]:
+    return {
+        "forget_size": cell.forget_size,
+        "composition": cell.composition,
+        "draw": cell.draw,
+    }
+
+
+def _slug(cell: Cell) -> str:
+    return f"{cell.composition}-{cell.forget_size:g}"

@@ -1,0 +1,147 @@
+"""The tables of a study, gathered from its models: all that synthesis and report read."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from medunlearn.cohort.partition import TRAIN
+from medunlearn.study.ledger import Ledger
+from medunlearn.study.models import ModelSpec, all_models, all_timings
+from medunlearn.study.study import Study
+
+MODEL_COLUMNS = [
+    "model_key",
+    "role",
+    "oracle_set",
+    "method",
+    "forget_size",
+    "composition",
+    "draw",
+    "seed",
+    "init_seed",
+]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is known of all models of a study.
+
+    Args:
+        models: One row for each model (``MODEL_COLUMNS``), in the order of the design.
+        logits: (models, samples, classes), float32, aligned with models and cohort.
+        costs: One row for each timed region; ``exclusive`` ones come from the cost pass.
+        cohort: The cohort's table.
+        draws: Forgotten patients of each draw, by name.
+        absent: Titles of the models of the design that are not there.
+    """
+
+    models: pd.DataFrame
+    logits: NDArray[np.float32]
+    costs: pd.DataFrame
+    cohort: pd.DataFrame
+    draws: dict[str, list[int]]
+    absent: list[str]
+
+
+def collect_tables(study: Study, ledger: Ledger) -> None:
+    """Write ``tables/{models,predictions,costs}.parquet`` from the models that are done.
+
+    Models that are missing are listed in ``tables/absent.json``; each file appears whole.
+    """
+    folder = study.folder / "tables"
+    folder.mkdir(exist_ok=True)
+    design, timings = all_models(study.profile), all_timings(study.profile)
+    done = [spec for spec in design if ledger.is_done(spec)]
+    timed = [spec for spec in timings if ledger.is_done(spec)]
+    rows = [_model_row(spec, ledger) for spec in [*done, *timed]]
+    _replace(folder / "models.parquet", pa.Table.from_pandas(pd.DataFrame(rows)))
+    costs = [pq.read_table(ledger.path(spec) / "costs.parquet") for spec in [*done, *timed]]
+    _replace(folder / "costs.parquet", pa.concat_tables(costs))
+    partial = folder / "predictions.parquet.partial"
+    first = pq.read_schema(ledger.path(done[0]) / "predictions.parquet")
+    with pq.ParquetWriter(partial, first) as writer:
+        for spec in done:  # one model at a time: memory does not grow with the study
+            writer.write_table(pq.read_table(ledger.path(spec) / "predictions.parquet"))
+    partial.replace(folder / "predictions.parquet")
+    absent = [spec.title for spec in [*design, *timings] if spec not in {*done, *timed}]
+    (folder / "absent.json").write_text(json.dumps(absent, indent=1) + "\n")
+
+
+def load_tables(study: Study) -> Tables:
+    """Read what ``collect_tables`` wrote; no model, no torch and no GPU is needed."""
+    folder = study.folder / "tables"
+    models = pd.read_parquet(folder / "models.parquet")
+    predicted = models[models["role"] != "timing"].reset_index(drop=True)
+    flat = pq.read_table(folder / "predictions.parquet", columns=["logits"])["logits"]
+    values = flat.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    draws = {
+        path.stem: json.loads(path.read_text())["patients"]
+        for path in sorted((study.folder / "draws").glob("*.json"))
+    }
+    return Tables(
+        models=predicted,
+        logits=values.reshape(len(predicted), len(study.cohort.table), -1),
+        costs=pd.read_parquet(folder / "costs.parquet").merge(
+            models[MODEL_COLUMNS], on="model_key", validate="many_to_one"
+        ),
+        cohort=study.cohort.table,
+        draws=draws,
+        absent=json.loads((folder / "absent.json").read_text()),
+    )
+
+
+def load_predictions(study: Study) -> pd.DataFrame:
+    """The wide table of the protocol: one row for each model, forget set and image.
+
+    Originals have no forget set of their own; they appear once for every draw, as ``do nothing``.
+    ``partition`` is retain, forget, validation_method, validation_evaluation or test.
+    """
+    tables = load_tables(study)
+    models = tables.models.assign(row=np.arange(len(tables.models)))
+    own = models[models["role"] != "original"]
+    cells = own[["forget_size", "composition", "draw"]].drop_duplicates()
+    originals = models[models["role"] == "original"].drop(columns=cells.columns)
+    every = pd.concat([originals.merge(cells, how="cross"), own], ignore_index=True)
+    parts = []
+    for model in every.itertuples():
+        rows = tables.cohort[["patient", "partition", "sex", "age", "label"]].copy()
+        train = rows["partition"] == TRAIN
+        forgotten = rows["patient"].isin(tables.draws[str(model.draw)])
+        rows.loc[train, "partition"] = np.where(forgotten[train], "forget", "retain")
+        rows.insert(0, "sample_id", tables.cohort["sample"])
+        for column in MODEL_COLUMNS:
+            rows[column] = getattr(model, column)
+        rows["positive"] = rows["label"] != study.cohort.reference
+        rows["logits"] = list(tables.logits[int(str(model.row))])
+        parts.append(rows)
+    wide = pd.concat(parts, ignore_index=True)
+    return wide.assign(dataset=study.dataset, profile=study.profile_name).rename(
+        columns={"role": "model_role", "patient": "patient_id"}
+    )
+
+
+def _model_row(spec: ModelSpec, ledger: Ledger) -> dict[str, object]:
+    cell = spec.cell
+    return {
+        "model_key": ledger.entry(spec).key,
+        "role": spec.role,
+        "oracle_set": spec.oracle_set,
+        "method": spec.method,
+        "forget_size": cell.forget_size if cell else None,
+        "composition": cell.composition if cell else None,
+        "draw": spec.draw,
+        "seed": spec.seed,
+        "init_seed": spec.seed,
+    }
+
+
+def _replace(path: Path, table: pa.Table) -> None:
+    partial = path.with_suffix(".partial")
+    pq.write_table(table, partial)
+    partial.replace(path)

@@ -1,0 +1,158 @@
+"""Where models are made: the cohort on the device, the recipe, and the ledger they go to."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from medunlearn.cohort.partition import METHOD_VALIDATION, TRAIN
+from medunlearn.cost import Clock, device_name
+from medunlearn.evaluation.predictions import predict, write_predictions
+from medunlearn.methods import get_method
+from medunlearn.methods._task import Task
+from medunlearn.models import load_weights, save_weights
+from medunlearn.study.ledger import Ledger
+from medunlearn.study.models import ModelSpec, original
+from medunlearn.study.study import Study
+from medunlearn.training import (
+    Batches,
+    Images,
+    Recipe,
+    initial_state,
+    prepare_device,
+    train,
+)
+
+WEIGHTS, PREDICTIONS, COSTS = "weights.safetensors", "predictions.parquet", "costs.parquet"
+
+
+class Workbench:
+    """Makes the models of a study that are not made yet.
+
+    Args:
+        study: The study.
+        keep: Also keep the weights of unlearned models.
+    """
+
+    def __init__(self, study: Study, *, keep: bool = False) -> None:
+        self.study = study
+        self.ledger = Ledger(study)
+        self.keep = keep
+        self.device = prepare_device(study.device)
+
+    @cached_property
+    def images(self) -> Images:
+        """The cohort on the device; loaded only if a model is to be made."""
+        cohort = self.study.cohort
+        labels = cohort.table["label"].to_numpy(np.int64)
+        return Images.load(cohort.pixels, labels, self.device)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How every model of the study is trained."""
+        profile, manifest = self.study.profile, self.study.cohort.manifest
+        return Recipe(
+            network=profile.network,
+            channels=manifest.channels,
+            classes=len(self.study.cohort.classes),
+            norm=profile.norm,
+            horizontal_flip=manifest.horizontal_flip,
+            **profile.training.model_dump(),
+        )
+
+    def train(self, specs: Sequence[ModelSpec]) -> None:
+        """Train the originals and retrained models among these that are missing."""
+        for spec in self.ledger.missing(list(specs)):
+            with self.ledger.writing(spec) as folder:
+                retain, _ = self.training_rows(spec)
+                clock = Clock(self.device)
+                with clock("training"):
+                    model = train(self.batches(retain), self.recipe, seed=spec.seed)
+                self.write(folder, spec, model, clock)
+
+    def unlearn(self, specs: Sequence[ModelSpec]) -> None:
+        """Unlearn those among these that are missing, each from the original of its seed."""
+        for spec in self.ledger.missing(list(specs)):
+            with self.ledger.writing(spec) as folder:
+                clock = Clock(self.device)
+                model = self._apply(spec, self.trained(original(spec.seed)), clock)
+                self.write(folder, spec, model, clock)
+
+    def measure_cost(self, specs: Sequence[ModelSpec]) -> None:
+        """Time methods alone on the device: unmeasured runs first, then the measured ones."""
+        cost = self.study.profile.cost
+        for spec in self.ledger.missing(list(specs)):
+            with self.ledger.writing(spec) as folder:
+                start = self.trained(original(spec.seed))
+                bills = []
+                for repeat in range(-cost.warmups, cost.repeats):
+                    clock = Clock(self.device)
+                    self._apply(spec, start, clock)
+                    if repeat >= 0:
+                        bills.append(self._bill(spec, clock, exclusive=True, repeat=repeat))
+                pd.concat(bills).to_parquet(folder / COSTS, index=False)
+
+    def _apply(self, spec: ModelSpec, start: nn.Module, clock: Clock) -> nn.Module:
+        """The method of a model, with the study's settings, on a trained original."""
+        name = str(spec.method)
+        task, settings = self.task(spec, clock), self.study.settings(name)
+        return get_method(name)(start, task, seed=spec.seed, **settings)
+
+    def training_rows(self, spec: ModelSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The samples that a model may keep, and those it is to forget (none of an original)."""
+        table = self.study.cohort.table
+        training = table[table["partition"] == TRAIN]
+        forgotten = self.study.draw(spec).patients if spec.cell else ()
+        forget = training["patient"].isin(forgotten)
+        samples = training["sample"].astype(np.int64)
+        return samples[~forget].to_numpy(), samples[forget].to_numpy()
+
+    def batches(self, rows: NDArray[np.int64]) -> Batches:
+        """Samples as batches of the recipe."""
+        return Batches(self.images, rows, self.recipe)
+
+    def task(self, spec: ModelSpec, clock: Clock) -> Task:
+        """All that a method may read to unlearn this forget set."""
+        table = self.study.cohort.table
+        holdout = table.loc[table["partition"] == METHOD_VALIDATION, "sample"].to_numpy(np.int64)
+        retain, forget = (self.batches(rows) for rows in self.training_rows(spec))
+        return Task(retain, forget, self.batches(holdout), self.recipe, clock)
+
+    def trained(self, spec: ModelSpec) -> nn.Module:
+        """An original or a retrained model, from its weights, in evaluation mode."""
+        model = initial_state(self.recipe, spec.seed, "cpu")
+        return load_weights(model, self.ledger.path(spec) / WEIGHTS).to(self.device).eval()
+
+    def write(self, folder: Path, spec: ModelSpec, model: nn.Module, clock: Clock) -> None:
+        """Predictions, costs and, where they are needed again, weights."""
+        key = self.ledger.entry(spec).key
+        write_predictions(folder / PREDICTIONS, key, predict(model, self.images))
+        self._bill(spec, clock, exclusive=False).to_parquet(folder / COSTS, index=False)
+        if self.keep or spec.role in {"original", "retrained"}:
+            save_weights(model, folder / WEIGHTS)
+
+    def _bill(
+        self, spec: ModelSpec, clock: Clock, *, exclusive: bool, repeat: int = 0
+    ) -> pd.DataFrame:
+        """One row for each timed region."""
+        return pd.DataFrame(
+            [
+                {
+                    "model_key": self.ledger.entry(spec).key,
+                    "region": name,
+                    "repeat": repeat,
+                    "seconds": region.seconds,
+                    "cpu_seconds": region.cpu_seconds,
+                    "peak_bytes": region.peak_bytes,
+                    "device": device_name(self.device),
+                    "torch": torch.__version__,
+                    "exclusive": exclusive,
+                }
+                for name, region in clock.regions.items()
+            ]
+        )
