@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from medunlearn.errors import InputError
-from medunlearn.study.study import Study, open_study
+from medunlearn.study.reproduce import reproduce, summary
+from medunlearn.study.status import check, status
+from medunlearn.study.study import open_study, study_folder
 
 COMMANDS = {
     "reproduce": "make every model that is missing, then tables, figures and the report",
@@ -16,25 +18,30 @@ COMMANDS = {
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
 }
+OPTIONS = {
+    "dataset": ("phantom", "name of a manifest in data_manifests, or the path of one"),
+    "data": ("", "folder in which real datasets lie"),
+    "profile": ("laptop", "quick, laptop or full"),
+    "runs": ("", "folder of all results; default: runs in the project"),
+    "device": ("", "cpu or cuda; default: cuda if there is one"),
+    "jobs": ("", "notebooks at a time; default: number of cores"),
+}
+"""Each may also be given as an environment variable, in capitals: the Makefile does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 is success, 1 a failed job, 2 something wrong in what was given."""
     parser = argparse.ArgumentParser(prog="medunlearn", description=__doc__)
-    parser.add_argument("command", choices=COMMANDS, help="; ".join(map(": ".join, COMMANDS.items())))
-    for name in ("dataset", "data", "profile", "runs", "device", "jobs"):
-        parser.add_argument(f"--{name}", default=os.environ.get(name.upper(), ""))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        for option, (default, meaning) in OPTIONS.items():
+            command.add_argument(
+                f"--{option}", default=os.environ.get(option.upper()) or default, help=meaning
+            )
     given = parser.parse_args(arguments)
     try:
-        workers = _jobs(given.jobs)
-        study = open_study(
-            given.dataset or "phantom",
-            given.profile or "laptop",
-            data_root=given.data,
-            runs=given.runs,
-            device=given.device,
-        )
-        return _COMMANDS[given.command](study, workers, given)
+        return _run(given)
     except InputError as error:
         print(f"medunlearn: {error}", file=sys.stderr)
         return 2
@@ -43,47 +50,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _jobs(asked: str) -> int:
-    """Jobs at a time; the number of cores this process may use if none is asked for."""
-    if not asked:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not asked.isdecimal() or int(asked) == 0:
-        raise InputError("JOBS", [f"{asked!r} is no number of jobs: expected 1 or more"])
-    return int(asked)
-
-
-def _reproduce(study: Study, workers: int, given: argparse.Namespace) -> int:
-    from medunlearn.study.reproduce import reproduce, summary
-
-    print(
-        f"{study.dataset}, profile {study.profile_name}, {study.device}, {workers} at a time: "
-        f"{study.folder}"
+def _run(given: argparse.Namespace) -> int:
+    if given.command == "check":
+        print("\n".join(check(given.dataset, given.data, given.profile)))
+        return 0
+    workers = _workers(given.jobs)
+    folder = study_folder(given.dataset, given.profile, given.runs)
+    if given.command == "clean":
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"removed {folder}")
+        return 0
+    if given.command == "status" and not folder.is_dir():
+        print(f"nothing is done yet: there is no {folder}")
+        return 0
+    study = open_study(
+        given.dataset,
+        given.profile,
+        data_root=given.data,
+        runs=given.runs,
+        device=given.device,
     )
-    parameters = {"runs": str(study.folder.parent.absolute()), "data_root": given.data}
-    outcome = reproduce(study, workers=workers, parameters=parameters)
-    for line in summary(outcome.faults):
-        print(line, file=sys.stderr)
-    if outcome.made == 0 and not outcome.faults:
-        print("no model was missing")
-    print(f"report: {outcome.report}")
+    if given.command == "status":
+        print("\n".join(status(study)))
+        return 0
+    head = f"{study.dataset}, profile {study.profile_name}, {study.device}, {workers} at a time"
+    print(f"{head}: {folder}", flush=True)
+    outcome = reproduce(
+        study, workers=workers, data_root=given.data, only_report=given.command == "report"
+    )
+    print("\n".join(summary(outcome)), flush=True)
     return 1 if outcome.faults else 0
 
 
-def _check(study: Study, workers: int, given: argparse.Namespace) -> int:  # noqa: ARG001
-    from medunlearn.study.status import describe_cohort
-
-    print("\n".join(describe_cohort(study)))
-    return 0
-
-
-def _status(study: Study, workers: int, given: argparse.Namespace) -> int:  # noqa: ARG001
-    from medunlearn.study.status import status
-
-    print("\n".join(status(study)))
-    return 0
+def _workers(asked: str) -> int:
+    """Jobs at a time; the number of cores this process may use if none is asked for."""
+    if not asked:
+        if hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than the machine has
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+    if not asked.isdecimal() or int(asked) == 0:
+        raise InputError("JOBS", [f"{asked!r} is no number of jobs; expected 1 or more"])
+    return int(asked)
 
 
-def _clean(study: Study, workers: int, given: argparse.Namespace) -> int:  # noqa: ARG001
-    shutil.rmtree(study.folder)
-    print(f"removed {study.folder}")
-    return 0
+if __name__ == "__main__":
+    sys.exit(main())

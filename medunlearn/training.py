@@ -205,9 +205,7 @@ def cross_entropy(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(model(inputs), labels)
 
 
-def step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]
-) -> None:
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]) -> None:
     """One update of the model; mixed precision (bfloat16) on CUDA devices that have it."""
     device = next(model.parameters()).device.type
     mixed = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.draws import development_patients
-from medunlearn.cohort.images import build_pixels, open_pixels, shrink, store_pixels
-from medunlearn.cohort.manifest import Manifest, PhantomManifest
+from medunlearn.cohort.images import build_pixels, shrink
+from medunlearn.cohort.manifest import Manifest, PhantomManifest, TableManifest
 from medunlearn.cohort.partition import (
     check_partitions,
     partition_patients,
@@ -19,6 +19,7 @@ from medunlearn.cohort.partition import (
     stratified_order,
 )
 from medunlearn.cohort.phantom import make_phantom
+from medunlearn.cohort.pixels import open_pixels, store_pixels
 from medunlearn.cohort.table import read_table
 from medunlearn.randomness import stream
 from medunlearn.sources import canonical_hash, module_hashes
@@ -52,7 +53,7 @@ class Cohort:
     @property
     def reference(self) -> int:
         """Code of the class that counts as negative."""
-        return self.classes.index(self.manifest.label.reference_class)
+        return self.manifest.label.reference_code
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
@@ -90,16 +91,15 @@ def build_cohort(
         pixel_file, table_file = cache / known["pixels"], folder / "cohort.parquet"
         if known["fingerprint"] == digest and pixel_file.is_file() and table_file.is_file():
             return Cohort(pd.read_parquet(table_file), manifest, pixel_file, known["sha256"])
-    if rows is None:
-        rows, pixels = make_phantom(_phantom_patients(manifest, max_patients))
-        rows = _with_codes(rows, manifest)
-        table = _finish_table(rows, manifest)
+    if isinstance(manifest, PhantomManifest):
+        drawn, pixels = make_phantom(
+            min(manifest.patients, max_patients or manifest.patients), size=manifest.image_size
+        )
+        table = _finish_table(_with_codes(drawn, manifest), manifest)
         held = store_pixels(shrink(pixels, size), cache)
     else:
         table = _finish_table(rows, manifest)
-        held = build_pixels(
-            list(rows["path"]), cache, size=size, channels=manifest.channels
-        )
+        held = build_pixels(list(rows["path"]), cache, size=size, channels=manifest.channels)
     sha256 = canonical_hash([held.key, _table_hash(table)])
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "cohort.parquet.partial"
@@ -114,23 +114,19 @@ def build_cohort(
 
 def _describe(
     manifest: Manifest, data_root: Path | None, size: int, max_patients: int | None
-) -> tuple[pd.DataFrame | None, str]:
-    """The rows to be used (none for the phantom), and a quick fingerprint of all that is read."""
+) -> tuple[pd.DataFrame, str]:
+    """The rows to be used (none of the phantom), and a quick fingerprint of all that is read."""
     parts: list[object] = [
         manifest.model_dump(mode="json"),
         size,
         max_patients,
         module_hashes("medunlearn.cohort.build"),
     ]
-    if isinstance(manifest, PhantomManifest):
-        return None, canonical_hash(parts)
+    if not isinstance(manifest, TableManifest):
+        return pd.DataFrame(), canonical_hash(parts)
     rows = _sample_patients(read_table(manifest, data_root), max_patients)
     stats = [(path, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path in rows["path"]]
     return rows, canonical_hash([*parts, _table_hash(rows), stats])
-
-
-def _phantom_patients(manifest: PhantomManifest, max_patients: int | None) -> int:
-    return min(manifest.patients, max_patients or manifest.patients)
 
 
 def _with_codes(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:

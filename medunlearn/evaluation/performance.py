@@ -213,9 +213,7 @@ def _area(subset: Subset, scores: Floats, positive: NDArray[np.bool_]) -> tuple[
     lost = np.bincount(subset.codes, both, patients) - own
     with np.errstate(invalid="ignore", divide="ignore"):
         area = pairs / (positives.sum() * negatives.sum())
-        without = (pairs - lost) / (
-            (positives.sum() - positives) * (negatives.sum() - negatives)
-        )
+        without = (pairs - lost) / ((positives.sum() - positives) * (negatives.sum() - negatives))
     return float(area), without
 
 

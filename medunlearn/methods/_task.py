@@ -73,14 +73,18 @@ class Method:
     marker: str
     own_training: bool = False
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """The usual settings: the function's keyword defaults."""
+        return dict(self.function.__kwdefaults__ or {})
+
     def __call__(self, model: nn.Module, task: Task, *, seed: int, **settings: object) -> nn.Module:
         """Unlearn, with the clock on; the result is in evaluation mode.
 
         Raises:
             InputError: The forget or the retain set is empty, or a setting is not known.
         """
-        name = self.function.__name__
-        known = self.function.__kwdefaults__ or {}
+        name, known = self.function.__name__, self.settings
         faults = [
             f"{name}: the {part} set holds no image; draw at least one patient into it"
             for part in ("forget", "retain")

@@ -78,9 +78,7 @@ def contrast_interval(
     return _t_interval(estimate, variance, df, count, sum(sizes), level)
 
 
-def runs_interval(
-    values: NDArray[np.float64], patients: int, *, level: float = 0.95
-) -> Interval:
+def runs_interval(values: NDArray[np.float64], patients: int, *, level: float = 0.95) -> Interval:
     """Interval of a mean over runs that each measured their own draw of patients.
 
     Args:

@@ -1,12 +1,15 @@
 """From nothing to a finished study, or from wherever the last run ended."""
 
 import json
+import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -15,11 +18,20 @@ from medunlearn.sources import canonical_hash, module_hashes, notebook_hash
 from medunlearn.study.engine import run_jobs
 from medunlearn.study.jobs import Job, missing_jobs, plan_jobs, study_parameters
 from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import ModelSpec, all_models, all_timings
+from medunlearn.study.models import all_models, all_timings
 from medunlearn.study.study import PROJECT, Study
-from medunlearn.study.tables import collect_tables
+from medunlearn.study.tables import Tables, collect_tables, load_tables
 
 COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
+
+_REPORTING = (
+    "medunlearn.figures",
+    "medunlearn.evaluation.costs",
+    "medunlearn.evaluation.results",
+    "medunlearn.study.sentences",
+    "medunlearn.study.tables",
+    "medunlearn.study.report",
+)
 
 BYTES_PER_MODEL = 60_000
 """Records and parquet headers of one model, beside its logits and weights."""
@@ -35,75 +47,139 @@ class Outcome:
 
 
 def reproduce(
-    study: Study, *, workers: int, parameters: dict[str, str], write: Callable[[str], None] = print
+    study: Study,
+    *,
+    workers: int,
+    data_root: str = "",
+    only_report: bool = False,
+    write: Callable[[str], None] = print,
 ) -> Outcome:
     """Make every model that is missing, then tables and report; what is there is kept.
 
     Args:
         study: The study.
         workers: Jobs at a time, one CPU thread each.
-        parameters: ``runs`` and ``data_root`` as the notebooks are to be given them.
+        data_root: Where real datasets lie, for the notebooks.
+        only_report: Make no model; write tables and report from those that are there.
         write: Takes a line of progress.
 
     Raises:
         InputError: Another run holds the study, a forget set cannot be drawn, or the disk is full.
     """
+    ledger, report = Ledger(study), study.folder / "report" / "index.html"
+    with _alone(study):
+        jobs = [] if only_report else _plan(study, ledger)
+        todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
+        if not jobs and not only_report and not _is_outdated(study, SYNTHESIS, ledger):
+            return Outcome(report, {}, 0)
+        with _Runner(study, ledger, data_root, workers, write) as runner:
+            faults = runner.run(jobs)
+            if any(ledger.is_done(spec) for spec in all_models(study.profile)):
+                collect_tables(study, ledger)
+                faults |= runner.run([Job(SYNTHESIS, SYNTHESIS, {}, ())])
+    return Outcome(report, faults, sum(ledger.is_done(spec) for spec in todo))
+
+
+def obtain_tables(study: Study) -> Tables:
+    """The tables of a study, for a notebook opened on its own: what is missing is made first.
+
+    A run of the whole study that holds it, and has just gathered the tables, is not disturbed.
+
+    Raises:
+        InputError: Another run is at work and there are no tables yet.
+    """
+    try:
+        with _alone(study):
+            ledger = Ledger(study)
+            if jobs := _plan(study, ledger):
+                with _Runner(study, ledger, os.environ.get("DATA", ""), 1, print) as runner:
+                    runner.run(jobs)
+            collect_tables(study, ledger)
+    except InputError:
+        if not (study.folder / "tables" / "absent.json").is_file():
+            raise
+    return load_tables(study)
+
+
+@contextmanager
+def _alone(study: Study) -> Iterator[None]:
+    """Hold the study; the lock goes with the process, however it ends."""
     study.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(study.folder / ".lock", timeout=0):
-            return _reproduce(study, workers, parameters, write)
+            yield
     except Timeout:
         raise InputError(
             str(study.folder), ["another run is at work here; wait until it ends, or stop it"]
         ) from None
 
 
-def _reproduce(
-    study: Study, workers: int, parameters: dict[str, str], write: Callable[[str], None]
-) -> Outcome:
-    ledger = Ledger(study)
+def _plan(study: Study, ledger: Ledger) -> list[Job]:
+    """The jobs that are left, after what killed runs left behind has been taken away."""
     ledger.sweep()
     discard_dependants(study, ledger)
     jobs = missing_jobs(plan_jobs(study), ledger)
-    if needs_report(study, COHORT, ledger):
+    _check_space(study, sum(not ledger.is_done(spec) for job in jobs for spec in job.models))
+    if _is_outdated(study, COHORT, ledger):
         jobs.append(Job(COHORT, COHORT, {}, ()))
-    report = study.folder / "report" / "index.html"
-    if not jobs and not needs_report(study, SYNTHESIS, ledger):
-        return Outcome(report, {}, 0)
-    todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
-    _check_space(study, len(todo))
-    from medunlearn.study.execution import execute  # papermill: not for commands that only look
-    from medunlearn.study.kernels import WarmKernels
+    return jobs
 
-    common = {**study_parameters(study, **parameters)}
-    (study.folder / "jobs").mkdir(exist_ok=True)
-    with WarmKernels() as kernels:
 
-        def run(job: Job) -> None:
-            start = time.time()
-            notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
-            output = study.folder / "jobs" / f"{job.name}.ipynb"
-            try:
-                execute(notebook, output, {**common, **job.parameters}, kernels)
-                absent = [spec.title for spec in job.models if not ledger.is_done(spec)]
-                if absent:
-                    raise RuntimeError(f"ended without {absent[0]}")
-            except Exception as fault:
-                _record(study, job, start, str(fault), None)
-                raise
-            key = report_key(study, job.name, ledger) if not job.models else None
-            _record(study, job, start, None, key)
+class _Runner:
+    """Executes jobs through their notebooks, on kernels that are started when first needed."""
 
-        faults = run_jobs(jobs, run, done=ledger.is_done, workers=workers, write=write)
-        if any(ledger.is_done(spec) for spec in all_models(study.profile)):
-            collect_tables(study, ledger)
-            last = Job(SYNTHESIS, SYNTHESIS, {}, ())
-            faults |= run_jobs([last], run, done=ledger.is_done, workers=1, write=write)
-    if SYNTHESIS not in faults and (study.folder / "jobs" / f"{SYNTHESIS}.ipynb").is_file():
-        from medunlearn.study.report import write_html
+    def __init__(
+        self,
+        study: Study,
+        ledger: Ledger,
+        data_root: str,
+        workers: int,
+        write: Callable[[str], None],
+    ) -> None:
+        # papermill takes a second to import: not for commands that only look
+        from medunlearn.study.kernels import WarmKernels
 
-        write_html(study.folder / "jobs" / f"{SYNTHESIS}.ipynb", report)
-    return Outcome(report, faults, sum(ledger.is_done(spec) for spec in todo))
+        self.study, self.ledger, self.workers, self.write = study, ledger, workers, write
+        self.common = study_parameters(study, str(study.folder.parent), data_root)
+        self.kernels = WarmKernels()
+
+    def __enter__(self) -> Self:
+        (self.study.folder / "jobs").mkdir(exist_ok=True)
+        self.kernels.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kernels.close()
+
+    def run(self, jobs: Sequence[Job]) -> dict[str, str]:
+        """Run the graph; name and fault of each job that failed."""
+        done = self.ledger.is_done
+        try:
+            return run_jobs(jobs, self._job, done=done, workers=self.workers, write=self.write)
+        except BaseException:
+            self.kernels.close()  # ends the threads that wait for their notebooks
+            raise
+
+    def _job(self, job: Job) -> None:
+        from medunlearn.study.execution import execute
+
+        start, folder = time.time(), self.study.folder / "jobs"
+        notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
+        output = folder / f"{job.name}.ipynb"
+        try:
+            execute(notebook, output, {**self.common, **job.parameters}, self.kernels)
+            absent = [spec.title for spec in job.models if not self.ledger.is_done(spec)]
+            if absent:
+                raise RuntimeError(f"the notebook ended without {absent[0]}")
+            if job.name == SYNTHESIS:
+                from medunlearn.study.report import write_html
+
+                write_html(output, self.study.folder / "report" / "index.html")
+        except Exception as fault:
+            _record(self.study, job, start, str(fault) or type(fault).__name__, None)
+            raise
+        key = None if job.models else _notebook_key(self.study, job.name, self.ledger)
+        _record(self.study, job, start, None, key)
 
 
 def discard_dependants(study: Study, ledger: Ledger) -> None:
@@ -113,11 +189,11 @@ def discard_dependants(study: Study, ledger: Ledger) -> None:
             ledger.discard(spec)
 
 
-def report_key(study: Study, notebook: str, ledger: Ledger) -> str:
+def _notebook_key(study: Study, notebook: str, ledger: Ledger) -> str:
     """What decides a notebook that makes no model: code, configuration and models."""
     specs = [*all_models(study.profile), *all_timings(study.profile)]
     models = [(r := ledger.record(ledger.entry(spec).key)) and r["files"] for spec in specs]
-    code = module_hashes("medunlearn.figures", "medunlearn.study.tables", "medunlearn.study.report")
+    code = module_hashes(*_REPORTING)
     return canonical_hash(
         [
             notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb"),
@@ -129,14 +205,19 @@ def report_key(study: Study, notebook: str, ledger: Ledger) -> str:
     )
 
 
-def needs_report(study: Study, notebook: str, ledger: Ledger) -> bool:
+def _is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
     """Whether such a notebook was not executed yet, or not on what is there now."""
     record = study.folder / "jobs" / f"{notebook}.json"
     if not record.is_file() or not record.with_suffix(".ipynb").is_file():
         return True
     if notebook == SYNTHESIS and not (study.folder / "report" / "index.html").is_file():
         return True
-    return json.loads(record.read_text())["key"] != report_key(study, notebook, ledger)
+    return json.loads(record.read_text())["key"] != _notebook_key(study, notebook, ledger)
+
+
+def is_report_current(study: Study, ledger: Ledger) -> bool:
+    """Whether the report was made from the code and the models that are there now."""
+    return not _is_outdated(study, SYNTHESIS, ledger)
 
 
 def failures(study: Study) -> dict[str, str]:
@@ -177,9 +258,11 @@ def _check_space(study: Study, models: int) -> None:
         )
 
 
-def summary(faults: dict[str, str]) -> Sequence[str]:
-    """A table of failures for the end of the run."""
-    if not faults:
-        return []
-    width = max(len(name) for name in faults)
-    return [f"{'failed job':<{width}}  why", *(f"{n:<{width}}  {f}" for n, f in faults.items())]
+def summary(outcome: Outcome) -> Sequence[str]:
+    """Lines for the end of a run: failures, if any, and where the report is."""
+    lines = [] if outcome.made or outcome.faults else ["nothing to compute: every model is there"]
+    if outcome.faults:
+        width = max(len(name) for name in outcome.faults)
+        lines.append(f"{'failed job':<{width}}  why")
+        lines += [f"{name:<{width}}  {fault}" for name, fault in outcome.faults.items()]
+    return [*lines, f"report: {outcome.report}"]

@@ -1,13 +1,18 @@
 """What of a study is done, missing, failed or stale, and why."""
 
+import tempfile
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pandas as pd
 
+from medunlearn.cohort.build import build_cohort
+from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import PARTITIONS
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, all_models, all_timings
-from medunlearn.study.reproduce import SYNTHESIS, failures, needs_report
+from medunlearn.study.profile import load_profile
+from medunlearn.study.reproduce import failures, is_report_current
 from medunlearn.study.study import Study
 
 
@@ -28,31 +33,40 @@ def status(study: Study) -> list[str]:
     reasons = Counter(reason for changes in stale.values() for reason in changes)
     lines += [f"stale because of another {reason}: {n} models" for reason, n in reasons.items()]
     lines += [f"failed: {name}: {fault.splitlines()[0]}" for name, fault in failures(study).items()]
-    old = needs_report(study, SYNTHESIS, ledger)
-    report = study.folder / "report" / "index.html"
-    lines += ["", "report: " + ("missing or out of date" if old else str(report))]
+    report = str(study.folder / "report" / "index.html")
+    current = is_report_current(study, ledger)
+    lines += ["", "report: " + (report if current else "missing or out of date")]
     return lines
 
 
-def describe_cohort(study: Study) -> list[str]:
-    """Lines for people: the cohort by partition, sex and class, in images and patients."""
-    table, cohort = study.cohort.table, study.cohort
-    names = dict(enumerate(cohort.classes))
+def check(dataset: str, data_root: str, profile: str) -> list[str]:
+    """Read and decode a whole dataset, change nothing, and tell what is in it.
+
+    Raises:
+        InputError: All faults of manifest, table and images.
+    """
+    manifest, size = load_manifest(dataset), load_profile(profile).image_size
+    with tempfile.TemporaryDirectory(prefix="medunlearn-check-") as folder:
+        cohort = build_cohort(
+            manifest,
+            Path(data_root).expanduser() if data_root else None,
+            folder=Path(folder),
+            cache=Path(folder),
+            image_size=size,
+            max_patients=None,
+        )
+        shape = cohort.pixels.shape
+    table, names = cohort.table, dict(enumerate(cohort.classes))
     shown = table.assign(label=table["label"].map(names), sex=table["sex"].fillna("unknown"))
-    counts = shown.pivot_table(
-        index=["partition", "sex"], columns="label", values="sample", aggfunc="count", fill_value=0
-    )
-    counts.insert(0, "patients", shown.groupby(["partition", "sex"])["patient"].nunique())
-    counts = counts.reindex(
-        [(p, s) for p in PARTITIONS for s in ("F", "M", "unknown") if (p, s) in counts.index]
-    )
-    size = cohort.pixels.shape
+    images = pd.crosstab([shown["partition"], shown["sex"]], shown["label"])
+    patients = shown.groupby(["partition", "sex"])["patient"].nunique()
+    order = [(p, s) for p in PARTITIONS for s in ("F", "M", "unknown") if (p, s) in images.index]
+    counts = images.assign(patients=patients).loc[order].rename_axis(columns="images of class")
     head = (
-        f"{cohort.manifest.title}: {table['patient'].nunique():,} patients, "
-        f"{len(table):,} images of {size[-1]} px, {size[1]} channel(s); no fault found"
+        f"{manifest.title}: {table['patient'].nunique():,} patients, {len(table):,} images of "
+        f"{shape[-1]} px, {shape[1]} channel(s): no fault found"
     )
-    with pd.option_context("display.width", 120):
-        return [head, "", str(counts), "", f"sha256 {cohort.sha256}"]
+    return [head, "", counts.to_string()]
 
 
 def _kind(spec: ModelSpec) -> str:

@@ -96,18 +96,28 @@ def open_study(
     """
     settings, manifest = load_profile(profile), load_manifest(dataset)
     root = data_root or os.environ.get("DATA", "")
-    base = Path(runs or os.environ.get("RUNS", "") or PROJECT / "runs").expanduser()
-    folder = base / f"{manifest.name}-{profile}"
+    folder = study_folder(dataset, profile, runs)
     chosen = choose_device(device or os.environ.get("DEVICE", ""))
     cohort = build_cohort(
         manifest,
         Path(root).expanduser() if root else None,
         folder=folder,
-        cache=base / "cache",
+        cache=folder.parent / "cache",
         image_size=settings.image_size,
         max_patients=settings.max_patients,
     )
     return Study(manifest.name, profile, settings, cohort, folder, chosen)
+
+
+def study_folder(dataset: str, profile: str, runs: str = "") -> Path:
+    """Where a study lies: ``<runs>/<dataset>-<profile>``, absolute, there or not.
+
+    Raises:
+        InputError: No such dataset or profile.
+    """
+    load_profile(profile)
+    base = Path(runs or os.environ.get("RUNS", "") or PROJECT / "runs").expanduser()
+    return base.absolute() / f"{load_manifest(dataset).name}-{profile}"
 
 
 def choose_device(asked: str = "") -> str:

@@ -12,7 +12,7 @@ from torch import nn
 
 from medunlearn.cohort.partition import METHOD_VALIDATION, TRAIN
 from medunlearn.cost import Clock, device_name
-from medunlearn.evaluation.predictions import predict, write_predictions
+from medunlearn.evaluation.predictions import predict, read_predictions, write_predictions
 from medunlearn.methods import get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
@@ -127,6 +127,20 @@ class Workbench:
         """An original or a retrained model, from its weights, in evaluation mode."""
         model = initial_state(self.recipe, spec.seed, "cpu")
         return load_weights(model, self.ledger.path(spec) / WEIGHTS).to(self.device).eval()
+
+    def logits(self, spec: ModelSpec) -> NDArray[np.float32]:
+        """Stored predictions of a model, (samples, classes)."""
+        return read_predictions(self.ledger.path(spec) / PREDICTIONS)
+
+    def costs(self, specs: Sequence[ModelSpec]) -> pd.DataFrame:
+        """Stored bills of models, one row for each timed region."""
+        bills = [
+            pd.read_parquet(self.ledger.path(spec) / COSTS).assign(
+                method=spec.method, forget_size=spec.cell.forget_size if spec.cell else None
+            )
+            for spec in specs
+        ]
+        return pd.concat(bills, ignore_index=True)
 
     def write(self, folder: Path, spec: ModelSpec, model: nn.Module, clock: Clock) -> None:
         """Predictions, costs and, where they are needed again, weights."""
