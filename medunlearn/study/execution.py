@@ -1,0 +1,128 @@
+"""Run one notebook; trust nothing but what the executed notebook itself says."""
+
+import logging
+from collections.abc import Mapping
+from contextvars import Context
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import papermill
+from jupyter_core.utils import ensure_event_loop
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from medunlearn.errors import InputError
+from medunlearn.study.kernels import WarmKernels
+
+logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)
+
+
+class JobError(RuntimeError):
+    """A notebook did not run to its end; the message says which cell and why."""
+
+
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    kernels: WarmKernels,
+    *,
+    start_timeout: int = 120,
+    cell_timeout: int = 6 * 3600,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Run a notebook; `output` appears whole by one rename, or not at all.
+
+    ``<stem>.partial.ipynb`` beside it holds the cells done so far; after a failure it stays as
+    ``<stem>.failed.ipynb``. May be called from many threads if none changes the working folder.
+
+    Args:
+        notebook: Notebook with a cell tagged ``parameters``.
+        output: Where the executed notebook goes; its folder exists.
+        parameters: Values for names of the parameters cell.
+        kernels: Where the kernel comes from.
+        start_timeout: Seconds until the kernel must answer.
+        cell_timeout: Seconds that one cell may take.
+        environment: Variables for the kernel beside those of this process.
+
+    Raises:
+        InputError: A parameter is not one of the notebook's.
+        JobError: A cell failed or took too long, or the kernel died or was closed.
+    """
+    _check_parameters(notebook, parameters)
+    partial, failed = (output.with_suffix(f".{state}.ipynb") for state in ("partial", "failed"))
+    for stale in (output, failed):
+        stale.unlink(missing_ok=True)
+    settings = {"start_timeout": start_timeout, "execution_timeout": cell_timeout}
+    try:
+        _check_complete(
+            Context().run(_run, notebook, partial, parameters, kernels, environment, settings)
+        )
+    except BaseException:
+        if partial.exists():
+            partial.replace(failed)
+        raise
+    partial.replace(output)
+
+
+def _check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    known = papermill.inspect_notebook(str(notebook))
+    faults = [
+        f"unknown parameter {name!r}, given {value!r}; known are: {', '.join(known) or 'none'}"
+        for name, value in parameters.items()
+        if name not in known
+    ]
+    if faults:
+        raise InputError(str(notebook), faults)
+
+
+def _run(
+    notebook: Path,
+    partial: Path,
+    parameters: Mapping[str, Any],
+    kernels: WarmKernels,
+    environment: Mapping[str, str],
+    settings: Mapping[str, int],
+) -> NotebookNode:
+    loop = ensure_event_loop()
+    try:
+        with kernels.kernel(environment) as kernel:
+            executed: NotebookNode = papermill.execute_notebook(
+                str(notebook.resolve()),
+                str(partial.resolve()),
+                dict(parameters),
+                kernel_name=kernel.kernel_name,
+                km=kernel,
+                progress_bar=False,
+                iopub_timeout=60,  # 4 s, the default, fails cells with much output under load
+                **settings,
+            )
+            return executed
+    except papermill.PapermillExecutionError as error:
+        raise JobError(f"cell [{error.exec_count}]: {error.ename}: {error.evalue}") from error
+    except (CellTimeoutError, RuntimeError, OSError) as error:
+        raise JobError(_reason(error, kernels)) from error
+    finally:
+        if not loop.is_running():
+            loop.close()
+
+
+def _reason(error: Exception, kernels: WarmKernels) -> str:
+    if kernels.closed:
+        return "stopped, for the kernels were closed"
+    if isinstance(error, DeadKernelError):
+        return "the kernel died"
+    return str(error).splitlines()[0]
+
+
+def _check_complete(executed: NotebookNode) -> None:
+    """Refuse a notebook that papermill calls done although its kernel had died."""
+    for cell in executed.cells:
+        if cell.cell_type == "code" and cell.source.strip():
+            # The count is set when a cell starts, the time of the reply when it has ended.
+            ended = "shell.execute_reply" in cell.metadata.get("execution", {})
+            failed = any(output.output_type == "error" for output in cell.outputs)
+            if failed or cell.execution_count is None or not ended:
+                first = cell.source.strip().splitlines()[0]
+                raise JobError(f"the cell {first!r} did not run to its end")
