@@ -81,13 +81,13 @@ class Clock:
             return lambda: (self.now() - start, self.cpu_now() - cpu_start)
         torch.cuda.synchronize(self.device)
         first = torch.cuda.Event(enable_timing=True)
-        first.record()  # type: ignore[no-untyped-call]
+        first.record()
 
         def stop() -> tuple[float, float]:
             last = torch.cuda.Event(enable_timing=True)
-            last.record()  # type: ignore[no-untyped-call]
+            last.record()
             torch.cuda.synchronize(self.device)
-            seconds = first.elapsed_time(last) / 1000  # type: ignore[no-untyped-call]
+            seconds = first.elapsed_time(last) / 1000
             return seconds, self.cpu_now() - cpu_start
 
         return stop

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from medunlearn.cohort.build import Cohort
@@ -195,7 +199,7 @@ def _choose(results: pd.DataFrame, measure: str, quantity: str = "gap") -> pd.Da
     ].sort_values("forget_size", kind="stable")
 
 
-def _style(method: str) -> dict[str, str]:
+def _style(method: str) -> dict[str, Any]:
     record = get_method(method)
     return {"color": record.colour, "marker": record.marker}
 
@@ -218,13 +222,12 @@ def _draw_margin(axis: Axes, margin: float) -> None:
 
 def _draw_floor(axis: Axes, chosen: pd.DataFrame, sizes: list[float]) -> None:
     """The noise floor: what two honest retrainings differ by, at the middle size."""
-    for row in chosen[chosen["method"] == FLOOR].itertuples():
-        place = sizes.index(row.forget_size)
-        axis.plot([place - 0.45, place + 0.45], [row.estimate] * 2, color="black", lw=1, ls="--")
-        if np.isfinite(row.low):
-            axis.fill_between(
-                [place - 0.45, place + 0.45], row.low, row.high, color="black", alpha=0.12, lw=0
-            )
+    columns = ["forget_size", "estimate", "low", "high"]
+    for size, estimate, low, high in chosen.loc[chosen["method"] == FLOOR, columns].to_numpy():
+        ends = [sizes.index(size) - 0.45, sizes.index(size) + 0.45]
+        axis.plot(ends, [estimate] * 2, color="black", linewidth=1, linestyle="--")
+        if np.isfinite(low):
+            axis.fill_between(ends, low, high, color="black", alpha=0.12, linewidth=0)
 
 
 def _label_sizes(axis: Axes, chosen: pd.DataFrame) -> None:
@@ -233,13 +236,12 @@ def _label_sizes(axis: Axes, chosen: pd.DataFrame) -> None:
 
 
 def _legend(figure: Figure, methods: Sequence[str], *, floor: bool = False) -> None:
-    handles = [
-        plt.Line2D([], [], linestyle="", label=label_of(method), **_style(method))
-        for method in methods
+    handles: list[Artist] = [
+        Line2D([], [], linestyle="", label=label_of(method), **_style(method)) for method in methods
     ]
     if floor:
         handles += [
-            plt.Line2D([], [], color="black", linestyle="--", label=label_of(FLOOR)),
-            plt.Rectangle((0, 0), 1, 1, color=BAND, label="margin"),
+            Line2D([], [], color="black", linestyle="--", label=label_of(FLOOR)),
+            Rectangle((0, 0), 1, 1, color=BAND, label="margin"),
         ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)

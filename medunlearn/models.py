@@ -17,7 +17,7 @@ _NORMS: dict[Norm, Any] = {"batch": "batch", "group": ("group", {"num_groups": 8
 
 def _resnet(layers: list[int], widths: list[int]) -> Callable[..., nn.Module]:
     def build(channels: int, classes: int, norm: Norm) -> nn.Module:
-        return ResNet(
+        network: nn.Module = ResNet(
             "basic",
             layers,
             widths,
@@ -29,12 +29,14 @@ def _resnet(layers: list[int], widths: list[int]) -> Callable[..., nn.Module]:
             num_classes=classes,
             norm=_NORMS[norm],
         )
+        return network
 
     return build
 
 
 def _densenet121(channels: int, classes: int, norm: Norm) -> nn.Module:
-    return DenseNet(2, channels, classes, norm=_NORMS[norm])
+    network: nn.Module = DenseNet(2, channels, classes, norm=_NORMS[norm])
+    return network
 
 
 NETWORKS: dict[str, Callable[[int, int, Norm], nn.Module]] = {
@@ -61,7 +63,10 @@ def build_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NETWORKS[name](channels, classes, norm).to(memory_format=torch.channels_last)
+        network = NETWORKS[name](channels, classes, norm)
+    # torch's stubs lack this overload of Module.to
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

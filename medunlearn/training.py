@@ -212,7 +212,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], 
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(device, torch.bfloat16, enabled=mixed):
         value = loss()
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     optimizer.step()
 
 

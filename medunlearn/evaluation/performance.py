@@ -39,7 +39,8 @@ class Subset:
     @cached_property
     def codes(self) -> Ints:
         """Patient of each image as 0 .. patients - 1, ascending by patient id."""
-        return np.unique(self.patients, return_inverse=True)[1]
+        codes: Ints = np.unique(self.patients, return_inverse=True)[1]
+        return codes
 
     @cached_property
     def patient_ids(self) -> Ints:
@@ -49,7 +50,8 @@ class Subset:
     @cached_property
     def weights(self) -> Floats:
         """1 / number of the patient's images here, so that patients weigh the same."""
-        return 1.0 / np.bincount(self.codes)[self.codes]
+        weights: Floats = 1.0 / np.bincount(self.codes)[self.codes]
+        return weights
 
     @cached_property
     def pairs(self) -> tuple[Ints, Ints]:
@@ -64,7 +66,8 @@ class Subset:
 
     def total(self, values: Floats) -> Floats:
         """Weighted sum of an image-wise value for each patient, (patients,)."""
-        return np.bincount(self.codes, self.weights * values, len(self.patient_ids))
+        sums = np.bincount(self.codes, self.weights * values, len(self.patient_ids))
+        return sums.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Predicted:
     @cached_property
     def decisions(self) -> Ints:
         """The most probable class, (n,)."""
-        return self.probabilities.argmax(axis=1)
+        decided: Ints = self.probabilities.argmax(axis=1)
+        return decided
 
 
 def probabilities(logits: NDArray[np.float32]) -> Floats:
@@ -224,4 +228,5 @@ def _pseudo_values(everyone: float, without: Floats) -> Floats:
     """
     count = len(without)
     values = count * everyone - (count - 1) * without
-    return values - values.mean() + everyone
+    shifted: Floats = values - values.mean() + everyone
+    return shifted

@@ -78,10 +78,10 @@ class Evaluation:
             ``high``, ``standard_error``, ``df``, ``seeds``, ``patients``. A group without a patient
             has no row; limits that cannot be estimated are NaN.
         """
-        rows = []
+        rows: list[dict[str, object]] = []
         for names, method, runs, base in self._line_ups():
             # the gap of the yardstick to itself is no result
-            quantities = ("level",) if method == RETRAINED else ("level", "gap")
+            quantities = ["level"] if method == RETRAINED else ["level", "gap"]
             for part in PARTS:
                 for group in (*GROUPS, DIFFERENCE):
                     sides = group.split(" - ")
@@ -122,25 +122,28 @@ class Evaluation:
         retrained = self.models[self.models["role"] == "retrained"]
         originals = self.models[self.models["role"] == "original"]
         ours = retrained[retrained["oracle_set"] == "A"]
-        for (composition, size), cell in ours.groupby(["composition", "forget_size"], sort=False):
-            names = {"composition": composition, "forget_size": size}
-            base = {int(m.seed): Run(m.seed, m.Index, m.draw) for m in cell.itertuples()}
+        design = ours[["composition", "forget_size"]].drop_duplicates()
+        for composition, size in design.itertuples(index=False, name=None):
+            names: dict[str, object] = {"composition": composition, "forget_size": size}
             here = self.models[
                 (self.models["composition"] == composition) & (self.models["forget_size"] == size)
             ]
-            methods = {RETRAINED: cell, NOTHING: originals}
-            methods |= dict(iter(here[here["role"] == "unlearned"].groupby("method", sort=False)))
-            for method, models in methods.items():
-                rows = {int(m.seed): m.Index for m in models.itertuples()}
-                seeds = sorted(base.keys() & rows.keys())
-                if seeds:
-                    runs = [Run(seed, rows[seed], base[seed].draw) for seed in seeds]
-                    yield names, str(method), runs, [base[seed] for seed in seeds]
-            fresh = here[here["oracle_set"] == "B"].sort_values("seed")
-            pairs = list(zip(fresh.itertuples(), sorted(base), strict=False))
-            if pairs:  # any pairing will do: fresh seeds share nothing with the others
-                floor = [Run(m.seed, m.Index, m.draw) for m, _ in pairs]
-                yield names, FLOOR, floor, [base[seed] for _, seed in pairs]
+            base = _by_seed(here[here["oracle_set"] == "A"])
+            methods = {RETRAINED: base, NOTHING: _by_seed(originals)}
+            unlearned = here[here["role"] == "unlearned"]
+            for method in unlearned["method"].unique():
+                methods[method] = _by_seed(unlearned[unlearned["method"] == method])
+            for method, known in methods.items():
+                seeds = sorted(base.keys() & known.keys())
+                # an original has no draw of its own: it is held to the cell's
+                runs = [Run(seed, known[seed].row, base[seed].draw) for seed in seeds]
+                if runs:
+                    yield names, method, runs, [base[seed] for seed in seeds]
+            fresh = list(_by_seed(here[here["oracle_set"] == "B"]).values())
+            # any pairing will do: fresh seeds share nothing with the others
+            pairs = list(zip(fresh, base.values(), strict=False))
+            if pairs:
+                yield names, FLOOR, [run for run, _ in pairs], [paired for _, paired in pairs]
 
     def _interval(
         self,
@@ -162,14 +165,14 @@ class Evaluation:
             groups.append(values)
         patients = sum(len(self.subset(runs[0].draw, part, side).patient_ids) for side in sides)
         means = np.array([[value.mean() for value in values] for values in groups])
-        signs = np.array([1, -1][: len(sides)])
+        signs = [1, -1][: len(sides)]
         if measure == CALIBRATION:  # not a mean over patients: no interval from this formula
-            estimate = float((signs @ means).mean())
+            estimate = float((np.array(signs) @ means).mean())
             found = Interval(estimate, np.nan, np.nan, np.nan, np.nan, len(runs), patients)
         elif part == TEST or len({run.draw for run in runs}) == 1:
             found = contrast_interval([np.stack(v) for v in groups], signs, level=self.level)
         else:  # each seed has patients of its own here
-            found = runs_interval(signs @ means, patients, level=self.level)
+            found = runs_interval(np.array(signs) @ means, patients, level=self.level)
         return {
             "estimate": found.estimate,
             "low": found.low,
@@ -224,6 +227,13 @@ class Evaluation:
                 reference=self.reference,
             )
         return self._subsets[key]
+
+
+def _by_seed(models: pd.DataFrame) -> dict[int, Run]:
+    """Models by seed, ascending."""
+    seeds, draws = models["seed"].astype(int), models["draw"].astype(str)
+    rows = zip(seeds, models.index, draws, strict=True)
+    return {seed: Run(seed, int(row), draw) for seed, row, draw in sorted(rows)}
 
 
 def _strata(rows: pd.DataFrame) -> NDArray[np.int64]:

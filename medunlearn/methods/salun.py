@@ -23,7 +23,7 @@ def saliency_mask(model: nn.Module, task: Task, share: float) -> list[Tensor]:
     model.eval()
     model.zero_grad(set_to_none=True)
     for inputs, labels in task.forget.ordered(task.recipe.batch_size):
-        cross_entropy(model, inputs, labels).backward()  # type: ignore[no-untyped-call]
+        cross_entropy(model, inputs, labels).backward()
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     model.zero_grad(set_to_none=True)
     saliency = torch.cat([g.abs().flatten() for g in gradients])

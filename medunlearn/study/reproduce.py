@@ -212,7 +212,7 @@ def _is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
         return True
     if notebook == SYNTHESIS and not (study.folder / "report" / "index.html").is_file():
         return True
-    return json.loads(record.read_text())["key"] != _notebook_key(study, notebook, ledger)
+    return bool(json.loads(record.read_text())["key"] != _notebook_key(study, notebook, ledger))
 
 
 def is_report_current(study: Study, ledger: Ledger) -> bool:

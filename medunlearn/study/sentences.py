@@ -63,7 +63,9 @@ def describe_sexes(results: pd.DataFrame, profile: Profile) -> str:
     for method in dict.fromkeys(rows["method"]):
         name = "floor" if method == FLOOR else get_method(method).label
         each = [_row(rows[rows["partition"] == part], method) for part in PARTS]
-        lines.append(f"| {name} | " + " | ".join(_points(r) if r else "-" for r in each) + " |")
+        lines.append(
+            f"| {name} | " + " | ".join("-" if row is None else _points(row) for row in each) + " |"
+        )
     asked = profile.statistics.verdict_seeds
     reason = (
         f"needs {asked} paired seeds, this profile has {profile.seeds}"

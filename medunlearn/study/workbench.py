@@ -109,8 +109,8 @@ class Workbench:
         training = table[table["partition"] == TRAIN]
         forgotten = self.study.draw(spec).patients if spec.cell else ()
         forget = training["patient"].isin(forgotten)
-        samples = training["sample"].astype(np.int64)
-        return samples[~forget].to_numpy(), samples[forget].to_numpy()
+        samples, inside = training["sample"].to_numpy(np.int64), forget.to_numpy(bool)
+        return samples[~inside], samples[inside]
 
     def batches(self, rows: NDArray[np.int64]) -> Batches:
         """Samples as batches of the recipe."""
