@@ -50,16 +50,27 @@ class Images:
     Args:
         pixels: uint8, (images, channels, height, width), channels last in memory.
         labels: int64, (images,).
+        patients: int64, (images,): whose image it is.
     """
 
     pixels: Tensor
     labels: Tensor
+    patients: Tensor
 
     @classmethod
-    def load(cls, pixels: NDArray[np.uint8], labels: NDArray[np.int64], device: str) -> "Images":
+    def load(
+        cls,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        patients: NDArray[np.int64],
+        device: str,
+    ) -> "Images":
         """Copy arrays to the device."""
         held = torch.from_numpy(np.array(pixels)).to(device, memory_format=torch.channels_last)
-        return cls(held, torch.from_numpy(np.array(labels, dtype=np.int64)).to(device))
+        codes, owners = (
+            torch.tensor(x, dtype=torch.int64, device=device) for x in (labels, patients)
+        )
+        return cls(held, codes, owners)
 
     def inputs(self, rows: Tensor) -> Tensor:
         """The images of these rows as the network takes them: float32, about -2..2."""

@@ -49,8 +49,8 @@ class Workbench:
     def images(self) -> Images:
         """The cohort on the device; loaded only if a model is to be made."""
         cohort = self.study.cohort
-        labels = cohort.table["label"].to_numpy(np.int64)
-        return Images.load(cohort.pixels, labels, self.device)
+        labels, patients = (cohort.table[c].to_numpy(np.int64) for c in ("label", "patient"))
+        return Images.load(cohort.pixels, labels, patients, self.device)
 
     @cached_property
     def recipe(self) -> Recipe:
