@@ -19,6 +19,8 @@ from medunlearn.cohort.thorax import CLASSES, Anatomy, Finding, View, attenuate,
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
+__all__ = ["CLASSES", "make_phantom"]
+
 CLASS_SHARES = (0.4, 0.2, 0.2, 0.2)
 NOISE_SHARE = 0.06  # of recorded labels are wrong, as in labels mined from reports
 MALE_SHARE, AP_SHARE = 0.565, 0.4
@@ -99,14 +101,15 @@ def make_phantom(patients: int, *, size: int = 64) -> tuple[pd.DataFrame, NDArra
 
     Args:
         patients: How many patients, at least 1.
-        size: Side of the images in pixels, at least 16; finer pixels catch fewer photons each.
+        size: Side of the images in pixels, at least 16; finer pixels catch fewer photons each, and
+            below 32 the smallest nodules can fall between the rays.
 
     Returns:
         A frame with a row per image and, aligned with it, pixels (images, 1, size, size). Beside
         `source_image`, `source_patient`, `sex`, `age` (years), `view` and the recorded `label`:
-        `true_label`, `noisy_label` (they differ), `severity` in (0, 1] and `conspicuity`, the
-        signal-to-noise ratio at which an observer who knows all but the finding would see it
-        without noise drawn; both 0 where there is no finding.
+        `true_label`, `noisy_label` (they differ), `severity` in (0, 1] and `conspicuity`, the ideal
+        observer's signal-to-noise ratio for the finding, from noise-free images with and without
+        it, as if the anatomy hid nothing; both are 0 where there is no finding.
 
     Raises:
         InputError: If `patients` or `size` is too small.
