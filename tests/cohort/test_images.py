@@ -42,15 +42,12 @@ def _left_over(folder: Path) -> list[str]:
 
 
 def test_images_keep_their_order_and_become_squares_of_bytes(tmp_path: Path):
-    paths = [
-        _draw(tmp_path / f"{grey}.png", np.full((40, 30), grey, np.uint8))
-        for grey in range(600)
-        if grey < 256
-    ]
+    greys = [np.full((40, 30), grey, np.uint8) for grey in range(256)] * 2
+    paths = [_draw(tmp_path / f"{i}.png", grey) for i, grey in enumerate(greys)]
     array = _build(paths, tmp_path / "cache")
-    assert array.shape == (256, 1, 16, 16)
+    assert array.shape == (512, 1, 16, 16)
     assert array.dtype == np.uint8
-    assert (array == np.arange(256)[:, None, None, None]).all()
+    assert (array == np.tile(np.arange(256), 2)[:, None, None, None]).all()
 
 
 def test_shrinking_is_antialiased_and_crops_nothing(tmp_path: Path):
@@ -204,11 +201,15 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch):
     assert _left_over(tmp_path / "cache") == []
 
 
-def test_a_cut_cache_is_built_again_and_a_killed_build_cleared_away(tmp_path: Path):
+@pytest.mark.parametrize("spoil", ["cut", "longer", "another shape"])
+def test_a_spoilt_cache_is_built_again_and_a_killed_build_cleared_away(tmp_path: Path, spoil: str):
     paths = _draw_many(tmp_path)
     cache = build_pixels(paths, tmp_path / "cache", size=16, channels=1, progress=False)
     whole = cache.path.read_bytes()
-    cache.path.write_bytes(whole[:-10])
+    other = io.BytesIO()
+    np.save(other, np.zeros((1, 1, 16, 16), np.uint8))
+    spoilt = {"cut": whole[:-10], "longer": whole + b"more", "another shape": other.getvalue()}
+    cache.path.write_bytes(spoilt[spoil])
     (tmp_path / "cache" / "dead.partial").touch()
     assert build_pixels(paths, tmp_path / "cache", size=16, channels=1, progress=False) == cache
     assert cache.path.read_bytes() == whole

@@ -125,7 +125,7 @@ def test_a_misspelt_field_is_told_its_likely_name(tmp_path: Path):
         ({"filters": [{"column": "x", "rule": "above", "value": "ten"}]}, "filters.0.value"),
         ({"filters": [{"column": "x", "rule": "over", "value": 1}]}, "'over'"),
         ({"partition": {"train": 1.0, "validation": 0.2, "test": 0.3}}, "partition.train"),
-        ({"partition": {"train": float("nan"), "validation": 0.2, "test": 0.3}}, "train"),
+        ({"label": WHOLE["label"] | {"above": float("nan")}}, "finite"),
         ({"label": WHOLE["label"] | {"classes": ["no", "yes", "maybe"]}}, "label.classes"),
         ({"label": WHOLE["label"] | {"classes": ["no", "no"]}}, "repeated"),
         ({"label": WHOLE["label"] | {"rule": "magic"}}, "'threshold'"),

@@ -65,9 +65,8 @@ def test_ham10000_loads_in_its_published_layout(tmp_path: Path, table: str):
     _lay_out_ham(tmp_path, HAM_ROWS, table)
     cohort = read_table(_manifest("ham10000"), tmp_path)
     assert len(cohort) == 20
-    assert (
-        cohort["label"].tolist() == pd.Series([0, 0, 0, 0, 1, 0, 1, 1, 0, 1] * 2).tolist()
-    )  # sorted by lesion, then image: the images were numbered downwards
+    # By lesion, then by image: the images were numbered downwards.
+    assert cohort["label"].tolist() == [0, 0, 0, 0, 1, 0, 1, 1, 0, 1] * 2
     assert cohort["sex"].tolist()[:6] == ["M", "M", "F", "F", None, None]
     assert cohort["age"].isna().sum() == 4
     assert cohort["source_image"][0] == "ISIC_0000019"
@@ -271,6 +270,24 @@ def test_a_folder_or_table_that_is_a_link_out_of_the_data_root_is_refused(
     (root / what).symlink_to(tmp_path / "elsewhere")
     faults = _faults(_manifest("lgg_mri"), root)
     assert f"{root / what} is a link out of" in faults[0]
+
+
+def test_a_loop_of_links_is_no_image(tmp_path: Path):
+    _lay_out_lgg(tmp_path, ["a.png,p1,F,30,0,0.2,1"])
+    image = tmp_path / "lgg_mri/images/a.png"
+    image.unlink()
+    image.symlink_to("a.png")
+    (fault,) = _faults(_manifest("lgg_mri"), tmp_path)
+    assert "no such file" in fault
+
+
+def test_an_image_in_two_folders_is_taken_from_the_first(tmp_path: Path):
+    _lay_out_ham(tmp_path, HAM_ROWS)
+    _touch(tmp_path / "ham10000/HAM10000_images_part_2", ["ISIC_0000020.jpg"])
+    _touch(tmp_path / "ham10000/images", ["ISIC_0000019.jpg"])
+    paths = read_table(_manifest("ham10000"), tmp_path).set_index("source_image")["path"]
+    assert Path(paths["ISIC_0000020"]).parent.name == "HAM10000_images_part_1"
+    assert Path(paths["ISIC_0000019"]).parent.name == "images"
 
 
 def test_images_in_folders_named_by_the_table_are_found(tmp_path: Path):
