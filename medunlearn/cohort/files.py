@@ -1,7 +1,8 @@
 """Where a dataset's files lie: always below the data root, however a table or a link puts it."""
 
 import os
-from collections.abc import Iterator
+from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,8 +45,9 @@ def find_places(manifest: TableManifest, data_root: Path | None) -> Places:
     if folder is None:
         raise InputError(subject, [f"{root} has none of {list(manifest.folders)}; {get}"])
     table = next((folder / name for name in manifest.table if (folder / name).is_file()), None)
-    found = (path for pattern in manifest.images for path in sorted(folder.glob(pattern)))
-    images = [path for path in found if path.is_dir()]
+    # Not Path.glob: it fails on "." and on some wrong patterns.
+    found = (sorted(glob(pattern, root_dir=folder)) for pattern in manifest.images)  # noqa: PTH207
+    images = [folder / name for names in found for name in names if (folder / name).is_dir()]
     wanted = [(table, "table", manifest.table), (images, "image folder", manifest.images)]
     faults = [
         f"{folder} has no {what} {list(names)}; {get}" for it, what, names in wanted if not it
@@ -53,7 +55,7 @@ def find_places(manifest: TableManifest, data_root: Path | None) -> Places:
     faults += [
         f"{path} is a link out of {root}; put the files there, or pass their own folder as DATA"
         for path in [folder, *([table] if table else []), *images]
-        if not path.resolve().is_relative_to(root)
+        if not _is_inside(path, root)
     ]
     if faults or table is None:
         raise InputError(subject, faults)
@@ -73,7 +75,7 @@ def find_images(
     Returns:
         Absolute paths, missing where there is no file; and what is wrong with which rows.
     """
-    unsafe = names.str.contains(LEAVES_FOLDER)
+    unsafe = (names + suffix).str.contains(LEAVES_FOLDER)
     usable = names[~unsafe & (names != "")]
     files = (usable + suffix).map(os.path.normpath)
     wanted = set(files)
@@ -83,7 +85,7 @@ def find_images(
             parent = parent.rpartition(os.sep)[0]
     index: dict[str, str] = {}
     for place in reversed(places.images):
-        index.update(_list_files(str(place), "", wanted, places.root))
+        index.update(_list_files(place, wanted, places.root))
     paths = files.map(index.get)
     missing = (str(places.images[0]) + os.sep + files)[paths.isna()].rename(str(names.name))
     others = [str(place) for place in places.images[1:]]
@@ -98,18 +100,30 @@ def find_images(
     ]
 
 
-def _list_files(
-    folder: str, prefix: str, wanted: set[str], root: Path
-) -> Iterator[tuple[str, str]]:
+def _is_inside(path: Path | str, root: Path) -> bool:
+    # Not Path.resolve: before Python 3.13 it fails on a loop of links.
+    return Path(os.path.realpath(path)).is_relative_to(root)
+
+
+def _list_files(image_folder: Path, wanted: set[str], root: Path) -> dict[str, str]:
     """Wanted files with their paths; the path is empty where a link leaves the root."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
+    files: dict[str, str] = {}
+    todo = [(str(image_folder), "")]
+    while todo:
+        folder, prefix = todo.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = [entry for entry in entries if prefix + entry.name in wanted]
+        except OSError as error:
+            fault = f"cannot be listed: {error.strerror}; make it readable"
+            raise InputError(folder, [fault]) from None
+        for entry in found:
             name = prefix + entry.name
-            if name not in wanted:
-                continue
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
-                yield name, ""
-            elif entry.is_dir():
-                yield from _list_files(entry.path, f"{name}{os.sep}", wanted, root)
-            elif entry.is_file():
-                yield name, entry.path
+            with suppress(OSError):  # a loop of links is no file
+                if entry.is_symlink() and not _is_inside(entry.path, root):
+                    files[name] = ""
+                elif entry.is_dir():
+                    todo.append((entry.path, name + os.sep))
+                elif entry.is_file():
+                    files[name] = entry.path
+    return files

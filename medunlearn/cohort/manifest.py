@@ -1,6 +1,7 @@
 """A dataset in one YAML file: found by name, read safely, refused with all its faults at once."""
 
 import difflib
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ __all__ = ["Manifest", "PhantomManifest", "TableManifest", "load_manifest", "man
 
 FOLDER = Path(__file__).parents[2] / "data_manifests"
 RULES = {"values", "threshold", "equals", "one_of", "above", "below"}
+SHORT = reprlib.Repr()  # YAML aliases can stand for a value of any length
+SHORT.maxstring = SHORT.maxother = 80
 FIELDS = {
     field
     for part in vars(schema).values()
@@ -121,10 +124,8 @@ def _describe(error: ErrorDetails) -> str:
         close = difflib.get_close_matches(str(last), FIELDS - {str(last)}, n=1)
         meant = f"did you mean {close[0]!r}?" if close else "remove it"
         return f"{field}: is no field of a manifest here; {meant}"
-    given = repr(error["input"])
     expected = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     if field == "kind":
         expected = "expected 'phantom' or 'table'"
     remedy = REMEDIES.get(error["type"], "correct the value")
-    shown = given if len(given) <= 80 else f"{given[:77]}..."
-    return f"{field}: given {shown}; {expected}; {remedy}"
+    return f"{field}: given {SHORT.repr(error['input'])}; {expected}; {remedy}"

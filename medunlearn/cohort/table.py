@@ -155,7 +155,7 @@ def _code_sex(
     cells: pd.DataFrame, columns: dict[str, str], manifest: TableManifest, wrong: list[Wrong]
 ) -> pd.Series:
     if manifest.sex is None:
-        return pd.Series(None, index=cells.index, dtype=object)
+        return pd.Series([None] * len(cells), index=cells.index, dtype=object)
     words, codes = cells[columns["sex"]], manifest.sex.codes
     known = ", ".join(repr(word) for word in codes if word)
     remedy = f"expected {known} or an empty cell; correct it, or add the word to the manifest's sex"
