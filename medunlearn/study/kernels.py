@@ -175,10 +175,10 @@ class WarmKernels:
                 # The filter: tqdm would note in every session that ipywidgets are missing.
                 [
                     sys.executable,
-                    "-P",
                     "-W",
                     "ignore:IProgress",
                     str(HERE / "kernel_server.py"),
+                    str(self.folder),
                     str(listener.fileno()),
                     *self._libraries,
                 ],
