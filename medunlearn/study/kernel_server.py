@@ -17,7 +17,6 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -39,8 +38,7 @@ def forkable() -> bool:
     files = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
     # CUDA opens the first, ROCm the second; only asking which GPUs there are opens neither.
     gpu = "/dev/nvidia-uvm" in files or "/dev/kfd" in files
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    return threads == threading.active_count() == 1 and not gpu
+    return len(list(Path("/proc/self/task").iterdir())) == 1 and not gpu
 
 
 def send(kernel: int, number: int) -> None:
@@ -168,15 +166,8 @@ def _run_kernel(request: Request, imported: dict[str, str]) -> None:
         # A second net beside the death signal; the default was read at the import.
         application.launch_instance(parent_handle=os.getppid())
     except BaseException:
-        atexit.unregister(_leave)  # it would hide the exit code
+        atexit.unregister(os._exit)  # it would hide the exit code
         raise
-
-
-def _leave() -> None:
-    """End at once, for to take down torch piece by piece costs as much as the kernel's start."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def main(folder: str, listener: int, libraries: list[str]) -> None:
@@ -188,7 +179,8 @@ def main(folder: str, listener: int, libraries: list[str]) -> None:
         return
     if not sys.flags.safe_path:
         del sys.path[0]  # this file's folder
-    atexit.register(_leave)  # first in, last out
+    # First in, last out: to take down torch piece by piece costs as much as the kernel's start.
+    atexit.register(os._exit, 0)
     given = dict(os.environ)
     for library in ("ipykernel.kernelapp", "ipykernel.ipkernel", *libraries):
         importlib.import_module(library)

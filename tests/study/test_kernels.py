@@ -124,6 +124,18 @@ def test_client_killed_ends_its_kernel(
     wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
 
 
+def test_an_interrupt_of_the_main_thread_ends_the_kernel(
+    light_kernels: WarmKernels, notebook: Writer, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    path = notebook(MARK, f"os.kill({os.getpid()}, 2); time.sleep(600)")
+    with pytest.raises(KeyboardInterrupt):
+        execute(path, tmp_path / "out.ipynb", {"mark": str(mark)}, light_kernels)
+    wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
+    assert (tmp_path / "out.failed.ipynb").exists()
+    execute(notebook(), tmp_path / "out.ipynb", {}, light_kernels)
+
+
 def test_no_process_and_no_file_is_left(notebook: Writer, tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))
     with WarmKernels(libraries=()) as kernels:
