@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from medunlearn.errors import InputError
 from medunlearn.study.kernels import WarmKernels
 
-logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)
+logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # its errors are raised as well
 
 
 class JobError(RuntimeError):
@@ -56,6 +56,7 @@ def execute(
         stale.unlink(missing_ok=True)
     settings = {"start_timeout": start_timeout, "execution_timeout": cell_timeout}
     try:
+        # In a context of its own, for that of the caller may hold another thread's event loop.
         _check_complete(
             Context().run(_run, notebook, partial, parameters, kernels, environment, settings)
         )
@@ -85,7 +86,7 @@ def _run(
     environment: Mapping[str, str],
     settings: Mapping[str, int],
 ) -> NotebookNode:
-    loop = ensure_event_loop()
+    loop = ensure_event_loop()  # jupyter_core's, which leaves it open
     try:
         with kernels.kernel(environment) as kernel:
             executed: NotebookNode = papermill.execute_notebook(
@@ -113,7 +114,7 @@ def _reason(error: Exception, kernels: WarmKernels) -> str:
         return "stopped, for the kernels were closed"
     if isinstance(error, DeadKernelError):
         return "the kernel died"
-    return str(error).splitlines()[0]
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _check_complete(executed: NotebookNode) -> None:

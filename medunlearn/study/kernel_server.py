@@ -11,11 +11,12 @@ import gc
 import importlib
 import json
 import os
+import select
 import selectors
+import shutil
 import signal
 import socket
 import sys
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -25,13 +26,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Request(NamedTuple):
-    """A kernel that a client asks for.
-
-    Args:
-        arguments: Command line of ``ipykernel``.
-        folder: Its working folder.
-        environment: All of its environment variables.
-    """
+    """The command line of ``ipykernel``, its working folder and all of its variables."""
 
     arguments: list[str]
     folder: str
@@ -40,16 +35,10 @@ class Request(NamedTuple):
 
 def forkable() -> bool:
     """Tell whether this process has one thread and no open GPU, for neither survives a fork."""
-    files = []
-    for entry in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # the descriptor that lists the folder
-            files.append(str(entry.readlink()))
-    return (
-        threading.active_count() == 1
-        and len(list(Path("/proc/self/task").iterdir())) == 1
-        # CUDA opens the first, ROCm the second; only asking which GPUs there are opens neither.
-        and not any(name in files for name in ("/dev/nvidia-uvm", "/dev/kfd"))
-    )
+    files = [os.path.realpath(entry) for entry in Path("/proc/self/fd").iterdir()]
+    # CUDA opens the first, ROCm the second; only asking which GPUs there are opens neither.
+    gpu = "/dev/nvidia-uvm" in files or "/dev/kfd" in files
+    return len(list(Path("/proc/self/task").iterdir())) == 1 and not gpu
 
 
 def send(kernel: int, number: int) -> None:
@@ -65,18 +54,13 @@ class Server:
     """Forks kernels and ends each one with its client.
 
     A client sends one line of JSON, then a byte per signal. It is sent a line with the kernel's
-    process id (or ``cold``), then one with its exit status.
-
-    Args:
-        listener: Where clients connect.
-        forks: False answers every request with ``cold``.
+    process id (``cold`` where this process must not fork), then one with its exit status.
     """
 
     def __init__(self, listener: socket.socket, forks: bool) -> None:
         self.listener = listener
         self.forks = forks
         self.process = os.getpid()
-        self.owner = os.getppid()
         self.pending: dict[socket.socket, bytes] = {}
         self.kernels: dict[socket.socket, int] = {}
         self.alarm, self.bell = socket.socketpair()
@@ -89,8 +73,8 @@ class Server:
 
     def serve(self) -> Request | None:
         """Serve until the owner is gone (None) or, in a forked child, return its request."""
-        # Whatever the owner forked may hold the pipe open, so look at the parent's id as well.
-        while os.getppid() == self.owner:
+        owner = os.getppid()
+        while os.getppid() == owner:  # beside the pipe, which a fork of the owner may hold open
             for key, _ in self.selector.select(timeout=1):
                 source = key.fileobj
                 if source == OWNER:
@@ -98,31 +82,26 @@ class Server:
                 if source is self.alarm:
                     self.alarm.recv(4096)
                 elif source is self.listener:
-                    self._accept()
+                    link, _ = self.listener.accept()
+                    self.pending[link] = b""
+                    self.selector.register(link, selectors.EVENT_READ)
                 elif isinstance(source, socket.socket) and (request := self._read(source)):
                     return request
             self._reap()
         return None
 
-    def close(self) -> None:
-        """Close every socket without a word to the kernels."""
+    def close(self, kill: bool) -> None:
+        """Close every socket; if asked, end every kernel first and wait until it is gone."""
+        if kill:
+            for kernel in self.kernels.values():
+                send(kernel, signal.SIGKILL)
+            for kernel in self.kernels.values():
+                os.waitpid(kernel, 0)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for link in (*self.pending, *self.kernels, self.listener, self.alarm, self.bell):
             link.close()
         self.selector.close()
-
-    def kill(self) -> None:
-        """End every kernel and wait until it is gone."""
-        for kernel in self.kernels.values():
-            send(kernel, signal.SIGKILL)
-        for kernel in self.kernels.values():
-            os.waitpid(kernel, 0)
-
-    def _accept(self) -> None:
-        link, _ = self.listener.accept()
-        self.pending[link] = b""
-        self.selector.register(link, selectors.EVENT_READ)
 
     def _read(self, link: socket.socket) -> Request | None:
         data = b""
@@ -141,17 +120,21 @@ class Server:
         return None
 
     def _fork(self, link: socket.socket, request: Request) -> Request | None:
-        kernel = os.fork() if self.forks else None
-        if kernel == 0:
-            link.close()
-            _become_leader(self.process)
-            return request
-        if kernel is None:
-            self.pending[link] = b""
-        else:
+        answer = b"cold\n"
+        self.pending[link] = b""
+        if self.forks:
+            kernel = os.fork()
+            if kernel == 0:
+                os.setsid()
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != self.process:  # it died before the line above could matter
+                    os._exit(1)
+                return request
+            del self.pending[link]
             self.kernels[link] = kernel
-        with suppress(OSError):  # a client that has died is found when it is read
-            link.sendall(b"cold\n" if kernel is None else b"%d\n" % kernel)
+            answer = b"%d\n" % kernel
+        with suppress(OSError):  # a client that has died is noticed when it is read
+            link.sendall(answer)
         return None
 
     def _reap(self) -> None:
@@ -169,26 +152,12 @@ class Server:
         link.close()
 
 
-def _become_leader(server: int) -> None:
-    os.setsid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server:  # it died before the line above could matter
-        os._exit(1)
-
-
-def _die_with_owner() -> None:
-    """Let the end of the owner end the slow imports, during which nobody looks at the pipe."""
-    fcntl.fcntl(OWNER, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(OWNER, fcntl.F_SETFL, fcntl.fcntl(OWNER, fcntl.F_GETFL) | os.O_ASYNC)
-
-
 def _run_kernel(request: Request, imported: dict[str, str]) -> None:
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(imported | request.environment)
-    sys.path.insert(0, request.folder)
     sys.argv = ["ipykernel_launcher", *request.arguments]
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -197,21 +166,21 @@ def _run_kernel(request: Request, imported: dict[str, str]) -> None:
         # A second net beside the death signal; the default was read at the import.
         application.launch_instance(parent_handle=os.getppid())
     except BaseException:
-        atexit.unregister(_leave)  # it would hide the exit code
+        atexit.unregister(os._exit)  # it would hide the exit code
         raise
 
 
-def _leave() -> None:
-    """End at once, for to take down torch piece by piece costs as much as the kernel's start."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-def main(listener: int, libraries: list[str]) -> None:
-    """Import the libraries, then serve on a listening socket that was passed down."""
-    _die_with_owner()
-    atexit.register(_leave)  # first in, last out
+def main(folder: str, listener: int, libraries: list[str]) -> None:
+    """Import the libraries, then serve on a socket that was passed down; leave no folder."""
+    # During the imports nobody looks at the pipe: let its end end this process by a signal.
+    fcntl.fcntl(OWNER, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(OWNER, fcntl.F_SETFL, os.O_ASYNC)
+    if select.select([OWNER], [], [], 0)[0]:  # it has ended before
+        return
+    if not sys.flags.safe_path:
+        del sys.path[0]  # this file's folder
+    # First in, last out: to take down torch piece by piece costs as much as the kernel's start.
+    atexit.register(os._exit, 0)
     given = dict(os.environ)
     for library in ("ipykernel.kernelapp", "ipykernel.ipkernel", *libraries):
         importlib.import_module(library)
@@ -220,12 +189,12 @@ def main(listener: int, libraries: list[str]) -> None:
     server = Server(socket.socket(fileno=listener), forkable())
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # from here on `serve` looks at the pipe
     request = server.serve()
-    if request is None:
-        server.kill()
-    server.close()
+    server.close(kill=request is None)
     if request is not None:
         _run_kernel(request, imported)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

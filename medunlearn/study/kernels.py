@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from socket import AF_UNIX, socket
-from types import TracebackType
 from typing import Any, Self
 
 from jupyter_client.kernelspec import KernelSpecManager
@@ -107,12 +106,7 @@ class WarmKernels:
         (self.folder / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @contextmanager
@@ -154,7 +148,7 @@ class WarmKernels:
         """End all kernels at once, from any thread; notebooks that still run end with an error."""
         with self._lock:
             self.closed = True
-            for process in self._running.values():
+            for process in list(self._running.values()):
                 if process is not None and process.poll() is None:
                     _kill(process)
         if self._server is not None and self._server.stdin is not None:
@@ -175,10 +169,10 @@ class WarmKernels:
                 # The filter: tqdm would note in every session that ipywidgets are missing.
                 [
                     sys.executable,
-                    "-P",
                     "-W",
                     "ignore:IProgress",
                     str(HERE / "kernel_server.py"),
+                    str(self.folder),
                     str(listener.fileno()),
                     *self._libraries,
                 ],
@@ -196,5 +190,8 @@ class WarmKernels:
 
 
 def _kill(process: subprocess.Popen[Any]) -> None:
+    if os.name != "posix":
+        process.kill()
+        return
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -25,9 +25,10 @@ from medunlearn.study.execution import execute
 from medunlearn.study.kernels import WarmKernels
 notebook, folder, warm = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "warm"
 with ThreadPoolExecutor() as pool, WarmKernels(warm, libraries=sys.argv[4:]) as kernels:
+    (folder / "folder").write_text(str(kernels.folder))
     jobs = [
-        pool.submit(execute, notebook, folder / f"{n}.ipynb", {"mark": f"{folder}/{n}.mark"}, kernels)
-        for n in range(2)
+        pool.submit(execute, notebook, Path(f"{name}.ipynb"), {"mark": f"{name}.mark"}, kernels)
+        for name in (folder / "0", folder / "1")
     ]
     for job in jobs:
         job.result()
@@ -64,8 +65,10 @@ def start_owner(notebook: Path, folder: Path, *arguments: str) -> psutil.Popen:
     )
 
 
-@pytest.mark.parametrize("kind", ["warm", "cold"])
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("kind", "end"),
+    [("warm", signal.SIGKILL), ("warm", signal.SIGINT), ("cold", signal.SIGKILL)],
+)
 def test_nothing_outlives_the_owner(
     notebook: Writer, tmp_path: Path, kind: str, end: signal.Signals
 ) -> None:
@@ -81,6 +84,7 @@ def test_nothing_outlives_the_owner(
     owner.wait()
     assert not list(tmp_path.glob("[01].ipynb"))
     assert len(list(tmp_path.glob("*.failed.ipynb"))) == (2 if end == signal.SIGINT else 0)
+    assert kind == "cold" or not Path((tmp_path / "folder").read_text()).exists()
 
 
 def test_an_owner_killed_during_the_imports_leaves_nothing(
@@ -97,7 +101,6 @@ def test_server_killed_ends_its_kernels_and_later_ones_start_cold(
     light_kernels: WarmKernels, notebook: Writer, tmp_path: Path
 ) -> None:
     mark = tmp_path / "mark"
-    end = f"os.kill({os.getpid()} if os.getppid() == {os.getpid()} else os.getppid(), 9)"
     end = f"assert os.getppid() != {os.getpid()}; os.kill(os.getppid(), 9); time.sleep(600)"
     with pytest.raises(JobError, match="the kernel died"):
         execute(notebook(MARK, end), tmp_path / "a.ipynb", {"mark": str(mark)}, light_kernels)
@@ -112,12 +115,25 @@ def test_client_killed_ends_its_kernel(
     mark = tmp_path / "mark"
     end = (
         "import psutil\n"
-        f"clients = [p for p in psutil.Process({os.getpid()}).children() if 'client' in str(p.cmdline())]\n"
-        "[client.kill() for client in clients]; time.sleep(600)"
+        f"for process in psutil.Process({os.getpid()}).children():\n"
+        "    if 'kernel_client' in str(process.cmdline()): process.kill()\n"
+        "time.sleep(600)"
     )
     with pytest.raises(JobError, match="the kernel died"):
         execute(notebook(MARK, end), tmp_path / "out.ipynb", {"mark": str(mark)}, light_kernels)
     wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
+
+
+def test_an_interrupt_of_the_main_thread_ends_the_kernel(
+    light_kernels: WarmKernels, notebook: Writer, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    path = notebook(MARK, f"os.kill({os.getpid()}, 2); time.sleep(600)")
+    with pytest.raises(KeyboardInterrupt):
+        execute(path, tmp_path / "out.ipynb", {"mark": str(mark)}, light_kernels)
+    wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
+    assert (tmp_path / "out.failed.ipynb").exists()
+    execute(notebook(), tmp_path / "out.ipynb", {}, light_kernels)
 
 
 def test_no_process_and_no_file_is_left(notebook: Writer, tmp_path: Path) -> None:
@@ -153,7 +169,7 @@ def test_a_fork_of_a_threaded_parent_is_avoided(
 ) -> None:
     module = tmp_path / "starts_a_thread.py"
     module.write_text(
-        "import threading, time\nthreading.Thread(target=time.sleep, args=[1e6], daemon=True).start()"
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with WarmKernels(libraries=("starts_a_thread",)) as kernels:
@@ -162,29 +178,30 @@ def test_a_fork_of_a_threaded_parent_is_avoided(
 
 
 def test_a_warm_kernel_looks_like_an_ordinary_one(
-    kernels: WarmKernels, notebook: Writer, tmp_path: Path
+    notebook: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look = """
 import json, os, signal, sys, threading
 open(mark, "w").write(json.dumps({
-    "path": [entry for entry in sys.path if entry],
+    "path": sys.path,
     "program": os.path.basename(sys.argv[0]).removesuffix(".py"),
     "folder": os.getcwd(),
     "module": __name__,
     "threads": sorted(thread.name.split("-")[0] for thread in threading.enumerate()),
     "interrupt": str(signal.getsignal(signal.SIGINT)),
     "child": str(signal.getsignal(signal.SIGCHLD)),
-    "open": sorted(os.readlink(f"/proc/self/fd/{n}").split(":")[0] for n in (0,)),
+    "terminal": [os.readlink(f"/proc/self/fd/{n}").split(":")[0] for n in (1, 2)],
     "group": os.getpgid(0) == os.getpid() == os.getsid(0),
     "variables": sorted(os.environ),
 }))
 """
+    (tmp_path / "sets_a_variable.py").write_text("import os; os.environ['MARK'] = '1'")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
     looks = []
-    with WarmKernels(warm=False) as cold:
-        for number, source in enumerate((kernels, cold)):
-            mark = tmp_path / f"{number}.mark"
-            imports = "" if number == 0 else "import torch, monai.networks.nets"
-            path = notebook(imports, look)
-            execute(path, tmp_path / f"{number}.ipynb", {"mark": str(mark)}, source)
+    for warm in (True, False):
+        with WarmKernels(warm, libraries=("sets_a_variable",)) as kernels:
+            mark = tmp_path / f"{warm}.mark"
+            path = notebook("" if warm else "import sets_a_variable", look)
+            execute(path, tmp_path / f"{warm}.ipynb", {"mark": str(mark)}, kernels)
             looks.append(json.loads(mark.read_text()))
     assert looks[0] == looks[1]
