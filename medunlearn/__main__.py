@@ -5,9 +5,10 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from medunlearn.errors import InputError
-from medunlearn.study.reproduce import reproduce, summary
+from medunlearn.study.reproduce import available_cores, reproduce, summary
 from medunlearn.study.status import check, status
 from medunlearn.study.study import open_study, study_folder
 
@@ -51,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
+    data = str(Path(given.data).expanduser().absolute()) if given.data else ""
     if given.command == "check":
-        print("\n".join(check(given.dataset, given.data, given.profile)))
+        print("\n".join(check(given.dataset, data, given.profile)))
         return 0
     workers = _workers(given.jobs)
     folder = study_folder(given.dataset, given.profile, given.runs)
@@ -66,7 +68,7 @@ def _run(given: argparse.Namespace) -> int:
     study = open_study(
         given.dataset,
         given.profile,
-        data_root=given.data,
+        data_root=data,
         runs=given.runs,
         device=given.device,
     )
@@ -76,7 +78,7 @@ def _run(given: argparse.Namespace) -> int:
     head = f"{study.dataset}, profile {study.profile_name}, {study.device}, {workers} at a time"
     print(f"{head}: {folder}", flush=True)
     outcome = reproduce(
-        study, workers=workers, data_root=given.data, only_report=given.command == "report"
+        study, workers=workers, data_root=data, only_report=given.command == "report"
     )
     print("\n".join(summary(outcome)), flush=True)
     return 1 if outcome.faults else 0
@@ -85,9 +87,7 @@ def _run(given: argparse.Namespace) -> int:
 def _workers(asked: str) -> int:
     """Jobs at a time; the number of cores this process may use if none is asked for."""
     if not asked:
-        if hasattr(os, "sched_getaffinity"):  # a container may own fewer cores than the machine has
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return available_cores()
     if not asked.isdecimal() or int(asked) == 0:
         raise InputError("JOBS", [f"{asked!r} is no number of jobs; expected 1 or more"])
     return int(asked)

@@ -1,6 +1,6 @@
 """Every figure of the study, in one style."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ def plot_levels(results: pd.DataFrame, measure: str = "accuracy") -> Figure:
         _label_sizes(axis, chosen)
         axis.set_title(PART_TITLES[part])
     axes[0].set_ylabel(f"{measure.replace('_', ' ')}, mean over patients")
+    axes[0].set_ylim(0, 1.02)
     axes[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _legend(figure, [NOTHING, RETRAINED])
     return figure
@@ -128,6 +129,8 @@ def plot_gaps(
             axis.plot(at, ours["gap"], ".", color=style["color"], alpha=0.3, markersize=4, zorder=1)
             _draw_estimates(axis, places, rows, method)
         _draw_floor(axis, chosen[chosen["partition"] == part], sizes)
+        here = points[points["partition"] == part]
+        _limit(axis.set_ylim, [*here["gap"], -margins[part], margins[part]])
         axis.set_title(PART_TITLES[part], loc="left")
         axis.set_ylabel("gap (points)")
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
@@ -162,6 +165,8 @@ def plot_sexes(
                 rows["estimate"], places, xerr=spread, fmt=marker, color=SEX_COLOURS[sex],
                 label=SEX_NAMES[sex], markersize=5, capsize=2, linewidth=1.2,
             )  # fmt: skip
+        shown = chosen[chosen["partition"] == part]
+        _limit(axis.set_xlim, [*shown["estimate"], -2 * margins[part], 2 * margins[part]], room=0.5)
         axis.set_title(PART_TITLES[part])
         axis.grid(axis="y", visible=False)
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
@@ -213,6 +218,14 @@ def _draw_estimates(
         places, rows["estimate"], yerr=spread, fmt=style["marker"], color=style["color"],
         markersize=6, capsize=2, linewidth=1.4, zorder=3,
     )  # fmt: skip
+
+
+def _limit(
+    set_limits: Callable[[float, float], object], values: Sequence[float], room: float = 0.15
+) -> None:
+    """Frame the estimates and seeds: with two seeds an interval may be wider than the scale."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    set_limits(low - room * (high - low), high + room * (high - low))
 
 
 def _draw_margin(axis: Axes, margin: float) -> None:

@@ -92,13 +92,21 @@ def obtain_tables(study: Study) -> Tables:
         with _alone(study):
             ledger = Ledger(study)
             if jobs := _plan(study, ledger):
-                with _Runner(study, ledger, os.environ.get("DATA", ""), 1, print) as runner:
+                data, cores = os.environ.get("DATA", ""), available_cores()
+                with _Runner(study, ledger, data, cores, print) as runner:
                     runner.run(jobs)
             collect_tables(study, ledger)
     except InputError:
         if not (study.folder / "tables" / "absent.json").is_file():
             raise
     return load_tables(study)
+
+
+def available_cores() -> int:
+    """Cores this process may use: a container may own fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

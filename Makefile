@@ -1,0 +1,87 @@
+# make reproduce and make test need nothing before them: each makes the environment if it is not there.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+DATASET ?= phantom
+DATA ?=
+PROFILE ?= laptop
+RUNS ?= $(CURDIR)/runs
+DEVICE ?=
+JOBS ?=
+PYTHON ?= python3
+VENV ?= .venv
+
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV
+COMMANDS := reproduce check status report clean
+TARGETS := help setup test test-slow lab $(COMMANDS)
+
+GIVEN := $(foreach word,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(word))))
+UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
+ifneq ($(UNKNOWN),)
+$(error unknown variable $(UNKNOWN); choose from $(VARIABLES))
+endif
+
+# Notebooks run elsewhere: a relative folder is meant from here.
+override RUNS := $(if $(filter /% ~%,$(RUNS)),$(RUNS),$(CURDIR)/$(RUNS))
+override DATA := $(if $(DATA),$(if $(filter /% ~%,$(DATA)),$(DATA),$(CURDIR)/$(DATA)))
+
+# The package is found in this folder, whichever interpreter runs it.
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+export DATASET DATA PROFILE RUNS DEVICE JOBS
+
+ifeq ($(VENV),)
+RUN := $(PYTHON)
+READY :=
+else
+RUN := $(VENV)/bin/python
+READY := $(VENV)/ready
+endif
+
+.PHONY: $(TARGETS)
+
+help: ## this list
+	@echo "make TARGET [VARIABLE=value ...]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@echo
+	@echo "  DATASET=$(DATASET)   a manifest of data_manifests ($(basename $(notdir $(wildcard data_manifests/*.yaml)))), or the path of one"
+	@echo "  DATA=$(DATA)   folder in which real datasets lie"
+	@echo "  PROFILE=$(PROFILE)   quick (minutes), laptop (half an hour), full (a GPU)"
+	@echo "  RUNS=$(RUNS)   folder of all results"
+	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
+	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores"
+	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
+	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
+
+setup: $(READY) ## make the environment from requirements.lock
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || \
+	  { echo "PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1); expected Python 3.11 or 3.12: give another with PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+reproduce: $(READY) ## the whole study: models, tables, figures, report
+check: $(READY) ## read and validate a dataset, and tell what is in it
+status: $(READY) ## what is done, missing, failed and stale
+report: $(READY) ## tables and report from the models that are there
+clean: $(READY) ## remove all results of this dataset and profile
+$(COMMANDS):
+	@$(RUN) -m medunlearn $@
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	@cd notebooks && $(if $(READY),../)$(RUN) -m jupyter lab
+
+test: $(READY) ## style, types, unit tests and every notebook (under ten minutes on two cores)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m nbstripout --verify notebooks/*.ipynb
+	$(RUN) -m pytest -m "not slow"
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && set -x && \
+	  RUNS=$$folder $(RUN) -m pytest --nbval-lax --nbval-cell-timeout 900 notebooks/*.ipynb
+
+test-slow: $(READY) ## what takes longer: effects, faults, the same bytes twice
+	$(RUN) -m pytest -m slow
