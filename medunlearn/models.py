@@ -11,13 +11,27 @@ from torch import nn
 
 Norm = Literal["batch", "group"]
 
-# Eight groups divide every width in use; MONAI asks for the number in the norm's arguments.
-_NORMS: dict[Norm, Any] = {"batch": "batch", "group": ("group", {"num_groups": 8})}
+# Four groups divide every width in use and leave two channels to a group in the narrowest layer.
+_NORMS: dict[Norm, Any] = {"batch": "batch", "group": ("group", {"num_groups": 4})}
+
+
+class _ResNet(ResNet):  # type: ignore[misc]
+    """MONAI's ResNet with the norm in every block: its own gives it to the stem alone."""
+
+    def __init__(self, *arguments: Any, norm: Any, **settings: Any) -> None:
+        self._block_norm = norm
+        super().__init__(*arguments, norm=norm, **settings)
+
+    def _make_layer(self, *arguments: Any, **settings: Any) -> nn.Sequential:
+        layer: nn.Sequential = super()._make_layer(
+            *arguments, **{**settings, "norm": self._block_norm}
+        )
+        return layer
 
 
 def _resnet(layers: list[int], widths: list[int]) -> Callable[..., nn.Module]:
     def build(channels: int, classes: int, norm: Norm) -> nn.Module:
-        network: nn.Module = ResNet(
+        network: nn.Module = _ResNet(
             "basic",
             layers,
             widths,

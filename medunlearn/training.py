@@ -99,7 +99,7 @@ class Batches:
 
     def steps(self, batch_size: int | None = None) -> int:
         """Number of batches in an epoch."""
-        return len(_bounds(len(self), batch_size or self.recipe.batch_size))
+        return len(choose_bounds(len(self), batch_size or self.recipe.batch_size))
 
     def epoch(self, generator: torch.Generator, batch_size: int | None = None) -> Iterator[Batch]:
         """Each image once, shuffled and augmented; all is drawn before the first batch.
@@ -117,7 +117,7 @@ class Batches:
         largest = self.recipe.max_shift
         shifts = torch.randint(-largest, largest + 1, (len(self), 2), generator=generator)
         shifts = shifts.to(device)
-        for first, last in _bounds(len(self), batch_size or self.recipe.batch_size):
+        for first, last in choose_bounds(len(self), batch_size or self.recipe.batch_size):
             inputs = self.images.inputs(rows[first:last])
             if self.recipe.horizontal_flip:
                 inputs = torch.where(flips[first:last, None, None, None], inputs.flip(-1), inputs)
@@ -136,7 +136,7 @@ class Batches:
             yield from self.epoch(generator, batch_size)
 
 
-def _bounds(count: int, size: int) -> list[tuple[int, int]]:
+def choose_bounds(count: int, size: int) -> list[tuple[int, int]]:
     """Cut points of an epoch; a last batch of one image joins the batch before it.
 
     Batch norm cannot normalise a single image once the feature map has shrunk to one pixel.

@@ -109,7 +109,8 @@ def build_cohort(
     partial = folder / "cohort.json.partial"
     partial.write_text(json.dumps(known, indent=1) + "\n")
     partial.replace(record)
-    return Cohort(table, manifest, held.path, sha256)
+    # as it will be read the next time: types may not differ between the first run and the second
+    return Cohort(pd.read_parquet(folder / "cohort.parquet"), manifest, held.path, sha256)
 
 
 def _describe(

@@ -1,0 +1,69 @@
+"""Promises of the layout: who imports whom, sizes, and what commands that only look may load."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted((ROOT / "medunlearn").rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FLOW = ["cohort", "models", "training", "methods", "evaluation", "statistics", "figures", "study"]
+# statistics are of numbers: they know no evaluation, and results use them
+ALLOWED = {("evaluation", "statistics")}
+
+
+def place(module: str) -> int | None:
+    part = module.split(".")[1] if "." in module else ""
+    return FLOW.index(part) if part in FLOW else None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_left_only(path):
+    own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("medunlearn."):
+            here, there = place(own), place(str(node.module))
+            pair = (own.split(".")[1], str(node.module).split(".")[1])
+            if None not in (here, there) and pair not in ALLOWED:
+                assert there <= here, f"{own} imports {node.module}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_and_functions_are_short(path):
+    code = path.read_text()
+    assert code.count("\n") <= 300
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            assert node.end_lineno - node.lineno - docstring.count("\n") <= 60, node.name
+
+
+def test_method_files_stay_small():
+    lines = [p.read_text().count("\n") for p in MODULES if p.parent.name == "methods"]
+    assert sum(lines) <= 1400 + 400  # the panel, and what its methods share
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_short_and_their_parameters_are_typed_and_commented(path):
+    cells = json.loads(path.read_text())["cells"]
+    code = [c for c in cells if c["cell_type"] == "code"]
+    assert len(cells) <= 25
+    assert max(len("".join(c["source"]).splitlines()) for c in code) <= 15
+    tagged = [c for c in code if "parameters" in c["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    for line in "".join(tagged[0]["source"]).splitlines():
+        assert ": " in line.split("=")[0], line
+        assert "  # " in line, line
+
+
+def test_commands_that_only_look_import_no_torch(tmp_path):
+    code = (
+        "import sys; from medunlearn.__main__ import main;"
+        f"main(['status', '--profile', 'quick', '--runs', {str(tmp_path)!r}]);"
+        "assert 'torch' not in sys.modules and 'monai' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

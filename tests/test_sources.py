@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from medunlearn.methods import METHOD_NAMES
+from medunlearn.sources import code_hash, module_hashes, notebook_hash
+
+
+def test_comments_docstrings_and_layout_do_not_count():
+    one = 'def f(x):\n    """Say."""\n    return x + 1  # why\n'
+    other = "def f(x):\n\n    return x+1\n"
+    assert code_hash(one) == code_hash(other)
+
+
+def test_code_and_strings_count():
+    assert code_hash("x = 'a'") != code_hash("x = 'b'")
+    assert code_hash("def f():\n    return 1") != code_hash("def f():\n    return 2")
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_a_method_depends_on_its_file_and_on_training_but_on_no_other_method(method):
+    found = module_hashes(f"medunlearn.methods.{method}")
+    assert "medunlearn.training" in found
+    others = {f"medunlearn.methods.{name}" for name in METHOD_NAMES} - {
+        f"medunlearn.methods.{method}"
+    }
+    assert not others & set(found)
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_no_model_depends_on_figures_statistics_or_the_registry(method):
+    names = (
+        "medunlearn.training",
+        "medunlearn.evaluation.predictions",
+        f"medunlearn.methods.{method}",
+    )
+    found = set(module_hashes(*names))
+    assert not {m for m in found if m.startswith(("medunlearn.statistics", "medunlearn.figures"))}
+    assert "medunlearn.methods" not in found
+
+
+def test_a_named_module_of_the_study_is_hashed_but_not_followed():
+    assert list(module_hashes("medunlearn.study.workbench")) == ["medunlearn.study.workbench"]
+
+
+def test_parameters_and_prose_of_a_notebook_do_not_count(tmp_path):
+    def write(parameters, code, prose):
+        cells = [
+            {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": [parameters]},
+            {"cell_type": "code", "metadata": {}, "source": [code]},
+            {"cell_type": "markdown", "metadata": {}, "source": [prose]},
+        ]
+        (tmp_path / "n.ipynb").write_text(json.dumps({"cells": cells}))
+        return notebook_hash(tmp_path / "n.ipynb")
+
+    assert write("a = 1", "b = 1", "x") == write("a = 2", "b = 1", "y")
+    assert write("a = 1", "b = 1", "x") != write("a = 1", "b = 2", "x")

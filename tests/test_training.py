@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medunlearn.training import (
+    Batches,
+    Images,
+    Recipe,
+    choose_bounds,
+    initial_state,
+    prepare_device,
+    sgd,
+    torch_stream,
+    train,
+    train_epoch,
+)
+
+RECIPE = Recipe("resnet_tiny", 1, 3, "batch", 2, 16, 0.05, 0.9, 5e-4, False, 0)
+
+
+@pytest.fixture
+def images():
+    prepare_device("cpu")
+    pixels = np.arange(40 * 16 * 16, dtype=np.uint32).reshape(40, 1, 16, 16).astype(np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(40)  # each image tells its own number
+    return Images.load(pixels, np.arange(40) % 3, np.arange(40), "cpu")
+
+
+def numbers(batches):
+    """The images that were served, by the number in their corner."""
+    return [(x[:, 0, 0, 0] * 63.75 + 127.5).round().int().tolist() for x, _ in batches]
+
+
+def test_an_epoch_serves_every_image_once_with_its_own_label(images):
+    batches = Batches(images, np.arange(5, 38), RECIPE)
+    served = list(batches.epoch(torch_stream("test", 0)))
+    flat = sum(numbers(served), [])
+    assert sorted(flat) == list(range(5, 38))
+    assert flat != sorted(flat)
+    labels = torch.cat([y for _, y in served])
+    assert labels.tolist() == [n % 3 for n in flat]
+
+
+def test_the_stream_decides_the_order(images):
+    batches = Batches(images, np.arange(40), RECIPE)
+    one, same, other = (numbers(batches.epoch(torch_stream("test", seed))) for seed in (0, 0, 1))
+    assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(33, [16, 17]), (32, [16, 16]), (34, [16, 16, 2]), (1, [1]), (16, [16]), (17, [17])],
+)
+def test_a_last_batch_of_one_image_joins_the_one_before(count, expected):
+    assert [last - first for first, last in choose_bounds(count, 16)] == expected
+
+
+def test_grey_values_are_scaled_by_fixed_numbers(images):
+    inputs = images.inputs(torch.arange(2))
+    assert inputs.dtype == torch.float32
+    assert inputs[0, 0, 0, 0] == pytest.approx((0 - 127.5) / 63.75)
+
+
+def test_flips_mirror_about_half_of_the_images_and_shifts_move_within_bounds(images):
+    from dataclasses import replace
+
+    flipping = Batches(images, np.arange(40), replace(RECIPE, horizontal_flip=True, batch_size=40))
+    rows = torch.randperm(40, generator=torch_stream("test", 0))
+    [(inputs, _)] = flipping.epoch(torch_stream("test", 0))
+    plain = images.inputs(rows)
+    same = (inputs == plain).flatten(1).all(dim=1)
+    mirrored = (inputs == plain.flip(-1)).flatten(1).all(dim=1)
+    assert bool((same | mirrored).all())
+    assert 8 <= int(mirrored.sum()) <= 32
+    moving = Batches(images, np.arange(40), replace(RECIPE, max_shift=2, batch_size=40))
+    [(moved, _)] = moving.epoch(torch_stream("test", 0))
+    centres = [
+        any(
+            torch.equal(
+                moved[n, 0, 4:-4, 4:-4],
+                plain[n, 0].roll((dy, dx), (0, 1))[4:-4, 4:-4],
+            )
+            for dy in range(-2, 3)
+            for dx in range(-2, 3)
+        )
+        for n in range(40)
+    ]
+    assert all(centres)
+
+
+def test_endless_batches_start_again_with_a_new_order(images):
+    source = Batches(images, np.arange(20), RECIPE).endless(torch_stream("test", 0))
+    first, second = ([next(source) for _ in range(2)] for _ in range(2))
+    assert sorted(sum(numbers(first), [])) == sorted(sum(numbers(second), []))
+    assert numbers(first) != numbers(second)
+
+
+def test_training_learns_and_is_the_same_bytes_again(images):
+    batches = Batches(images, np.arange(40), RECIPE)
+    one, again, other = (train(batches, RECIPE, seed=seed) for seed in (0, 0, 1))
+    states = [model.state_dict() for model in (one, again, other)]
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    assert not torch.equal(states[0]["conv1.weight"], states[2]["conv1.weight"])
+    assert not one.training
+
+
+def test_the_schedule_is_stepped_with_every_batch_and_rescaled_to_the_set(images, monkeypatch):
+    totals = []
+    monkeypatch.setattr(
+        "medunlearn.training.OneCycleLR",
+        lambda optimizer, rate, total_steps: (
+            totals.append(total_steps)
+            or torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps)
+        ),
+    )
+    train(Batches(images, np.arange(40), RECIPE), RECIPE, seed=0)
+    train(Batches(images, np.arange(20), RECIPE), RECIPE, seed=0)
+    assert totals == [2 * 3, 2 * 2]
+
+
+def test_frozen_parameters_are_not_in_the_optimiser():
+    model = initial_state(RECIPE, 0, "cpu")
+    model.conv1.weight.requires_grad_(False)
+    held = {id(p) for group in sgd(model, 0.1, RECIPE).param_groups for p in group["params"]}
+    assert id(model.conv1.weight) not in held
+    assert id(model.fc.weight) in held
+
+
+def test_one_step_of_the_loop_is_one_step_of_sgd(images):
+    """On a linear model, worked by hand: momentum starts at the gradient, decay is added to it."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(256, 3, bias=False))
+    batches = Batches(images, np.arange(16), RECIPE)
+    weight = model[1].weight.detach().clone().requires_grad_()
+    inputs, labels = next(batches.epoch(torch_stream("test", 0)))
+    nn.functional.cross_entropy(inputs.flatten(1) @ weight.T, labels).backward()
+    expected = weight.detach() - 0.01 * (weight.grad + 5e-4 * weight.detach())
+    train_epoch(model, batches, sgd(model, 0.01, RECIPE), torch_stream("test", 0))
+    torch.testing.assert_close(model[1].weight.detach(), expected, rtol=0, atol=1e-6)
+
+
+def test_asking_for_cuda_without_one_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        prepare_device("cuda")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_the_same_draws_on_cuda():
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 1, 16, 16), dtype=np.uint8)
+    orders = []
+    for device in ("cpu", "cuda"):
+        held = Images.load(pixels, np.arange(40) % 3, np.arange(40), device)
+        batches = Batches(held, np.arange(40), RECIPE)
+        orders.append(torch.cat([x.cpu() for x, _ in batches.epoch(torch_stream("t", 0))]))
+    torch.testing.assert_close(orders[0], orders[1])
