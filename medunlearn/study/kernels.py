@@ -126,6 +126,7 @@ class WarmKernels:
                 kernel_dirs=[str(self.folder / "kernels")], ensure_native_kernel=False
             ),
             connection_file=str(folder / "connection.json"),
+            shutdown_wait_time=2.0,  # one shutdown of ipykernel in twenty hangs; 5 s is the default
             transport="ipc" if os.name == "posix" else "tcp",  # kernels race for free TCP ports
             **({"ip": str(folder / "k")} if os.name == "posix" else {}),
         )

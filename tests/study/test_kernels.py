@@ -94,6 +94,7 @@ def test_an_owner_killed_during_the_imports_leaves_nothing(
     wait_for(lambda: len(owner.children(recursive=True)) == 3)
     family = owner.children(recursive=True)
     owner.kill()
+    owner.wait()  # a zombie would be found among the children of later tests
     assert_gone(family)
 
 
