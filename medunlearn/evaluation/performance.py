@@ -130,7 +130,8 @@ def false_positive_rate(subset: Subset, predicted: Predicted) -> Floats:
 def auroc(subset: Subset, predicted: Predicted) -> Floats:
     """Macro one-vs-rest area under the ROC curve, as pseudo-values.
 
-    NaN where a class is absent: an average over fewer classes is another measure.
+    NaN where a class is absent, or held by one patient only: an average over fewer classes is
+    another measure.
     """
     classes = predicted.probabilities.shape[1]
     # with two classes both areas are the same number

@@ -112,7 +112,7 @@ def test_the_phantom_is_the_same_again(tmp_path):
     def phantom(name):
         return build_cohort(
             load_manifest("phantom"), None, folder=tmp_path / name, cache=tmp_path / "cache",
-            image_size=32, max_patients=120,
+            image_size=32, max_patients=240,
         )  # fmt: skip
 
     one, other = phantom("a"), phantom("b")

@@ -1,0 +1,31 @@
+import pandas as pd
+import pytest
+
+from medunlearn.evaluation.costs import cost_ratios
+
+
+def rows(method, size, region, seconds, *, exclusive=True):
+    return [
+        {"method": method, "forget_size": size, "region": region, "seconds": s, "repeat": n,
+         "exclusive": exclusive}
+        for n, s in enumerate(seconds)
+    ]  # fmt: skip
+
+
+def test_preparation_counts_and_the_unit_is_the_median_retraining():
+    costs = pd.DataFrame(
+        rows("retrain", 0.1, "unlearning", [9, 10, 50])
+        + rows("salun", 0.1, "unlearning", [2, 2])
+        + rows("salun", 0.1, "preparation", [1, 2])
+        + rows("finetune", 0.1, "unlearning", [1])
+    )
+    found = cost_ratios(costs).set_index(["method", "repeat"])
+    assert found.loc[("salun", 0), "ratio"] == pytest.approx(0.3)
+    assert found.loc[("salun", 1), "ratio"] == pytest.approx(0.4)
+    assert found.loc[("finetune", 0), "preparation"] == 0
+    assert "retrain" not in found.index.get_level_values("method")
+
+
+def test_timings_of_the_grid_are_no_costs():
+    costs = pd.DataFrame(rows("salun", 0.1, "unlearning", [2], exclusive=False))
+    assert cost_ratios(costs).empty

@@ -1,0 +1,164 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from medunlearn.evaluation.performance import (
+    MEASURES,
+    Predicted,
+    Subset,
+    accuracy,
+    auroc,
+    balanced_accuracy,
+    brier,
+    calibration_error,
+    confidence,
+    false_positive_rate,
+    threshold_at,
+    true_positive_rate,
+)
+
+
+def keep(subset, predicted, inside):
+    parts = {n: getattr(subset, n)[inside] for n in ("samples", "patients", "labels", "strata")}
+    return replace(subset, **parts), replace(
+        predicted, probabilities=predicted.probabilities[inside]
+    )
+
+
+def areas(subset, predicted, weights):
+    classes = predicted.probabilities.shape[1]
+    scored = range(classes) if classes > 2 else [1]
+    return np.mean(
+        [
+            metrics.roc_auc_score(
+                subset.labels == c, predicted.probabilities[:, c], sample_weight=weights
+            )
+            for c in scored
+        ]
+    )
+
+
+def test_weights_sum_to_one_for_every_patient(case):
+    subset, _ = case
+    assert subset.total(np.ones(len(subset.labels))) == pytest.approx(1)
+
+
+def test_accuracy_weighs_patients_and_not_images():
+    subset = Subset(np.arange(4), np.array([5, 5, 5, 9]), np.zeros(4, int), np.zeros(4, int), 0)
+    right, wrong = [0.9, 0.1], [0.1, 0.9]
+    predicted = Predicted(np.array([wrong, wrong, wrong, right]), 0.5)
+    assert accuracy(subset, predicted).tolist() == [0.0, 1.0]
+    assert accuracy(subset, predicted).mean() == 0.5
+
+
+def test_measures_agree_with_scikit_learn_under_patient_weights(case):
+    subset, predicted = case
+    labels, decided, weights = subset.labels, predicted.decisions, subset.weights
+    positive, score = labels != 0, 1 - predicted.probabilities[:, 0]
+    flagged = score > predicted.threshold
+    expected = {
+        "accuracy": metrics.accuracy_score(labels, decided, sample_weight=weights),
+        "balanced_accuracy": metrics.balanced_accuracy_score(
+            labels, decided, sample_weight=weights
+        ),
+        "auroc": areas(subset, predicted, weights),
+        "true_positive_rate": metrics.recall_score(positive, flagged, sample_weight=weights),
+        "false_positive_rate": np.average(flagged[~positive], weights=weights[~positive]),
+        "brier": np.average(
+            ((predicted.probabilities - np.eye(predicted.probabilities.shape[1])[labels]) ** 2).sum(
+                1
+            ),
+            weights=weights,
+        ),
+        "confidence": np.average(
+            predicted.probabilities[np.arange(len(labels)), labels], weights=weights
+        ),
+    }
+    assert set(expected) == set(MEASURES)
+    for name, measure in MEASURES.items():
+        assert measure(subset, predicted).mean() == pytest.approx(expected[name]), name
+
+
+@pytest.mark.parametrize(
+    "measure", [balanced_accuracy, true_positive_rate, false_positive_rate, auroc]
+)
+def test_pseudo_values_are_those_of_leaving_each_patient_out(case, measure):
+    """Against doing just that; a common shift makes their mean the measure itself."""
+    subset, predicted = case
+    everyone, count = measure(subset, predicted).mean(), len(subset.patient_ids)
+    slow = np.array(
+        [
+            count * everyone
+            - (count - 1) * measure(*keep(subset, predicted, subset.patients != patient)).mean()
+            for patient in subset.patient_ids[:25]
+        ]
+    )
+    shift = slow - measure(subset, predicted)[:25]
+    assert np.ptp(shift) < 1e-9
+    assert abs(shift.mean()) < 0.01
+
+
+def test_area_without_skill_is_a_half_and_with_all_skill_one():
+    labels = np.array([0, 0, 1, 1])
+    subset = Subset(np.arange(4), np.arange(4), labels, labels, 0)
+    none = Predicted(np.full((4, 2), 0.5), 0.5)
+    all_of_it = Predicted(np.eye(2)[labels], 0.5)
+    assert auroc(subset, none).mean() == pytest.approx(0.5)
+    assert auroc(subset, all_of_it).mean() == pytest.approx(1)
+    turned = Predicted(1 - np.eye(2)[labels], 0.5)
+    assert auroc(subset, turned).mean() == pytest.approx(0)
+
+
+def test_area_of_an_absent_class_is_not_a_number():
+    labels = np.zeros(5, int)
+    subset = Subset(np.arange(5), np.arange(5), labels, labels, 0)
+    assert np.isnan(auroc(subset, Predicted(np.full((5, 3), 1 / 3), 0.5))).all()
+
+
+def test_pooled_classes_count_as_one_in_balanced_accuracy():
+    labels = np.array([0, 0, 1, 2])
+    pooled = np.array([0, 0, -1, -1])
+    subset = Subset(np.arange(4), np.arange(4), labels, pooled, 0)
+    decided = Predicted(np.eye(3)[[0, 0, 1, 0]], 0.5)  # class 1 right, class 2 wrong
+    assert balanced_accuracy(subset, decided).mean() == pytest.approx((1 + 0.5) / 2)
+
+
+def test_a_class_of_one_patient_has_no_pseudo_values():
+    """Without that patient the measure does not exist, so neither does its spread."""
+    labels = np.array([0, 0, 1])
+    subset = Subset(np.arange(3), np.arange(3), labels, labels, 0)
+    decided = Predicted(np.eye(2)[labels], 0.5)
+    assert np.isnan(balanced_accuracy(subset, decided)).any()
+    assert np.isnan(auroc(subset, decided)).any()
+
+
+def test_brier_and_confidence_of_certainty():
+    labels = np.array([0, 1])
+    subset = Subset(np.arange(2), np.arange(2), labels, labels, 0)
+    right, wrong = Predicted(np.eye(2)[labels], 0.5), Predicted(1 - np.eye(2)[labels], 0.5)
+    assert brier(subset, right).tolist() == [0, 0]
+    assert brier(subset, wrong).tolist() == [2, 2]
+    assert confidence(subset, right).tolist() == [1, 1]
+
+
+def test_the_threshold_keeps_its_false_positive_rate(case):
+    subset, predicted = case
+    score = 1 - predicted.probabilities[:, 0]
+    threshold = threshold_at(subset, score, 0.2)
+    rate = false_positive_rate(subset, replace(predicted, threshold=threshold)).mean()
+    assert rate <= 0.2
+    lower = np.unique(score[score < threshold])[-1]
+    assert false_positive_rate(subset, replace(predicted, threshold=lower)).mean() > 0.2
+
+
+def test_calibration_of_honest_and_of_overconfident_models():
+    random = np.random.default_rng(0)
+    p = random.uniform(0.5, 1, 20000)
+    labels = (random.random(20000) > p).astype(int)
+    subset = Subset(np.arange(20000), np.arange(20000), labels, labels, 0)
+    honest = Predicted(np.stack([p, 1 - p], axis=1), 0.5)
+    assert calibration_error(subset, honest) < 0.02
+    sure = Predicted(np.tile([1.0, 0.0], (20000, 1)), 0.5)
+    assert calibration_error(subset, sure) == pytest.approx((labels == 1).mean())

@@ -1,0 +1,175 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from medunlearn.evaluation.levels import levels_by_partition
+from medunlearn.evaluation.results import Evaluation
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    """300 patients with one image each: 150 train (15 to forget), 50 evaluation, 100 test."""
+    random = np.random.default_rng(0)
+    parts = ["train"] * 150 + ["validation_evaluation"] * 50 + ["test"] * 100
+    return pd.DataFrame(
+        {
+            "sample": np.arange(300), "patient": np.arange(300), "partition": parts,
+            "sex": random.choice(["F", "M"], 300), "label": random.integers(0, 2, 300),
+        }
+    )  # fmt: skip
+
+
+DRAWS = {"random-0.1-shared": list(range(15)), "random-0.2-seed0": list(range(30)),
+         "random-0.2-seed1": list(range(20, 50))}  # fmt: skip
+
+
+def answers(cohort, right):
+    """Logits that are right on exactly these samples."""
+    decided = np.where(right, cohort["label"], 1 - cohort["label"])
+    return (4 * np.eye(2)[decided] - 2).astype(np.float32)
+
+
+def evaluate(cohort, models):
+    """Models as (role, oracle_set, method, size, draw, seed, right)."""
+    columns = ["role", "oracle_set", "method", "forget_size", "draw", "seed"]
+    table = pd.DataFrame([m[:6] for m in models], columns=columns).assign(composition="random")
+    logits = np.stack([answers(cohort, m[6]) for m in models])
+    return Evaluation(table, logits, cohort, DRAWS, reference=0)
+
+
+@pytest.fixture(scope="module")
+def evaluation(cohort):
+    """Originals know everything; retrained ones nothing of the forgotten and half of the test."""
+    test, number = (cohort["partition"] == "test").to_numpy(), cohort["patient"].to_numpy()
+    models = []
+    for seed in (0, 1):
+        models.append(("original", None, None, None, None, seed, np.full(300, True)))
+        for size, draw in ((0.1, "random-0.1-shared"), (0.2, f"random-0.2-seed{seed}")):
+            forgotten = np.isin(number, DRAWS[draw])
+            honest = ~forgotten & ~(test & (number % 2 == seed))
+            models.append(("retrained", "A", None, size, draw, seed, honest))
+            partly = honest | (forgotten & (number % 3 == 0))
+            models.append(("unlearned", None, "finetune", size, draw, seed, partly))
+    for seed in (100, 101):
+        fresh = ~np.isin(number, DRAWS["random-0.1-shared"]) & ~(test & (number % 2 == 0))
+        models.append(("retrained", "B", None, 0.1, "random-0.1-shared", seed, fresh))
+    return evaluate(cohort, models)
+
+
+def pick(results, **where):
+    for column, value in where.items():
+        results = results[results[column] == value]
+    assert len(results) == 1
+    return results.iloc[0]
+
+
+@pytest.fixture(scope="module")
+def results(evaluation):
+    return evaluation.results()
+
+
+ACCURACY = {"measure": "accuracy", "group": "all", "forget_size": 0.1}
+
+
+def test_levels_are_of_the_partitions_as_drawn(results):
+    for part, level in (("retain", 1), ("forget", 0), ("test", 0.5)):
+        row = pick(results, **ACCURACY, method="retrain", partition=part, quantity="level")
+        assert row.estimate == pytest.approx(level)
+    patients = [
+        pick(results, **ACCURACY, method="retrain", partition=p, quantity="level").patients
+        for p in ("retain", "forget", "test")
+    ]
+    assert patients == [135, 15, 100]
+
+
+def test_doing_nothing_has_the_gap_of_everything_that_is_known(results):
+    row = pick(results, **ACCURACY, method="original", partition="forget", quantity="gap")
+    assert row.estimate == pytest.approx(1)
+
+
+def test_a_gap_is_to_the_retrained_model_of_the_same_seed_and_draw(results):
+    for size in (0.1, 0.2):
+        where = {**ACCURACY, "forget_size": size}
+        row = pick(results, **where, method="finetune", partition="forget", quantity="gap")
+        assert row.estimate == pytest.approx(1 / 3, abs=0.01)
+        test = pick(results, **where, method="finetune", partition="test", quantity="gap")
+        assert test.estimate == 0
+
+
+def test_the_floor_stands_beside_the_middle_size_only(results):
+    floor = results[results["method"] == "floor"]
+    assert set(floor["forget_size"]) == {0.1}
+    row = pick(floor, **ACCURACY, partition="test", quantity="gap")
+    assert row.estimate == pytest.approx(0)
+    assert np.isfinite(row.low)  # same level, other patients: there is a spread
+
+
+def test_draws_of_their_own_are_compared_over_seeds_only(results):
+    where = {"measure": "accuracy", "group": "all", "method": "original", "quantity": "gap"}
+    own = pick(results, **where, forget_size=0.2, partition="test")
+    assert own.df >= 1
+    forget = pick(results, **where, forget_size=0.2, partition="forget")
+    assert np.isnan(forget.low)  # 1 in both seeds: a ceiling, no interval
+
+
+def test_women_minus_men_is_the_difference_of_their_gaps(results):
+    where = {"measure": "accuracy", "forget_size": 0.1, "method": "finetune", "quantity": "gap",
+             "partition": "forget"}  # fmt: skip
+    women, men, both = (pick(results, **where, group=g).estimate for g in ("F", "M", "F - M"))
+    assert both == pytest.approx(women - men)
+
+
+def test_the_yardstick_has_no_gap_to_itself(results):
+    assert set(results.loc[results["method"] == "retrain", "quantity"]) == {"level"}
+
+
+def test_a_method_without_its_retrained_models_is_left_out(cohort):
+    number = cohort["patient"].to_numpy()
+    honest = number >= 15
+    models = [
+        ("retrained", "A", None, 0.1, "random-0.1-shared", 0, honest),
+        ("unlearned", None, "finetune", 0.1, "random-0.1-shared", 0, honest),
+        ("unlearned", None, "finetune", 0.1, "random-0.1-shared", 1, honest),
+        ("unlearned", None, "salun", 0.1, "random-0.1-shared", 1, honest),
+    ]
+    found = evaluate(cohort, models).results()
+    assert set(found["method"]) == {"retrain", "finetune"}
+    assert set(found["seeds"]) == {1}
+
+
+def test_a_cohort_of_one_sex_or_none_has_no_difference(cohort):
+    for sex in ("F", None):
+        alone = cohort.assign(sex=pd.Series([sex] * 300, dtype=object))
+        honest = (cohort["patient"] >= 15).to_numpy()
+        models = [
+            ("retrained", "A", None, 0.1, "random-0.1-shared", seed, honest) for seed in (0, 1)
+        ]
+        groups = set(evaluate(alone, models).results()["group"])
+        assert groups == ({"all", "F"} if sex else {"all"})
+
+
+def test_single_seeds_average_to_the_estimate(evaluation, results):
+    seeds = evaluation.by_seed("accuracy")
+    where = (seeds["method"] == "finetune") & (seeds["partition"] == "forget")
+    mine = seeds[where & (seeds["group"] == "all") & (seeds["forget_size"] == 0.1)]
+    row = pick(results, **ACCURACY, method="finetune", partition="forget", quantity="gap")
+    assert mine["gap"].mean() == pytest.approx(row.estimate)
+    assert sorted(mine["seed"]) == [0, 1]
+
+
+def test_classes_rare_among_either_sex_are_pooled(cohort):
+    rare = cohort.assign(label=np.where(cohort["patient"] == 250, 2, cohort["label"]))
+    evaluation = evaluate(cohort, [("original", None, None, None, None, 0, np.full(300, True))])
+    subset = Evaluation(evaluation.models, evaluation.logits, rare, DRAWS, 0).subset(
+        "", "test", "all"
+    )
+    assert set(subset.strata) == {-1, 0, 1}
+    assert (subset.strata == -1).sum() == 1
+
+
+def test_a_first_look_gives_the_same_accuracy(cohort):
+    number = cohort["patient"].to_numpy()
+    logits = answers(cohort, number % 4 != 0)
+    levels = levels_by_partition(logits, cohort, DRAWS["random-0.1-shared"])
+    assert levels["forget"] == pytest.approx(1 - 4 / 15)
+    assert levels["test"] == pytest.approx(0.75)
