@@ -22,7 +22,7 @@ COMMANDS = {
 OPTIONS = {
     "dataset": ("phantom", "name of a manifest in data_manifests, or the path of one"),
     "data": ("", "folder in which real datasets lie"),
-    "profile": ("laptop", "quick, laptop or full"),
+    "profile": ("laptop", "quick, laptop, full, or the path of a profile of your own"),
     "runs": ("", "folder of all results; default: runs in the project"),
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores"),
@@ -66,8 +66,8 @@ def _run(given: argparse.Namespace) -> int:
         print(f"nothing is done yet: there is no {folder}")
         return 0
     study = open_study(
-        given.dataset,
-        given.profile,
+        _absolute(given.dataset),
+        _absolute(given.profile),
         data_root=data,
         runs=given.runs,
         device=given.device,
@@ -75,13 +75,18 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "status":
         print("\n".join(status(study)))
         return 0
-    head = f"{study.dataset}, profile {study.profile_name}, {study.device}, {workers} at a time"
-    print(f"{head}: {folder}", flush=True)
+    print(f"{study.title}, {workers} at a time: {folder}", flush=True)
     outcome = reproduce(
         study, workers=workers, data_root=data, only_report=given.command == "report"
     )
     print("\n".join(summary(outcome)), flush=True)
     return 1 if outcome.faults else 0
+
+
+def _absolute(given: str) -> str:
+    """A path as notebooks, which run elsewhere, can find it; a name as it is."""
+    own = given.endswith((".yaml", ".yml"))
+    return str(Path(given).expanduser().absolute()) if own else given
 
 
 def _workers(asked: str) -> int:

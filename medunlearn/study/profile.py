@@ -106,24 +106,26 @@ def settings_of(method: str) -> list[str]:
     return [argument.arg for argument in signature.kwonlyargs if argument.arg != "seed"]
 
 
-def load_profile(name: str, path: Path = PROFILES) -> Profile:
+def load_profile(name: str) -> Profile:
     """Read and check one profile.
 
     Args:
-        name: ``quick``, ``laptop`` or ``full``.
-        path: A YAML file of profiles.
+        name: ``quick``, ``laptop`` or ``full``; or the path of a YAML file with the fields of one.
 
     Raises:
         InputError: No such profile, or a fault in it; all are named at once.
     """
-    profiles = yaml.safe_load(path.read_text())
-    if name not in profiles:
-        raise InputError("PROFILE", [f"{name!r} is not known; choose from {', '.join(profiles)}"])
+    path, known = Path(name).expanduser(), yaml.safe_load(PROFILES.read_text())
+    own = path.suffix in {".yaml", ".yml"}
+    if (own and not path.is_file()) or (not own and name not in known):
+        choices = f"choose from {', '.join(known)}, or give the path of a .yaml file"
+        raise InputError("PROFILE", [f"{name!r} is not known; {choices}"])
+    fields = yaml.safe_load(path.read_text()) if own else known[name]
     try:
-        return Profile.model_validate(profiles[name])
+        return Profile.model_validate(fields)
     except ValidationError as error:
         faults = [
             f"{'.'.join(str(part) for part in fault['loc']) or name}: {fault['msg']}"
             for fault in error.errors()
         ]
-        raise InputError(f"{path.name}, profile {name!r}", faults) from None
+        raise InputError(f"profile {name}", faults) from None

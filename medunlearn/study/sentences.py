@@ -1,5 +1,7 @@
 """Sentences of the report, generated from results: none is written by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -19,8 +21,9 @@ def describe_design(study: Study, tables: Tables) -> str:
     profile, manifest = study.profile, study.cohort.manifest
     patients = tables.cohort.groupby("partition")["patient"].nunique()
     sizes = ", ".join(f"{size:.0%}" for size in profile.forget_sizes)
+    name = Path(study.profile_name).stem
     lines = [
-        f"**{manifest.title}**, profile `{study.profile_name}`, computed on `{study.device}`: "
+        f"**{manifest.title}**, profile `{name}`, computed on `{study.device}`: "
         f"{patients['train']} training and {patients['test']} test patients, "
         f"{len(seeds(profile))} paired seeds, {profile.floor_seeds} fresh seeds for the floor; "
         f"{len(profile.methods)} methods; forget sizes {sizes} of the training patients; "

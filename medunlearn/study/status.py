@@ -25,7 +25,7 @@ def status(study: Study) -> list[str]:
     for spec in specs:
         state = "done" if ledger.is_done(spec) else "stale" if spec in stale else "missing"
         counts[_kind(spec)][state] += 1
-    lines = [f"{study.dataset}, profile {study.profile_name}, {study.device}: {study.folder}", ""]
+    lines = [f"{study.title}: {study.folder}", ""]
     lines.append(f"{'models':<36}{'done':>7}{'missing':>9}{'stale':>7}")
     for kind, count in counts.items():
         row = f"{count['done']:>7}{count['missing']:>9}{count['stale']:>7}"

@@ -23,8 +23,8 @@ class Study:
     """What every notebook and command works on.
 
     Args:
-        dataset: Name of the manifest.
-        profile_name: Name of the profile.
+        dataset: The manifest, by name or path.
+        profile_name: The profile, by name or path.
         profile: Its content.
         cohort: Table and pixels.
         folder: ``<runs>/<dataset>-<profile>``.
@@ -37,6 +37,12 @@ class Study:
     cohort: Cohort
     folder: Path
     device: str
+
+    @property
+    def title(self) -> str:
+        """For people: dataset, profile, device."""
+        profile = Path(self.profile_name).stem
+        return f"{self.cohort.manifest.name}, profile {profile}, {self.device}"
 
     @cached_property
     def _draws(self) -> dict[str, Draw]:
@@ -86,7 +92,7 @@ def open_study(
 
     Args:
         dataset: Name of a manifest, or the path of one.
-        profile: ``quick``, ``laptop`` or ``full``.
+        profile: ``quick``, ``laptop``, ``full``, or the path of a profile of your own.
         data_root: Folder in which datasets lie; default: the variable DATA.
         runs: Folder of all results; default: the variable RUNS, else ``runs`` of the project.
         device: ``cpu`` or ``cuda``; default: the variable DEVICE, else cuda if there is one.
@@ -106,7 +112,7 @@ def open_study(
         image_size=settings.image_size,
         max_patients=settings.max_patients,
     )
-    return Study(manifest.name, profile, settings, cohort, folder, chosen)
+    return Study(dataset, profile, settings, cohort, folder, chosen)
 
 
 def study_folder(dataset: str, profile: str, runs: str = "") -> Path:
@@ -117,7 +123,7 @@ def study_folder(dataset: str, profile: str, runs: str = "") -> Path:
     """
     load_profile(profile)
     base = Path(runs or os.environ.get("RUNS", "") or PROJECT / "runs").expanduser()
-    return base.absolute() / f"{load_manifest(dataset).name}-{profile}"
+    return base.absolute() / f"{load_manifest(dataset).name}-{Path(profile).stem}"
 
 
 def choose_device(asked: str = "") -> str:

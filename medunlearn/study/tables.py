@@ -121,9 +121,9 @@ def load_predictions(study: Study) -> pd.DataFrame:
         rows["logits"] = list(tables.logits[int(str(model.row))])
         parts.append(rows)
     wide = pd.concat(parts, ignore_index=True)
-    return wide.assign(dataset=study.dataset, profile=study.profile_name).rename(
-        columns={"role": "model_role", "patient": "patient_id"}
-    )
+    return wide.assign(
+        dataset=study.cohort.manifest.name, profile=Path(study.profile_name).stem
+    ).rename(columns={"role": "model_role", "patient": "patient_id"})
 
 
 def _model_row(spec: ModelSpec, ledger: Ledger) -> dict[str, object]:

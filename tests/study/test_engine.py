@@ -1,0 +1,111 @@
+import threading
+import time
+
+import pytest
+
+from medunlearn.study.engine import run_jobs
+from medunlearn.study.jobs import Job
+from medunlearn.study.models import Cell, original, retrained, unlearned
+
+CELL = Cell("random", 0.1)
+
+
+def job(name, makes=(), needs=(), alone=False):
+    return Job(name, name.split("-")[0], {}, tuple(makes), tuple(needs), alone)
+
+
+O0, O1 = original(0), original(1)
+R0, U0 = retrained(CELL, 0), unlearned("salun", CELL, 0)
+GRAPH = [job("02-o", [O0, O1]), job("02-r", [R0]), job("03-u", [U0], [O0, R0])]
+
+
+class World:
+    """Executes jobs by remembering them; some fail, some take time."""
+
+    def __init__(self, fails=(), takes=0.0):
+        self.made, self.log, self.fails, self.takes = set(), [], set(fails), takes
+        self.running, self.most, self.lock, self.beside = set(), 0, threading.Lock(), {}
+
+    def execute(self, job):
+        with self.lock:
+            self.running.add(job.name)
+            self.most = max(self.most, len(self.running))
+            self.beside[job.name] = set(self.running)
+        time.sleep(self.takes)
+        with self.lock:
+            self.running.discard(job.name)
+            self.log.append(job.name)
+        if job.name in self.fails:
+            raise RuntimeError(f"{job.name} broke\nin many lines")
+        self.made |= set(job.models)
+
+    def run(self, jobs, workers=2):
+        self.lines = []
+        return run_jobs(
+            jobs,
+            self.execute,
+            done=self.made.__contains__,
+            workers=workers,
+            write=self.lines.append,
+        )
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_inputs_come_first_whatever_the_order_and_number_of_workers(workers):
+    world = World()
+    assert world.run(GRAPH[::-1], workers) == {}
+    assert world.log[-1] == "03-u"
+    assert sorted(world.log) == ["02-o", "02-r", "03-u"]
+
+
+def test_a_failed_job_stops_only_what_needs_it():
+    world = World(fails=["02-r"])
+    faults = world.run([*GRAPH, job("01-c")])
+    assert set(faults) == {"02-r", "03-u"}
+    assert "which could not be made" in faults["03-u"]
+    assert set(world.log) == {"02-o", "02-r", "01-c"}
+
+
+def test_a_job_that_needs_what_nobody_makes_fails_and_nothing_hangs():
+    assert set(World().run([GRAPH[2]])) == {"03-u"}
+
+
+def test_no_worker_is_idle_while_work_is_ready():
+    world = World(takes=0.1)
+    world.run([job(f"02-{n}", [original(n)]) for n in range(6)], workers=3)
+    assert world.most == 3
+
+
+def test_what_runs_alone_runs_last_and_beside_nothing():
+    world = World(takes=0.05)
+    world.run([job("08-cost", [], [O0], alone=True), *GRAPH, job("08-more", alone=True)])
+    assert set(world.log[-2:]) == {"08-cost", "08-more"}
+    assert world.beside["08-cost"] == {"08-cost"}
+    assert world.beside["08-more"] == {"08-more"}
+
+
+def test_one_line_for_each_job_with_number_seconds_and_time_left():
+    world = World(takes=0.02, fails=["02-r"])
+    world.run(GRAPH, workers=1)
+    assert len(world.lines) == 3
+    assert world.lines[0].startswith("[  1 of 3] 02-o")
+    assert " s, about " in world.lines[0]
+    assert "FAILED: 02-r broke" in world.lines[1]
+    assert "many lines" not in world.lines[1]
+
+
+def test_an_interrupt_ends_the_run_and_starts_nothing_more():
+    world = World(takes=0.05)
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(
+            [job(f"02-{n}", [original(n)]) for n in range(9)],
+            world.execute,
+            done=lambda _: True,
+            workers=1,
+            write=stop,
+        )
+    assert len(world.log) <= 2

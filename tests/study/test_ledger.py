@@ -1,0 +1,142 @@
+import json
+import shutil
+
+import pytest
+
+from medunlearn.study.ledger import RECORD, Ledger
+from medunlearn.study.models import Cell, all_models, original, retrained, unlearned
+
+CELL = Cell("random", 0.1)
+O0, R0, U0 = original(0), retrained(CELL, 0), unlearned("salun", CELL, 0)
+
+
+@pytest.fixture
+def ledger(tiny_study):
+    return Ledger(tiny_study)
+
+
+def write(ledger, spec, content="weights"):
+    with ledger.writing(spec) as folder:
+        (folder / "weights.safetensors").write_text(content)
+
+
+def test_a_model_appears_whole_with_its_record(ledger):
+    assert not ledger.is_done(O0)
+    write(ledger, O0)
+    assert ledger.is_done(O0)
+    record = json.loads((ledger.path(O0) / RECORD).read_text())
+    assert record["status"] == "done"
+    assert record["key"] == ledger.path(O0).name
+    assert record["ingredients"]["versions"]["torch"]
+    assert set(record["files"]) == {"weights.safetensors"}
+
+
+def test_an_error_while_writing_leaves_nothing(ledger):
+    def fail():
+        with ledger.writing(O0) as folder:
+            (folder / "weights.safetensors").write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fail()
+    assert not ledger.is_done(O0)
+    assert list(ledger.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", ["truncate", "delete", "change", "record"])
+def test_a_harmed_folder_is_not_done_and_is_made_again(ledger, harm):
+    write(ledger, O0)
+    file = ledger.path(O0) / "weights.safetensors"
+    {
+        "truncate": lambda: file.write_text("weig"),
+        "delete": file.unlink,
+        "change": lambda: file.write_text("weighty"),
+        "record": lambda: (ledger.path(O0) / RECORD).write_text('{"key'),
+    }[harm]()
+    assert ledger.missing([O0]) == [O0]
+    write(ledger, O0)
+    assert ledger.missing([O0]) == []
+    assert len(list(ledger.folder.iterdir())) == 1
+
+
+def test_what_another_process_has_finished_meanwhile_stays(ledger):
+    with ledger.writing(O0) as folder:
+        (folder / "weights.safetensors").write_text("second")
+        write(Ledger(ledger.study), O0, "first")
+    assert (ledger.path(O0) / "weights.safetensors").read_text() == "first"
+    assert len(list(ledger.folder.iterdir())) == 1
+
+
+def test_a_model_without_its_input_is_not_done(ledger):
+    write(ledger, O0)
+    write(ledger, U0)
+    assert ledger.is_done(U0)
+    shutil.rmtree(ledger.path(O0))
+    assert ledger.missing([O0, U0]) == [O0, U0]
+
+
+def test_a_model_made_from_other_weights_is_not_done(ledger):
+    """On a device that does not repeat its bytes an original made again is another one."""
+    write(ledger, O0)
+    write(ledger, U0)
+    ledger.discard(O0)
+    write(ledger, O0, "other weights")
+    assert ledger.missing([O0, U0]) == [U0]
+    ledger.discard(O0)
+    write(ledger, O0)
+    assert ledger.missing([O0, U0]) == []
+
+
+def test_a_retrained_model_needs_no_original(ledger):
+    assert ledger.entry(R0).inputs == ()
+    assert ledger.entry(U0).inputs == (ledger.entry(O0).key,)
+
+
+def test_every_model_has_a_key_of_its_own(ledger):
+    specs = all_models(ledger.study.profile)
+    assert len({ledger.entry(spec).key for spec in specs}) == len(specs)
+
+
+def test_settings_of_one_method_change_its_models_alone(ledger):
+    other = Ledger(ledger.study.with_settings("salun", {"share": 0.3}))
+    assert other.entry(U0).key != ledger.entry(U0).key
+    for spec in (O0, R0, unlearned("finetune", CELL, 0)):
+        assert other.entry(spec).key == ledger.entry(spec).key
+
+
+@pytest.mark.parametrize(
+    ("module", "stale"),
+    [
+        ("medunlearn.training", {O0, R0, U0}),
+        ("medunlearn.methods.salun", {U0}),
+        ("medunlearn.figures", set()),
+        ("medunlearn.statistics.intervals", set()),
+        ("medunlearn.study.engine", set()),
+    ],
+)
+def test_an_edit_makes_stale_what_depends_on_it_and_says_why(ledger, monkeypatch, module, stale):
+    specs = [O0, R0, U0]
+    for spec in specs:
+        write(ledger, spec)
+    from medunlearn.study import ledger as module_of_ledger
+
+    real = module_of_ledger.module_hashes
+
+    def edited(*names):
+        return {m: ("edited" if m == module else sha) for m, sha in real(*names).items()}
+
+    monkeypatch.setattr(module_of_ledger, "module_hashes", edited)
+    after = Ledger(ledger.study)
+    assert set(after.missing(specs)) == stale
+    reasons = after.stale(specs)
+    assert set(reasons) == stale
+    for spec in stale:
+        assert f"code of {module}" in reasons[spec]
+
+
+def test_what_killed_runs_leave_behind_is_swept(ledger):
+    write(ledger, O0)
+    (ledger.folder / ".partial-x").mkdir()
+    (ledger.folder / ".partial-x" / "predictions.parquet").write_text("half")
+    ledger.sweep()
+    assert [path.name for path in ledger.folder.iterdir()] == [ledger.path(O0).name]

@@ -1,0 +1,71 @@
+import pytest
+
+from medunlearn.errors import InputError
+from medunlearn.study.models import (
+    FIRST_FLOOR_SEED,
+    all_models,
+    all_timings,
+    cells,
+    make_cell,
+    retrained,
+    unlearned,
+)
+from medunlearn.study.profile import load_profile
+
+LAPTOP = load_profile("laptop")
+
+
+def test_the_laptop_study_has_every_cell_of_the_protocol():
+    design = {(cell.composition, cell.forget_size, cell.draw) for cell in cells(LAPTOP)}
+    assert design == {
+        ("random", 0.05, "seed"), ("random", 0.1, "shared"), ("random", 0.2, "seed"),
+        ("female", 0.1, "shared"), ("male", 0.1, "shared"),
+    }  # fmt: skip
+
+
+def test_every_unlearned_model_has_its_original_and_retrained_model_in_the_design():
+    specs = all_models(LAPTOP)
+    assert len(specs) == len(set(specs))
+    for spec in specs:
+        if spec.role == "unlearned":
+            assert retrained(spec.cell, spec.seed) in specs
+
+
+def test_one_draw_serves_all_seeds_at_the_middle_size_and_each_its_own_elsewhere():
+    names = {
+        (spec.cell.forget_size, spec.draw)
+        for spec in all_models(LAPTOP)
+        if spec.role == "unlearned" and spec.cell.composition == "random"
+    }
+    sizes = [size for size, _ in names]
+    assert sizes.count(0.1) == 1
+    assert sizes.count(0.05) == sizes.count(0.2) == LAPTOP.seeds
+
+
+def test_the_floor_uses_seeds_that_nothing_else_uses():
+    seeds = {"A": set(), "B": set(), None: set()}
+    for spec in all_models(LAPTOP):
+        seeds[spec.oracle_set].add(spec.seed)
+    assert min(seeds["B"]) >= FIRST_FLOOR_SEED > max(seeds["A"] | seeds[None])
+
+
+def test_cost_is_measured_for_every_method_and_size_and_one_retraining():
+    timed = [(spec.method, spec.cell.forget_size) for spec in all_timings(LAPTOP)]
+    assert len(timed) == 1 + len(LAPTOP.methods) * len(LAPTOP.forget_sizes)
+
+
+def test_titles_tell_models_apart():
+    titles = [spec.title for spec in [*all_models(LAPTOP), *all_timings(LAPTOP)]]
+    assert len(titles) == len(set(titles))
+
+
+def test_unknown_parameters_are_told_with_the_choices():
+    with pytest.raises(InputError) as error:
+        make_cell("women", 0.1, "both")
+    assert len(error.value.faults) == 2
+    assert "random, female, male" in str(error.value)
+
+
+def test_a_draw_is_named_by_its_order():
+    cell = make_cell("random", 0.05, "seed")
+    assert unlearned("salun", cell, 3).draw == "random-0.05-seed3"

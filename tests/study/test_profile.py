@@ -1,0 +1,62 @@
+import pytest
+import yaml
+
+from medunlearn.errors import InputError
+from medunlearn.methods import METHOD_NAMES, get_method
+from medunlearn.study.profile import PROFILES, load_profile, panel, settings_of
+from tests.study.conftest import TINY
+
+
+@pytest.mark.parametrize("name", yaml.safe_load(PROFILES.read_text()))
+def test_every_profile_is_sound(name):
+    profile = load_profile(name)
+    assert profile.middle_size in profile.forget_sizes
+
+
+@pytest.mark.parametrize("name", ["quick", "laptop", "full"])
+def test_no_method_takes_more_than_a_fifth_of_the_trainings_epochs(name):
+    """Else the claim about cost would be decided by construction."""
+    profile = load_profile(name)
+    for method, settings in profile.methods.items():
+        epochs = {**get_method(method).settings, **settings}.get("epochs", 0)
+        assert epochs <= 0.2 * profile.training.epochs, method
+
+
+def test_an_unknown_profile_lists_the_choices():
+    with pytest.raises(InputError, match="quick, laptop, full"):
+        load_profile("lapptop")
+
+
+def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
+    faulty = {**TINY, "seeds": 0, "network": "vgg", "colour": 1, "forget_sizes": [1.5]}
+    (tmp_path / "faulty.yaml").write_text(yaml.safe_dump(faulty))
+    with pytest.raises(InputError) as error:
+        load_profile(str(tmp_path / "faulty.yaml"))
+    said = str(error.value)
+    assert all(word in said for word in ("seeds", "network", "colour", "forget_sizes"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"methods": {"fine_tune": {}}}, "method 'fine_tune' is not known; choose from"),
+        ({"methods": {"salun": {"share_": 1}}}, "setting 'share_' of method 'salun' is not known"),
+        ({"methods": {"retrain": {}}}, "method 'retrain' is not known"),
+        ({"middle_size": 0.3}, "middle_size 0.3 is not one of"),
+        ({"compositions": ["female"]}, "must hold 'random'"),
+    ],
+)
+def test_a_design_that_cannot_be_is_refused(tmp_path, change, said):
+    (tmp_path / "faulty.yaml").write_text(yaml.safe_dump({**TINY, **change}))
+    with pytest.raises(InputError, match=said):
+        load_profile(str(tmp_path / "faulty.yaml"))
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_settings_read_from_the_source_are_those_of_the_function(method):
+    assert settings_of(method) == list(get_method(method).settings)
+
+
+def test_the_panel_counts_neither_doing_nothing_nor_retraining():
+    assert {"original", "retrain"}.isdisjoint(panel())
+    assert len(panel()) == len(METHOD_NAMES) - 2

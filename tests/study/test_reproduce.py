@@ -1,0 +1,232 @@
+"""The whole study on its smallest scale, through the real notebooks and kernels."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from medunlearn.errors import InputError
+from medunlearn.study import reproduce as module
+from medunlearn.study.ledger import RECORD, Ledger
+from medunlearn.study.models import all_models, all_timings, original
+from medunlearn.study.status import status
+from medunlearn.study.study import open_study
+from medunlearn.study.tables import load_predictions, load_tables
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(profile: str, runs: Path, *, jobs: int = 2, command: str = "reproduce", check: bool = True):
+    arguments = ["--profile", profile, "--runs", str(runs), "--device", "cpu", "--jobs", str(jobs)]
+    return subprocess.run(
+        [sys.executable, "-m", "medunlearn", command, *arguments],
+        cwd=ROOT,
+        check=check,
+        capture_output=True,
+        text=True,
+    )
+
+
+def results(runs: Path) -> dict[str, str]:
+    """Hashes of everything that a study must repeat byte for byte (costs are not)."""
+    folder = runs / "phantom-tiny"
+    files = [*folder.glob("models/*/predictions.parquet"), *folder.glob("models/*/weights*")]
+    files += [folder / "report" / "results.csv", folder / "tables" / "predictions.parquet"]
+    return {
+        str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(files)
+    }
+
+
+def times(runs: Path) -> dict[str, int]:
+    return {p.parent.name: p.stat().st_mtime_ns for p in runs.glob(f"*/models/*/{RECORD}")}
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_profile, drawn, tmp_path_factory) -> Path:
+    """A study that ran undisturbed, two jobs at a time."""
+    runs = shutil.copytree(drawn, tmp_path_factory.mktemp("finished") / "runs")
+    done = run(tiny_profile, runs)
+    assert "report: " in done.stdout
+    return runs
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    return shutil.copytree(finished, tmp_path / "runs")
+
+
+def test_everything_of_the_design_is_there(finished, tiny_profile):
+    study = open_study("phantom", tiny_profile, runs=str(finished), device="cpu")
+    ledger, profile = Ledger(study), study.profile
+    assert ledger.missing([*all_models(profile), *all_timings(profile)]) == []
+    report = (study.folder / "report" / "index.html").read_text()
+    assert "Women and men" in report
+    assert "data:image/png" in report
+    names = {path.name for path in (study.folder / "report" / "figures").iterdir()}
+    assert {"gaps.png", "gaps.pdf", "sexes.png", "costs.png", "levels.png"} <= names
+    tables = load_tables(study)
+    assert tables.absent == []
+    assert (tables.costs["exclusive"] == (tables.costs["role"] == "timing")).all()
+
+
+def test_the_wide_table_is_that_of_the_protocol(finished, tiny_profile):
+    study = open_study("phantom", tiny_profile, runs=str(finished), device="cpu")
+    wide = load_predictions(study)
+    expected = {
+        "dataset", "profile", "model_role", "oracle_set", "method", "forget_size", "composition",
+        "draw", "seed", "init_seed", "sample_id", "patient_id", "partition", "sex", "age", "label",
+        "positive", "logits",
+    }  # fmt: skip
+    assert expected <= set(wide.columns)
+    assert set(wide["partition"]) == {
+        "retain", "forget", "validation_method", "validation_evaluation", "test",
+    }  # fmt: skip
+    forgotten = wide[(wide["partition"] == "forget") & (wide["draw"] == "random-0.1-shared")]
+    draw = json.loads((study.folder / "draws" / "random-0.1-shared.json").read_text())
+    assert set(forgotten["patient_id"]) == set(draw["patients"])
+    assert set(forgotten["model_role"]) == {"original", "retrained", "unlearned"}
+
+
+def test_a_second_run_computes_nothing_and_is_quick(copy, tiny_profile):
+    before, start = times(copy), time.monotonic()
+    again = run(tiny_profile, copy)
+    assert "nothing to compute" in again.stdout
+    assert times(copy) == before
+    assert time.monotonic() - start < 15
+
+
+def test_status_counts_and_names_the_reason(copy, tiny_profile):
+    study = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
+    lines = "\n".join(status(study))
+    assert "missing or out of date" not in lines
+    real = study.profile.model_copy(update={"methods": {"finetune": {"epochs": 2}, "salun": {}}})
+    changed = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
+    object.__setattr__(changed, "profile", real)
+    lines = "\n".join(status(changed))
+    assert "stale because of another settings" in lines
+    assert "missing or out of date" in lines
+
+
+@pytest.mark.slow
+def test_deleting_a_model_makes_it_and_its_dependants_again(copy, tiny_profile):
+    study = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
+    ledger, before, was = Ledger(study), times(copy), results(copy)
+    specs = [*all_models(study.profile), *all_timings(study.profile)]
+    gone = ledger.entry(original(1)).key
+    dependants = {ledger.entry(s).key for s in specs if gone in ledger.entry(s).inputs}
+    assert len(dependants) == 4  # two methods at two sizes
+    shutil.rmtree(ledger.path(original(1)))
+    run(tiny_profile, copy)
+    after = times(copy)
+    assert {key for key in after if after[key] != before[key]} == {gone} | dependants
+    assert results(copy) == was
+
+
+@pytest.mark.slow
+def test_one_job_at_a_time_gives_the_same_bytes(finished, tiny_profile, tmp_path):
+    """And so does a study that draws its cohort anew."""
+    run(tiny_profile, tmp_path / "runs", jobs=1)
+    assert results(tmp_path / "runs") == results(finished)
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_and_started_again(finished, drawn, tiny_profile, tmp_path):
+    runs = shutil.copytree(drawn, tmp_path / "runs")
+    models = runs / "phantom-tiny" / "models"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "medunlearn", "reproduce", "--profile", tiny_profile,
+         "--runs", str(runs), "--device", "cpu", "--jobs", "2"],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(list(models.glob(f"*/{RECORD}"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+    kept = times(runs)
+    assert 5 <= len(kept) < len(times(finished))
+    run(tiny_profile, runs)
+    after = times(runs)
+    assert {key: after[key] for key in kept} == kept
+    assert results(runs) == results(finished)
+    assert not list(models.glob(".partial-*"))
+
+
+@pytest.mark.slow
+def test_a_failing_method_fails_alone_and_the_command_says_so(copy, tiny_profile, tmp_path):
+    """A rate below 0 is refused by the optimiser, in the kernel; all else is made."""
+    fields = yaml.safe_load(Path(tiny_profile).read_text())
+    fields["methods"]["random_labels"] = {"epochs": 1, "learning_rate": -1.0}
+    own = tmp_path / "tiny.yaml"
+    own.write_text(yaml.safe_dump(fields))
+    done = run(str(own), copy, check=False)
+    assert done.returncode == 1
+    assert "failed job" in done.stdout
+    assert "Invalid learning rate" in done.stdout
+    report = (copy / "phantom-tiny" / "report" / "index.html").read_text()
+    assert "models of the design</strong>" in report
+    told = run(str(own), copy, command="status").stdout
+    assert "failed: 03-random_labels-random-0.1" in told
+
+
+def test_two_runs_at_once_are_refused(tiny_study):
+    with (
+        module._alone(tiny_study),
+        pytest.raises(InputError, match="another run is at work"),
+    ):
+        module.reproduce(tiny_study, workers=1)
+
+
+def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(InputError, match="are free on this disk"):
+        module.reproduce(tiny_study, workers=1)
+    assert not (tiny_study.folder / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--dataset", "fantom", "phantom"),
+        ("--profile", "fast", "quick, laptop, full"),
+        ("--device", "tpu", "cpu, cuda"),
+        ("--jobs", "0", "expected 1 or more"),
+        ("--jobs", "many", "expected 1 or more"),
+    ],
+)
+def test_a_wrong_choice_gets_one_clear_error(tmp_path, option, value, said):
+    options = ["--profile", "quick", "--runs", str(tmp_path / "runs"), option, value]
+    done = subprocess.run(
+        [sys.executable, "-m", "medunlearn", "reproduce", *options],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_real_data_without_a_folder_says_where_to_get_them(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "medunlearn", "check", "--dataset", "ham10000",
+         "--profile", "quick", "--runs", str(tmp_path / "runs")],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+        env={k: v for k, v in os.environ.items() if k != "DATA"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "DATA=" in done.stderr
+    assert "Traceback" not in done.stderr
