@@ -4,6 +4,7 @@ from monai.networks.nets.densenet import _DenseLayer
 from monai.networks.nets.resnet import ResNetBlock, ResNetBottleneck
 from torch import Tensor, nn
 
+from medunlearn.methods._layers import head
 from medunlearn.training import Loss, cross_entropy
 
 _BLOCKS = (ResNetBlock, ResNetBottleneck, _DenseLayer)
@@ -19,8 +20,8 @@ def tail_names(model: nn.Module, k: int) -> list[str]:
     # registration order is the order of the forward pass in the networks of this study
     named = list(model.named_modules())
     blocks = [i for i, (_, module) in enumerate(named) if isinstance(module, _BLOCKS)]
-    head = max(i for i, (_, module) in enumerate(named) if isinstance(module, nn.Linear))
-    first = blocks[max(len(blocks) - k, 0)] if k and blocks else head
+    last = [module for _, module in named].index(head(model))
+    first = blocks[max(len(blocks) - k, 0)] if k and blocks else last
     return [name for name, module in named[first:] if not any(module.children())]
 
 

@@ -1,11 +1,11 @@
 """EU-k: exact unlearning of the last k blocks."""
 
-import torch
 from torch import nn
 
 from medunlearn.methods._blocks import freeze_all_but, tail_names
+from medunlearn.methods._layers import fresh_network
 from medunlearn.methods._task import Method, Task, method_stream, student_of
-from medunlearn.training import fit, initial_state
+from medunlearn.training import fit
 
 
 def eu_k(model: nn.Module, task: Task, *, seed: int, k: int = 2) -> nn.Module:
@@ -30,9 +30,7 @@ def eu_k(model: nn.Module, task: Task, *, seed: int, k: int = 2) -> nn.Module:
     generator = method_stream("eu_k", seed)
     with task.clock("preparation"):
         tail = tail_names(student, k)
-        # not the seed itself: that would bring back the initial state of the original
-        fresh_seed = int(torch.randint(2**62, (), generator=generator))
-        fresh = initial_state(task.recipe, fresh_seed, str(task.retain.rows.device))
+        fresh = fresh_network(task, generator)
         for name in tail:
             student.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
         loss = freeze_all_but(student, tail)

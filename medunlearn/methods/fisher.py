@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from medunlearn.methods._importance import importances, label_loss
+from medunlearn.methods._layers import head
 from medunlearn.methods._task import Method, Task, method_stream, student_of
 
 
@@ -48,8 +49,7 @@ def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> n
     student = student_of(model)
     with task.clock("preparation"):
         information = fisher_information(student, task)
-    head = [m for m in student.modules() if isinstance(m, nn.Linear)][-1]
-    of_head = {id(p) for p in head.parameters()}
+    of_head = {id(p) for p in head(student).parameters()}
     generator = method_stream("fisher", seed)
     with torch.no_grad():
         for weight, needed in zip(student.parameters(), information, strict=True):
