@@ -259,11 +259,30 @@ def train_epoch(
             after_step()
 
 
+def fit(
+    model: nn.Module,
+    batches: Batches,
+    recipe: Recipe,
+    generator: torch.Generator,
+    *,
+    loss: Loss = cross_entropy,
+) -> None:
+    """Take a network, in place, through the recipe's whole schedule.
+
+    A smaller set of images takes fewer steps an epoch; the one-cycle schedule is rescaled to them.
+    """
+    optimizer = sgd(model, recipe.learning_rate, recipe)
+    schedule = OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=recipe.epochs * batches.steps()
+    )
+    for _ in range(recipe.epochs):
+        train_epoch(model, batches, optimizer, generator, loss=loss, schedule=schedule)
+
+
 def train(batches: Batches, recipe: Recipe, *, seed: int) -> nn.Module:
     """Train a network from its initial state: an original, or a retrained model.
 
-    The same seed gives the same initial state and the same stream of batches; a smaller set of
-    images takes fewer steps an epoch, and the one-cycle schedule is rescaled to them.
+    The same seed gives the same initial state and the same stream of batches.
 
     Args:
         batches: The training images, (or the retain set alone).
@@ -274,11 +293,5 @@ def train(batches: Batches, recipe: Recipe, *, seed: int) -> nn.Module:
         The trained network in evaluation mode, on the device of the images.
     """
     model = initial_state(recipe, seed, str(batches.rows.device))
-    generator = torch_stream("batches", seed)
-    optimizer = sgd(model, recipe.learning_rate, recipe)
-    schedule = OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * batches.steps()
-    )
-    for _ in range(recipe.epochs):
-        train_epoch(model, batches, optimizer, generator, schedule=schedule)
+    fit(model, batches, recipe, torch_stream("batches", seed))
     return model.eval()

@@ -1,12 +1,14 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
 
 from medunlearn.methods._task import Task
-from medunlearn.training import Batches, Images, Recipe, initial_state, prepare_device
+from medunlearn.training import Batches, Images, Recipe, initial_state, prepare_device, train
 
 MakeTask = Callable[..., tuple[nn.Module, Task]]
 
@@ -44,3 +46,63 @@ def make_task() -> MakeTask:
 
     torch.manual_seed(0)
     return make
+
+
+@pytest.fixture(scope="session")
+def trained(make_task: MakeTask) -> tuple[nn.Module, Task]:
+    """An original that has learnt retain and forget set, and what it is to forget."""
+    _, task = make_task()
+    rows = np.arange(len(task.retain) + len(task.forget))
+    both = Batches(task.retain.images, rows, task.recipe)
+    return train(both, replace(task.recipe, epochs=6), seed=0), task
+
+
+class Vectors(Images):
+    """Images whose pixels are the network's inputs as they are, of any shape and precision."""
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        return self.pixels[rows]
+
+
+@pytest.fixture
+def make_linear() -> MakeTask:
+    """A linear model without bias, small enough to work its steps by hand."""
+
+    def make(
+        weight: Tensor,
+        retain: tuple[Tensor, list[int]],
+        forget: tuple[Tensor, list[int]],
+        holdout: tuple[Tensor, list[int]] | None = None,
+        *,
+        batch_size: int = 64,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> tuple[nn.Linear, Task]:
+        """Sets are (inputs, labels); the weight is (classes, features)."""
+        prepare_device("cpu")
+        sets = (retain, forget, holdout or retain)
+        labels = torch.tensor([label for _, given in sets for label in given])
+        images = Vectors(torch.cat([x for x, _ in sets]), labels, torch.arange(len(labels)))
+        recipe = Recipe(
+            "none", 1, len(weight), "batch", epochs=1, batch_size=batch_size, learning_rate=0.1,
+            momentum=momentum, weight_decay=weight_decay, horizontal_flip=False, max_shift=0,
+        )  # fmt: skip
+        cuts = np.cumsum([len(x) for x, _ in sets])[:-1]
+        parts = [Batches(images, rows, recipe) for rows in np.split(np.arange(len(labels)), cuts)]
+        model = nn.Linear(weight.shape[1], len(weight), bias=False)
+        model.weight = nn.Parameter(weight.clone())
+        return model, Task(*parts, recipe)
+
+    return make
+
+
+@pytest.fixture
+def measure_loss() -> Callable[[nn.Module, Batches], float]:
+    """Mean cross-entropy over a set, in evaluation mode."""
+
+    def measure(model: nn.Module, batches: Batches) -> float:
+        ((inputs, labels),) = batches.ordered()
+        with torch.no_grad():
+            return float(F.cross_entropy(model.eval()(inputs), labels))
+
+    return measure

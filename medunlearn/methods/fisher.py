@@ -1,0 +1,70 @@
+"""Fisher forgetting: noise on the weights that the retain set does not need."""
+
+import torch
+from torch import Tensor, nn
+
+from medunlearn.methods._importance import importances, label_loss
+from medunlearn.methods._layers import head
+from medunlearn.methods._task import Method, Task, method_stream, student_of
+
+
+def fisher_information(model: nn.Module, task: Task) -> list[Tensor]:
+    """Mean over D_r of sum_y p(y given x) (gradient of CE(x, y))^2, one tensor for each parameter.
+
+    Args:
+        model: Put into evaluation mode.
+        task: Its retain set is read once for each class, unaugmented; its labels are not used.
+    """
+
+    def weighted(label: int) -> list[Tensor]:
+        def score(logits: Tensor, own: Tensor) -> Tensor:
+            # the root, as a constant, so that the square of its gradient carries p once
+            root = logits.detach().softmax(0)[label].sqrt()
+            return root * label_loss(logits, torch.full_like(own, label))
+
+        return importances(model, task.retain, score).mean
+
+    classes = (weighted(label) for label in range(task.recipe.classes))
+    return [torch.stack(each).sum(0) for each in zip(*classes, strict=True)]
+
+
+def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> nn.Module:
+    """Blur each weight by as much as the retain set tolerates.
+
+    theta += sqrt(v) N(0, 1) with v = alpha min(1 / (F + 1e-8), 1e3), the cap 1e2 for the head; F is
+    the diagonal of the Fisher information on D_r (see ``fisher_information``). It is 1/F that is
+    capped, not theta. Reads the retain set only. Evaluation mode: BatchNorm statistics do not move,
+    its scales and shifts are blurred as any weight. Does not train and does not look at the forget
+    set; what it forgets is bought with accuracy everywhere. Its preparation is one backward pass of
+    the retain set for each class.
+
+    Source: Golatkar et al., CVPR 2020 (Fisher forgetting).
+
+    Args:
+        model: The original.
+        task: What to unlearn.
+        seed: Of the noise.
+        alpha: Scale of the noise's variance.
+    """
+    student = student_of(model)
+    with task.clock("preparation"):
+        information = fisher_information(student, task)
+    of_head = {id(p) for p in head(student).parameters()}
+    generator = method_stream("fisher", seed)
+    with torch.no_grad():
+        for weight, needed in zip(student.parameters(), information, strict=True):
+            cap = 1e2 if id(weight) in of_head else 1e3
+            noise = torch.randn(weight.shape, generator=generator).to(weight)
+            weight.add_((alpha * (1 / (needed + 1e-8)).clamp(max=cap)).sqrt() * noise)
+    return student
+
+
+METHOD = Method(
+    function=fisher,
+    label="Fisher",
+    reads=frozenset({"retain"}),
+    forgets=True,
+    ranges={"alpha": (1e-8, 1e-4)},
+    colour="#AA4499",
+    marker="P",
+)

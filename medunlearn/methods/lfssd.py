@@ -1,0 +1,58 @@
+"""LFSSD: selective synaptic dampening without labels."""
+
+import torch
+from torch import Tensor, nn
+
+from medunlearn.methods._importance import Importances, dampen, importances
+from medunlearn.methods._task import Method, Task, student_of
+from medunlearn.training import Batches
+
+
+def squared_norm(logits: Tensor, _label: Tensor) -> Tensor:
+    """|logits|^2 of one image, (classes,)."""
+    return logits.square().sum()
+
+
+def lfssd(
+    model: nn.Module,
+    task: Task,
+    *,
+    seed: int,  # noqa: ARG001 - nothing is drawn
+    alpha: float = 3.0,
+    dampening: float = 1.0,
+) -> nn.Module:
+    """Dampen as SSD does, by how strongly each weight moves the output, whatever the label.
+
+    Where I_f > alpha I_D: theta *= min(lambda I_D / I_f, 1). I is the mean over images of the
+    *absolute* gradients of |logits|^2, per sample; I_D is taken over all of D. Evaluation mode
+    throughout: BatchNorm statistics do not move, and every weight not selected keeps its bits.
+    Reads no label. Does not repair. Ratios of absolute gradients live on another scale than those
+    of squares: alpha is about the square root of SSD's, and is tuned anew.
+
+    Source: Foster et al., 2024 (loss-free SSD).
+
+    Args:
+        model: The original.
+        task: What to unlearn.
+        seed: Not used: nothing is drawn.
+        alpha: How many times as important to the forget set a weight must be to be damped.
+        dampening: lambda.
+    """
+    student = student_of(model)
+
+    def measured(batches: Batches) -> Importances:
+        return importances(student, batches, squared_norm, torch.abs)
+
+    dampen(student, task, measured, alpha=alpha, dampening=dampening)
+    return student
+
+
+METHOD = Method(
+    function=lfssd,
+    label="LFSSD",
+    reads=frozenset({"retain", "forget"}),
+    forgets=True,
+    ranges={"alpha": (1, 10), "dampening": (0.1, 1)},
+    colour="#999933",
+    marker="8",
+)

@@ -1,0 +1,58 @@
+"""SSD: damp the weights that matter to the forget set far more than to all images."""
+
+from torch import nn
+
+from medunlearn.methods._importance import Importances, batch_importances, dampen, importances
+from medunlearn.methods._task import Method, Task, student_of
+from medunlearn.training import Batches
+
+
+def ssd(
+    model: nn.Module,
+    task: Task,
+    *,
+    seed: int,  # noqa: ARG001 - nothing is drawn
+    alpha: float = 10.0,
+    dampening: float = 1.0,
+    per_batch: bool = False,
+) -> nn.Module:
+    """Selective synaptic dampening: no training, one pass for importances, one multiplication.
+
+    Where F_f > alpha F_D: theta *= min(lambda F_D / F_f, 1). F is the mean over images of *squared
+    per-sample* gradients of CE at the true label; F_D is taken over all of D, forget set included.
+    Evaluation mode throughout: BatchNorm statistics do not move, and every weight not selected
+    keeps its bits. Does not repair, and on forget sets that resemble the retain set selects next
+    to nothing: then it returns nearly the original.
+
+    Source: Foster et al., AAAI 2024 (SSD). Differs in F: the authors square the mean gradient of a
+    *batch*, which makes small forget sets look important by their size alone; ``per_batch`` does
+    as they do, with the recipe's batch size.
+
+    Args:
+        model: The original.
+        task: What to unlearn.
+        seed: Not used: nothing is drawn.
+        alpha: How many times as important to the forget set a weight must be to be damped.
+        dampening: lambda.
+        per_batch: Square the gradients of batches, not of images.
+    """
+    student = student_of(model)
+
+    def measured(batches: Batches) -> Importances:
+        if per_batch:
+            return batch_importances(student, batches, task.recipe.batch_size)
+        return importances(student, batches)
+
+    dampen(student, task, measured, alpha=alpha, dampening=dampening)
+    return student
+
+
+METHOD = Method(
+    function=ssd,
+    label="SSD",
+    reads=frozenset({"retain", "forget"}),
+    forgets=True,
+    ranges={"alpha": (1, 100), "dampening": (0.1, 1)},
+    colour="#117733",
+    marker="d",
+)

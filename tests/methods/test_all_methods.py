@@ -1,0 +1,209 @@
+"""What holds for every method of the registry, those added later included."""
+
+import copy
+import dataclasses
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medunlearn.errors import InputError
+from medunlearn.methods import METHOD_NAMES, get_method
+from medunlearn.methods._task import Task
+from medunlearn.training import Batches
+
+PARTS = ("retain", "forget", "holdout")
+DRAWS_NOTHING = {"original", "ssd", "lfssd"}
+# At their usual alpha these two may select no weight of a small untrained network.
+# A long attack only takes time here.
+SETTINGS: dict[str, dict[str, float]] = {
+    "ssd": {"alpha": 1.0},
+    "lfssd": {"alpha": 1.0},
+    "amun": {"steps": 2, "doublings": 2},
+}
+
+every_method = pytest.mark.parametrize("name", METHOD_NAMES)
+
+
+def quick_settings(name) -> dict[str, float]:
+    """One epoch wherever a method counts epochs."""
+    epochs = {k: 1 for k in get_method(name).settings if k.endswith("epochs")}
+    return epochs | SETTINGS.get(name, {})
+
+
+def unlearn(name: str, model: nn.Module, task: Task, *, seed: int = 0) -> nn.Module:
+    return get_method(name)(model, task, seed=seed, **quick_settings(name))
+
+
+def state_bytes(model: nn.Module) -> bytes:
+    return b"".join(v.numpy().tobytes() for v in model.state_dict().values())
+
+
+def storages(model: nn.Module) -> set[int]:
+    return {v.untyped_storage().data_ptr() for v in model.state_dict().values()}
+
+
+class Closed(Batches):
+    """A set of which a method may know the size and nothing else."""
+
+    def __init__(self, batches: Batches) -> None:
+        self._size = len(batches)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        raise PermissionError("this part must not be read")
+
+    steps = epoch = ordered = endless = _refuse
+    images = rows = recipe = property(_refuse)
+
+
+def global_state() -> list[object]:
+    """Generators and flags that belong to the process, not to a method."""
+    kind, keys, *position = np.random.get_state()  # noqa: NPY002 - the global one is watched
+    cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
+    return [
+        torch.get_rng_state().numpy().tobytes(),
+        (kind, keys.tobytes(), *position),
+        random.getstate(),
+        (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
+        cuda.matmul.allow_tf32,
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+    ]
+
+
+@pytest.fixture(autouse=True)
+def keep_global_generators() -> Iterator[None]:
+    before = torch.get_rng_state()
+    yield
+    torch.set_rng_state(before)
+
+
+@every_method
+@pytest.mark.parametrize(
+    ("classes", "norm", "channels"), [*itertools.product((2, 5), ("batch", "group"), (1, 3))]
+)
+def test_gives_finite_logits(make_task, name, classes, norm, channels):
+    # batches of 16: the forget set is smaller, the retain set's last batch is one image
+    model, task = make_task(
+        classes=classes, channels=channels, norm=norm, retain=33, forget=5, holdout=10
+    )
+    inputs, _ = next(task.holdout.ordered())
+    logits = unlearn(name, model, task)(inputs)
+    assert logits.shape == (10, classes)
+    assert logits.isfinite().all()
+
+
+@every_method
+def test_leaves_model_and_images_untouched(make_task, name):
+    model, task = make_task(retain=33)
+    images = task.retain.images
+    before, pixels, labels = state_bytes(model), images.pixels.clone(), images.labels.clone()
+    rows = [getattr(task, part).rows.clone() for part in PARTS]
+    model.train()  # a mode is part of the model too
+    unlearn(name, model, task)
+    assert state_bytes(model) == before
+    assert all(module.training for module in model.modules())
+    assert all(p.requires_grad and p.grad is None for p in model.parameters())
+    assert torch.equal(images.pixels, pixels)
+    assert torch.equal(images.labels, labels)
+    assert all(torch.equal(getattr(task, p).rows, r) for p, r in zip(PARTS, rows, strict=True))
+
+
+@every_method
+def test_returns_new_model_ready_for_use(make_task, name):
+    model, task = make_task(retain=33)
+    unlearned = unlearn(name, model, task)
+    assert storages(model).isdisjoint(storages(unlearned))
+    assert not any(module.training for module in unlearned.modules())
+    # relearning fine-tunes it: nothing may have stayed frozen
+    assert all(p.requires_grad for p in unlearned.parameters())
+    old, new = (b"".join(p.detach().numpy().tobytes() for p in m.parameters())
+                for m in (model, unlearned))  # fmt: skip
+    assert (old == new) == (name == "original")
+
+
+@every_method
+@pytest.mark.parametrize("part", ["forget", "retain"])
+def test_empty_set_is_refused(make_task, name, part):
+    model, task = make_task(**{part: 0})
+    with pytest.raises(InputError, match=f"{name}: the {part} set holds no image"):
+        unlearn(name, model, task)
+
+
+@every_method
+def test_unknown_setting_is_refused(make_task, name):
+    model, task = make_task()
+    with pytest.raises(InputError, match=f"{name}: setting 'epoch_number' is not known"):
+        get_method(name)(model, task, seed=0, epoch_number=1)
+
+
+@every_method
+def test_reads_only_what_its_record_names(make_task, name):
+    model, task = make_task(retain=33)
+    closed = {p: Closed(getattr(task, p)) for p in PARTS if p not in get_method(name).reads}
+    unlearned = unlearn(name, model, dataclasses.replace(task, **closed))
+    assert state_bytes(unlearned) == state_bytes(unlearn(name, model, task))
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [(name, part) for name in METHOD_NAMES for part in get_method(name).reads]
+)
+def test_reads_all_that_its_record_names(make_task, name, part):
+    model, task = make_task(retain=33)
+    task = dataclasses.replace(task, **{part: Closed(getattr(task, part))})
+    with pytest.raises(PermissionError, match="must not be read"):
+        unlearn(name, model, task)
+
+
+def test_task_holds_no_test_partition():
+    assert {f.name for f in dataclasses.fields(Task)} == {*PARTS, "recipe", "clock"}
+
+
+@every_method
+def test_seed_decides_every_byte(make_task, name):
+    model, task = make_task(retain=33)
+    torch.manual_seed(1)
+    first = state_bytes(unlearn(name, model, task, seed=0))
+    torch.manual_seed(2)  # a method that draws from the global generator is found out
+    assert state_bytes(unlearn(name, copy.deepcopy(model), task, seed=0)) == first
+    assert (state_bytes(unlearn(name, model, task, seed=1)) == first) == (name in DRAWS_NOTHING)
+
+
+@every_method
+def test_changes_no_global_state(make_task, name):
+    model, task = make_task(retain=33)
+    before = global_state()
+    unlearn(name, model, task)
+    assert global_state() == before
+
+
+@every_method
+def test_bills_unlearning(make_task, name):
+    model, task = make_task(retain=33)
+    unlearn(name, model, task)
+    assert task.clock.regions["unlearning"].seconds > 0
+    assert set(task.clock.regions) <= {"preparation", "unlearning", "training"}
+
+
+def test_figures_tell_methods_apart():
+    methods = [get_method(name) for name in METHOD_NAMES]
+    assert len({m.label for m in methods}) == len(methods)
+    assert len({(m.colour, m.marker) for m in methods}) == len(methods)
+
+
+@every_method
+def test_ranges_hold_the_usual_setting(name):
+    method = get_method(name)
+    for setting, (low, high) in method.ranges.items():
+        assert low <= method.settings[setting] <= high, setting
