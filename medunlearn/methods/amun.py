@@ -59,23 +59,24 @@ def amun(
     task: Task,
     *,
     seed: int,
-    epochs: int = 2,
+    epochs: int = 1,
     learning_rate: float = 0.01,
     radius: float = 0.04,
-    steps: int = 50,
+    steps: int = 10,
     doublings: int = 6,
 ) -> nn.Module:
     """Train on each forget image also slightly changed, with the wrong label that this earns it.
 
     Once, on theta_0 in evaluation mode: L2 gradient ascent on CE in pixel space (0 to 1, clamped),
     no random start, steps of radius / 10 inside the ball of that radius, to the first wrong
-    answer; after 50 steps the radius doubles and the walk goes on. Then CE on D_r + D_f with true
-    labels + attacked images with their wrong labels, all augmented alike. BatchNorm statistics see
-    all three. Does not attack images that theta_0 gets wrong, and leaves out those still right at
-    the last radius. With two classes this is a flip of the label.
+    answer; after so many steps the radius doubles and the walk goes on. Then CE on D_r + D_f with
+    true labels + attacked images with their wrong labels, all augmented alike. BatchNorm
+    statistics see all three. Does not attack images that theta_0 gets wrong, and leaves out those
+    still right at the last radius. With two classes this is a flip of the label.
 
-    Source: Ebrahimpour-Boroojeny et al., ICML 2025 (AMUN). Differs in the epochs (10), which the
-    study caps at 20 % of the training's, in the limit to doublings, and in leaving mistakes alone.
+    Source: Ebrahimpour-Boroojeny et al., ICML 2025 (AMUN). Differs in the steps at each
+    radius (50) and the epochs (10), for the study caps both together at 20 % of the training's; in
+    the limit to doublings; and in leaving mistakes alone.
 
     Args:
         model: The original.
