@@ -88,7 +88,7 @@ class Batches:
         recipe: Its batch size and augmentation hold wherever these images are learnt from.
     """
 
-    def __init__(self, images: Images, rows: NDArray[np.int64], recipe: Recipe) -> None:
+    def __init__(self, images: Images, rows: NDArray[np.int64] | Tensor, recipe: Recipe) -> None:
         self.images = images
         self.rows = torch.as_tensor(rows, dtype=torch.int64, device=images.labels.device)
         self.recipe = recipe

@@ -1,0 +1,48 @@
+"""NoT: turn the sign of the first layer, then fine-tune on the retain set."""
+
+import torch
+from torch import nn
+
+from medunlearn.methods._layers import convolutions
+from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.training import train_epoch
+
+
+def negate_layers(
+    model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
+) -> nn.Module:
+    """Break what all later layers rely on, and let the retain set alone repair it.
+
+    The weights of the first convolution times -1, then CE(D_r). Reads the retain set only.
+    BatchNorm keeps its weights and statistics at the negation; the statistics then follow the
+    retain set. Does not negate a bias, nor any later layer, nor look at the forget set.
+
+    Source: Khalil et al., CVPR 2025 (NoT), whose code was not read. Differs in the number of
+    epochs, which the study caps at 20 % of the training's.
+
+    Args:
+        model: The original.
+        task: What to unlearn.
+        seed: Of the order and augmentation of the batches.
+        epochs: Passes over the retain set.
+        learning_rate: Constant.
+    """
+    student = student_of(model)
+    with torch.no_grad():
+        convolutions(student)[0].weight.neg_()
+    optimizer = task.optimizer(student, learning_rate)
+    generator = method_stream("negate_layers", seed)
+    for _ in range(epochs):
+        train_epoch(student, task.retain, optimizer, generator)
+    return student
+
+
+METHOD = Method(
+    function=negate_layers,
+    label="NoT",
+    reads=frozenset({"retain"}),
+    forgets=True,
+    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1)},
+    colour="#AA4499",
+    marker="4",
+)
