@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medunlearn.errors import InputError
+from medunlearn.methods import get_method
+from medunlearn.study.profile import panel
 from medunlearn.study.reproduce import available_cores, reproduce, summary
 from medunlearn.study.status import check, status
 from medunlearn.study.study import open_study, study_folder
@@ -18,6 +20,7 @@ COMMANDS = {
     "status": "tell what is done, missing, failed and stale",
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
+    "methods": "list the unlearning methods, as in the README",
 }
 OPTIONS = {
     "dataset": ("phantom", "name of a manifest in data_manifests, or the path of one"),
@@ -52,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
+    if given.command == "methods":
+        print("\n".join(methods_table()))
+        return 0
     data = str(Path(given.data).expanduser().absolute()) if given.data else ""
     if given.command == "check":
         print("\n".join(check(given.dataset, data, given.profile)))
@@ -81,6 +87,17 @@ def _run(given: argparse.Namespace) -> int:
     )
     print("\n".join(summary(outcome)), flush=True)
     return 1 if outcome.faults else 0
+
+
+def methods_table() -> list[str]:
+    """The methods of the registry as a table in Markdown; the README holds a copy."""
+    lines = ["| module | method | reads | idea |", "|---|---|---|---|"]
+    for name in panel():
+        method = get_method(name)
+        idea = (sys.modules[method.function.__module__].__doc__ or "").splitlines()[0]
+        reads = ", ".join(sorted(method.reads))
+        lines.append(f"| `{name}` | {method.label} | {reads} | {idea.split(': ', 1)[-1]} |")
+    return lines
 
 
 def _absolute(given: str) -> str:
