@@ -10,9 +10,10 @@ from pathlib import Path
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.study.profile import panel
+from medunlearn.study.report import write_showcase
 from medunlearn.study.reproduce import available_cores, reproduce, summary
 from medunlearn.study.status import check, status
-from medunlearn.study.study import open_study, study_folder
+from medunlearn.study.study import PROJECT, open_study, study_folder
 
 COMMANDS = {
     "reproduce": "make every model that is missing, then tables, figures and the report",
@@ -21,6 +22,7 @@ COMMANDS = {
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
     "methods": "list the unlearning methods, as in the README",
+    "showcase": "copy the executed cohort and synthesis notebooks to notebooks/showcase",
 }
 OPTIONS = {
     "dataset": ("phantom", "name of a manifest in data_manifests, or the path of one"),
@@ -80,6 +82,9 @@ def _run(given: argparse.Namespace) -> int:
     )
     if given.command == "status":
         print("\n".join(status(study)))
+        return 0
+    if given.command == "showcase":
+        write_showcase(study.folder, PROJECT / "notebooks" / "showcase")
         return 0
     print(f"{study.title}, {workers} at a time: {folder}", flush=True)
     outcome = reproduce(

@@ -1,10 +1,10 @@
-"""The executed synthesis as one HTML file, for reading."""
+"""Executed notebooks for reading: the synthesis as one HTML file, and copies without paths."""
 
+import json
+import shutil
 from pathlib import Path
 
-import nbformat
-from nbconvert import HTMLExporter
-from traitlets.config import Config
+SHOWCASE = ("01_cohort", "04_synthesis")
 
 
 def write_html(notebook: Path, path: Path) -> None:
@@ -14,6 +14,11 @@ def write_html(notebook: Path, path: Path) -> None:
         notebook: An executed notebook.
         path: Gets the HTML, whole, with all figures inside.
     """
+    # a second to import: not for commands that only look
+    import nbformat
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
     config = Config()
     config.HTMLExporter.exclude_input = True
     config.HTMLExporter.exclude_output_prompt = True
@@ -29,3 +34,28 @@ def write_html(notebook: Path, path: Path) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(html, encoding="utf-8")
     partial.replace(path)
+
+
+def write_showcase(study_folder: Path, folder: Path) -> None:
+    """Copy executed notebooks and the main figure; no folder of this machine goes with them.
+
+    Args:
+        study_folder: Of a finished study on the embedded cohort.
+        folder: ``notebooks/showcase``.
+    """
+    folder.mkdir(exist_ok=True)
+    for name in SHOWCASE:
+        content = json.loads((study_folder / "jobs" / f"{name}.ipynb").read_text())
+        content["metadata"].pop("papermill", None)
+        for cell in content["cells"]:
+            cell["metadata"].pop("papermill", None)
+            cell["metadata"].pop("execution", None)
+            if "injected-parameters" in cell["metadata"].get("tags", []):
+                cell["source"] = [
+                    line.split("=")[0] + '= ""\n'
+                    if line.startswith(("runs", "data_root"))
+                    else line
+                    for line in "".join(cell["source"]).splitlines(keepends=True)
+                ]
+        (folder / f"{name}.ipynb").write_text(json.dumps(content, indent=1) + "\n")
+    shutil.copy(study_folder / "report" / "figures" / "gaps.png", folder)
