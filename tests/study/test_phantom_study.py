@@ -1,4 +1,4 @@
-"""The embedded cohort in the laptop profile: learnable, and sized so that there is much to forget."""
+"""The embedded cohort in the laptop profile: learnable, and with much to forget."""
 
 import numpy as np
 import pandas as pd
