@@ -3,14 +3,15 @@
 import ast
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from medunlearn.cohort.draws import Composition
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES
+from medunlearn.yamlfile import describe_fault, read_yaml
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
 
@@ -67,18 +68,27 @@ class Profile(_Strict):
     cost: Cost
     statistics: Statistics
 
-    @model_validator(mode="after")
-    def _check_design(self) -> Self:
-        faults = []
-        if self.middle_size not in self.forget_sizes:
-            faults.append(f"middle_size {self.middle_size} is not one of {self.forget_sizes}")
-        if "random" not in self.compositions:
-            faults.append("compositions must hold 'random'")
-        for method, settings in self.methods.items():
-            faults += check_settings(method, settings)
+    @field_validator("middle_size")
+    @classmethod
+    def _be_a_forget_size(cls, given: float, info: ValidationInfo) -> float:
+        if given not in info.data.get("forget_sizes", [given]):
+            raise ValueError(f"expected one of the forget sizes {info.data['forget_sizes']}")
+        return given
+
+    @field_validator("compositions")
+    @classmethod
+    def _hold_random(cls, given: list[Composition]) -> list[Composition]:
+        if "random" not in given:
+            raise ValueError("expected 'random' among them")
+        return given
+
+    @field_validator("methods")
+    @classmethod
+    def _know_methods(cls, given: dict[str, dict[str, Setting]]) -> dict[str, dict[str, Setting]]:
+        faults = [f for method, settings in given.items() for f in check_settings(method, settings)]
         if faults:
             raise ValueError("; ".join(faults))
-        return self
+        return given
 
 
 def panel() -> tuple[str, ...]:
@@ -117,15 +127,14 @@ def load_profile(name: str) -> Profile:
     """
     path, known = Path(name).expanduser(), yaml.safe_load(PROFILES.read_text())
     own = path.suffix in {".yaml", ".yml"}
-    if (own and not path.is_file()) or (not own and name not in known):
+    if not own and name not in known:
         choices = f"choose from {', '.join(known)}, or give the path of a .yaml file"
         raise InputError("PROFILE", [f"{name!r} is not known; {choices}"])
-    fields = yaml.safe_load(path.read_text()) if own else known[name]
+    fields, faults = read_yaml(path) if own else (known[name], [])
     try:
-        return Profile.model_validate(fields)
+        profile = Profile.model_validate(fields)
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(str(part) for part in fault['loc']) or name}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise InputError(f"profile {name}", faults) from None
+        faults += [describe_fault(fault, Profile.model_fields) for fault in error.errors()]
+    if faults:
+        raise InputError(f"profile {name}", faults)
+    return profile

@@ -28,12 +28,19 @@ def test_an_unknown_profile_lists_the_choices():
 
 
 def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
-    faulty = {**TINY, "seeds": 0, "network": "vgg", "colour": 1, "forget_sizes": [1.5]}
+    faulty = {
+        **TINY,
+        "seeds": 0,
+        "network": "vgg",
+        "colour": 1,
+        "forget_sizes": [1.5],
+        "methods": {"salunn": {}},
+    }
     (tmp_path / "faulty.yaml").write_text(yaml.safe_dump(faulty))
     with pytest.raises(InputError) as error:
         load_profile(str(tmp_path / "faulty.yaml"))
     said = str(error.value)
-    assert all(word in said for word in ("seeds", "network", "colour", "forget_sizes"))
+    assert all(word in said for word in ("seeds", "network", "colour", "forget_sizes", "salunn"))
 
 
 @pytest.mark.parametrize(
@@ -42,8 +49,8 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
         ({"methods": {"fine_tune": {}}}, "method 'fine_tune' is not known; choose from"),
         ({"methods": {"salun": {"share_": 1}}}, "setting 'share_' of method 'salun' is not known"),
         ({"methods": {"retrain": {}}}, "method 'retrain' is not known"),
-        ({"middle_size": 0.3}, "middle_size 0.3 is not one of"),
-        ({"compositions": ["female"]}, "must hold 'random'"),
+        ({"middle_size": 0.3}, "middle_size: given 0.3; expected one of the forget sizes"),
+        ({"compositions": ["female"]}, "expected 'random' among them"),
     ],
 )
 def test_a_design_that_cannot_be_is_refused(tmp_path, change, said):

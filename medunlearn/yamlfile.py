@@ -1,0 +1,92 @@
+"""YAML files that users write: read safely, and told all their faults at once."""
+
+import difflib
+import reprlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic_core import ErrorDetails
+
+from medunlearn.errors import InputError
+
+RULES = {"values", "threshold", "equals", "one_of", "above", "below"}
+SHORT = reprlib.Repr()  # YAML aliases can stand for a value of any length
+SHORT.maxstring = SHORT.maxother = 80
+REMEDIES = {
+    "string_type": "give a text, and put a number, date, yes or no in quotes",
+    "int_type": "give a whole number without quotes",
+    "bool_type": "give true or false without quotes",
+    "union_tag_not_found": "add its rule",
+}
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The fields of the file, and its repeated keys as faults.
+
+    Raises:
+        InputError: The file cannot be read, is no YAML (line and column), or holds no fields.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        repeated = _find_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+        fields = yaml.safe_load(text)
+    except OSError as error:
+        raise InputError(str(path), [f"cannot be read: {error.strerror}; check the path"]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InputError(str(path), [f"{place}{error.problem}: mend the YAML there"]) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(str(path), [f"is no YAML text ({error}): mend it"]) from None
+    if not isinstance(fields, dict):
+        given = type(fields).__name__
+        raise InputError(str(path), [f"given {given}; expected lines of the form 'field: value'"])
+    return fields, repeated
+
+
+def _find_repeated_keys(root: yaml.Node | None) -> list[str]:
+    """YAML itself would keep the last of two equal keys and say nothing."""
+    faults: list[str] = []
+    todo, seen = [root], set()
+    while todo:
+        node = todo.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            todo += node.value
+        elif isinstance(node, yaml.MappingNode):
+            first: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if isinstance(key, yaml.ScalarNode) and first.setdefault(key.value, line) != line:
+                    faults.append(
+                        f"line {line}: {key.value!r} was given in line {first[key.value]}; "
+                        "remove one of the two"
+                    )
+                todo.append(value)
+    return sorted(faults)
+
+
+def describe_fault(error: ErrorDetails, fields: Collection[str]) -> str:
+    """One fault: the field's path, what was given, what was expected, what to do.
+
+    Args:
+        error: As from ``ValidationError.errors()``.
+        fields: Names that a misspelt field may have meant.
+    """
+    *parents, last = error["loc"]
+    field = ".".join(str(part) for part in [*(p for p in parents if p not in RULES), last])
+    if error["type"] == "missing":
+        return f"{field}: is missing; add this field"
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(last), set(fields) - {str(last)}, n=1)
+        meant = f"did you mean {close[0]!r}?" if close else "remove it"
+        return f"{field}: is no field here; {meant}"
+    expected = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    if field == "kind":
+        expected = "expected 'phantom' or 'table'"
+    remedy = REMEDIES.get(error["type"], "correct the value")
+    return f"{field}: given {SHORT.repr(error['input'])}; {expected}; {remedy}"
