@@ -27,10 +27,3 @@ def test_frozen_norms_normalise_with_their_running_statistics(make_task, monkeyp
     one_pass = [False] * (len(modes) // task.retain.steps() // 2 - 3) + [True] * 3
     # in order of use, the last block's three: two of its path, one of its shortcut
     assert modes == one_pass * task.retain.steps() * 2
-
-
-@pytest.mark.parametrize("k", [0, 2, 9])
-def test_lowers_retain_loss(make_task, measure_loss, k):
-    model, task = make_task()
-    tuned = get_method("cf_k")(model, task, seed=0, k=k)
-    assert measure_loss(tuned, task.retain) < measure_loss(model, task.retain)

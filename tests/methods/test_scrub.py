@@ -118,9 +118,3 @@ def test_teacher_never_moves(trained, monkeypatch):
     get_method("scrub")(model, task, seed=0, epochs=2, learning_rate=0.1)
     assert len(teachers) == 4
     assert all(torch.equal(teachers[0], later) for later in teachers)
-
-
-def test_repairs(make_task, measure_loss):
-    model, task = make_task()
-    repaired = get_method("scrub")(model, task, seed=0, learning_rate=0.01)
-    assert measure_loss(repaired, task.retain) < measure_loss(model, task.retain)

@@ -98,9 +98,3 @@ def test_what_is_forgotten_already_pushes_less():
 
 def test_certain_answer_gives_no_nan():
     assert balanced_loss(torch.tensor([[200.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 0])).isfinite()
-
-
-def test_repairs(make_task, measure_loss):
-    model, task = make_task()
-    repaired = get_method("sfron")(model, task, seed=0)
-    assert measure_loss(repaired, task.retain) < measure_loss(model, task.retain)
