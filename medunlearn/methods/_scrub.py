@@ -15,34 +15,21 @@ def scrub_epochs(
     model: nn.Module,
     task: Task,
     generator: torch.Generator,
-    *,
     epochs: int,
     msteps: int,
     learning_rate: float,
     alpha: float,
-    gamma: float,
     temperature: float,
     milestone: int,
-    forget_batch: float,
 ) -> Iterator[nn.Module]:
-    """Yield the student at the end of each epoch; it is one module, changed in place.
+    """Yield the student, one module changed in place, at the end of each epoch.
 
-    Args:
-        model: The original; its copy in evaluation mode is the teacher.
-        task: What to unlearn.
-        generator: Batches.
-        epochs: Passes over the retain set, counted from 1.
-        msteps: How many of the first epochs begin with a pass over the forget set.
-        learning_rate: Up to and including the epoch of the milestone; a tenth of it later.
-        alpha: Weight of the KL on the retain set.
-        gamma: Weight of the CE on the retain set.
-        temperature: Of both answers in the KL, which is multiplied by its square.
-        milestone: An epoch.
-        forget_batch: Forget batches as a share of the recipe's batch size.
+    The settings are those of ``scrub``; epochs are counted from 1.
     """
     teacher, student = student_of(model).eval().requires_grad_(False), student_of(model)
     optimizer = task.optimizer(student, learning_rate)
-    forget_size = max(2, round(forget_batch * task.recipe.batch_size))
+    # smaller than the retain batches, as the authors have it; batch norm needs two images
+    size = max(2, task.recipe.batch_size // 2)
 
     def distance(logits: Tensor, inputs: Tensor) -> Tensor:
         return divergence(teacher(inputs), logits, temperature) * temperature**2
@@ -52,14 +39,12 @@ def scrub_epochs(
 
     def stay(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         logits = network(inputs)
-        return gamma * F.cross_entropy(logits, labels) + alpha * distance(logits, inputs)
+        return F.cross_entropy(logits, labels) + alpha * distance(logits, inputs)
 
     for epoch in range(1, epochs + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * (0.1 if epoch > milestone else 1)
         if epoch <= msteps:
-            train_epoch(
-                student, task.forget, optimizer, generator, loss=leave, batch_size=forget_size
-            )
+            train_epoch(student, task.forget, optimizer, generator, loss=leave, batch_size=size)
         train_epoch(student, task.retain, optimizer, generator, loss=stay)
         yield student

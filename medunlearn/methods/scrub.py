@@ -15,22 +15,20 @@ def scrub(
     msteps: int = 2,
     learning_rate: float = 5e-4,
     alpha: float = 0.5,
-    gamma: float = 1.0,
     temperature: float = 4.0,
     milestone: int = 3,
-    forget_batch: float = 0.5,
 ) -> nn.Module:
     """Maximise the divergence from the original on the forget set, minimise it on the retain set.
 
-    In epoch e = 1, 2, ...: if e <= msteps, first a whole pass minimising -KL over D_f; then a pass
-    minimising gamma CE + alpha KL over D_r. KL = KL(teacher, student) T^2, summed over classes,
-    mean over the batch; one optimiser throughout. The teacher is in evaluation mode; the student's
-    BatchNorm statistics see both sets. Does not bound the divergence, nor look whether the forget
-    error overshoots (``scrub_r`` does). Where the student still equals its teacher the KL has no
-    slope: without BatchNorm the first step over D_f moves nothing but weight decay.
+    In epoch e = 1, 2, ...: if e <= msteps, first a whole pass minimising -KL over D_f, in batches
+    of half the size; then one minimising CE + alpha KL over D_r. KL = KL(teacher, student) T^2,
+    summed over classes, mean over the batch; one optimiser throughout. The teacher is in evaluation
+    mode; the student's BatchNorm statistics see both sets. Does not bound the divergence, nor look
+    whether the forget error overshoots (``scrub_r`` does). While the student equals its teacher
+    the KL has no slope: without BatchNorm the first forget batch moves nothing.
 
-    Source: Kurmanji et al., NeurIPS 2023 (SCRUB). Differs in the number of epochs (5 to 10), which
-    the study caps at 20 % of the training's; the rate then never passes its milestone.
+    Source: Kurmanji et al., NeurIPS 2023 (SCRUB). Differs in the epochs (5 to 10), which the study
+    caps at 20 % of the training's; so few do not reach the milestone.
 
     Args:
         model: The original, the teacher.
@@ -38,41 +36,31 @@ def scrub(
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set.
         msteps: How many of the first epochs begin with a pass over the forget set.
-        learning_rate: A tenth of it in epochs after the milestone.
+        learning_rate: Falls to a tenth after the milestone.
         alpha: Weight of the KL on the retain set.
-        gamma: Weight of the CE on the retain set.
-        temperature: T.
+        temperature: T, which divides all logits in the KL.
         milestone: The last epoch, counted from 1, at the full rate.
-        forget_batch: Forget batches as a share of the recipe's batch size; at least two images.
     """
-    (*_, student) = scrub_epochs(
-        model,
-        task,
-        method_stream("scrub", seed),
-        epochs=epochs,
-        msteps=msteps,
-        learning_rate=learning_rate,
-        alpha=alpha,
-        gamma=gamma,
-        temperature=temperature,
-        milestone=milestone,
-        forget_batch=forget_batch,
+    stream = method_stream("scrub", seed)
+    *_, student = scrub_epochs(
+        model, task, stream, epochs, msteps, learning_rate, alpha, temperature, milestone
     )
     return student
 
 
+RANGES = {
+    "epochs": (1, 10),
+    "msteps": (1, 5),
+    "learning_rate": (1e-4, 0.05),
+    "alpha": (0.1, 1),
+    "temperature": (1, 8),
+}
 METHOD = Method(
     function=scrub,
     label="SCRUB",
     reads=frozenset({"retain", "forget"}),
     forgets=True,
-    ranges={
-        "epochs": (1, 10),
-        "msteps": (1, 5),
-        "learning_rate": (1e-4, 0.05),
-        "alpha": (0.1, 1),
-        "temperature": (1, 8),
-    },
+    ranges=RANGES,
     colour="#882255",
     marker="h",
 )

@@ -26,7 +26,6 @@ def sfron(
     epochs: int = 2,
     learning_rate: float = 0.01,
     strength: float = 25.0,
-    every: int = 5,
 ) -> nn.Module:
     """Forget in the saliency of the forget set, on the retain set's manifold.
 
@@ -48,7 +47,6 @@ def sfron(
         epochs: Passes over the retain set, the mask's pass not counted.
         learning_rate: Falls to 0 along half a cosine.
         strength: w_0.
-        every: Ascend in the first of so many iterations.
     """
     student = student_of(model)
     with task.clock("preparation"):
@@ -75,7 +73,7 @@ def sfron(
         step(student, optimizer, lambda: cross_entropy(student, inputs, labels))
 
     for t in range(iterations):
-        if t % every == 0:
+        if t % 5 == 0:
             ascend(t, *next(forget))
         descend(*next(retain))
         schedule.step()

@@ -54,7 +54,7 @@ def trained(make_task: MakeTask) -> tuple[nn.Module, Task]:
     _, task = make_task()
     rows = np.arange(len(task.retain) + len(task.forget))
     both = Batches(task.retain.images, rows, task.recipe)
-    return train(both, replace(task.recipe, epochs=6), seed=0), task
+    return train(both, replace(task.recipe, epochs=2), seed=0), task
 
 
 class Vectors(Images):

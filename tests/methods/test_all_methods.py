@@ -207,3 +207,21 @@ def test_ranges_hold_the_usual_setting(name):
     method = get_method(name)
     for setting, (low, high) in method.ranges.items():
         assert low <= method.settings[setting] <= high, setting
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in METHOD_NAMES
+        if "retain" in get_method(name).reads and "learning_rate" in get_method(name).settings
+    ],
+)
+def test_repairs_by_learning(make_task, measure_loss, name):
+    """From an untrained model; at rate 0 only BatchNorm's statistics come to fit."""
+    model, task = make_task()
+    settings = SETTINGS.get(name, {})
+    still, repaired = (
+        get_method(name)(model, task, seed=0, **settings, learning_rate=rate) for rate in (0, 0.01)
+    )
+    assert measure_loss(repaired, task.retain) < measure_loss(still, task.retain)

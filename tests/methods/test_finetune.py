@@ -3,12 +3,6 @@ import torch
 from medunlearn.methods import get_method
 
 
-def test_lowers_retain_loss(make_task, measure_loss):
-    model, task = make_task()
-    tuned = get_method("finetune")(model, task, seed=0, epochs=2)
-    assert measure_loss(tuned, task.retain) < measure_loss(model, task.retain)
-
-
 def test_norm_statistics_move(make_task):
     model, task = make_task()
     tuned = get_method("finetune")(model, task, seed=0, epochs=1)

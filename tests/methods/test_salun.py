@@ -2,8 +2,19 @@ import pytest
 import torch
 
 from medunlearn.methods import get_method
-from medunlearn.methods._task import student_of
+from medunlearn.methods._task import Task, student_of
 from medunlearn.methods.salun import saliency_mask
+
+
+def test_momentum_outside_the_mask_is_put_back(trained, monkeypatch):
+    model, task = trained
+    made, make = [], Task.optimizer
+    monkeypatch.setattr(Task, "optimizer", lambda *a: (made.append(make(*a)), made[0])[1])
+    masks = saliency_mask(student_of(model), task, 0.5)
+    get_method("salun")(model, task, seed=0, epochs=1)
+    for state, mask in zip(made[0].state.values(), masks, strict=True):
+        assert not state["momentum_buffer"][~mask].any()
+        assert not mask.any() or state["momentum_buffer"][mask].any()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])

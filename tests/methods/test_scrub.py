@@ -1,0 +1,120 @@
+import pytest
+import torch
+
+from medunlearn.methods import _scrub, get_method
+from medunlearn.training import Batches
+
+WEIGHT = torch.tensor([[0.5, -1.0], [0.25, 2.0], [1.0, 0.0]], dtype=torch.float64)
+RETAIN = torch.tensor([[1.0, 2.0], [0.5, -1.0], [3.0, 1.0]], dtype=torch.float64)
+FORGET = torch.tensor([[-1.0, 1.0], [2.0, 2.0]], dtype=torch.float64)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Record which set each pass is over, and at what rate and batch size; learn nothing."""
+    seen = []
+
+    def record(_, batches, optimizer, *__, batch_size=None, **___):
+        seen.append((len(batches), optimizer.param_groups[0]["lr"], batch_size, optimizer))
+
+    monkeypatch.setattr(_scrub, "train_epoch", record)
+    return seen
+
+
+def orders(seen, task):
+    return "".join("f" if size == len(task.forget) else "r" for size, *_ in seen)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "msteps", "expected"),
+    [(3, 2, "frfrr"), (1, 2, "fr"), (3, 3, "frfrfr"), (2, 0, "rr"), (3, 1, "frrr")],
+)
+def test_exactly_msteps_max_passes_each_before_its_min_pass(
+    make_task, passes, epochs, msteps, expected
+):
+    model, task = make_task()
+    get_method("scrub")(model, task, seed=0, epochs=epochs, msteps=msteps)
+    assert orders(passes, task) == expected
+    assert len({id(optimizer) for *_, optimizer in passes}) == 1
+
+
+def test_forget_batches_are_smaller(make_task, passes):
+    model, task = make_task()
+    get_method("scrub")(model, task, seed=0, epochs=1)
+    assert [size for *_, size, _ in passes] == [task.recipe.batch_size // 2, None]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "milestone", "expected"),
+    [(1, 1, [1]), (3, 2, [1, 1, 0.1]), (3, 3, [1, 1, 1]), (1, 0, [0.1])],
+)
+def test_rate_falls_strictly_after_the_milestone(make_task, passes, epochs, milestone, expected):
+    model, task = make_task()
+    settings = {"epochs": epochs, "msteps": 0, "learning_rate": 1.0, "milestone": milestone}
+    get_method("scrub")(model, task, seed=0, **settings)
+    assert [rate for _, rate, *_ in passes] == expected
+
+
+def soft(logits):
+    return (logits - logits.logsumexp(1, keepdim=True)).exp()
+
+
+def test_equals_steps_worked_by_hand(make_linear):
+    labels = torch.tensor([0, 1, 2])
+    settings = {"alpha": 0.7, "temperature": 3.0, "learning_rate": 0.05, "milestone": 2}
+    model, task = make_linear(
+        WEIGHT, (RETAIN, [0, 1, 2]), (FORGET, [0, 1]), momentum=0.9, weight_decay=0.01
+    )
+    student, velocity = WEIGHT.clone(), torch.zeros_like(WEIGHT)
+
+    def answers(x):
+        return soft(x @ student.T / 3), soft(x @ WEIGHT.T / 3)
+
+    def descend(slope, rate):
+        nonlocal student, velocity
+        velocity = 0.9 * velocity + slope + 0.01 * student
+        student = student - rate * velocity
+
+    for rate, ascends in ((0.05, True), (0.05, True), (0.005, False)):
+        if ascends:
+            # d/ds of KL(teacher, student) at temperature T is (p_s - p_t) / T; times T^2: T
+            own, teachers = answers(FORGET)
+            descend(-3 * (own - teachers).T @ FORGET / 2, rate)
+        own, teachers = answers(RETAIN)
+        errors = soft(RETAIN @ student.T) - torch.nn.functional.one_hot(labels, 3)
+        descend((errors + 0.7 * 3 * (own - teachers)).T @ RETAIN / 3, rate)
+    result = get_method("scrub")(model, task, seed=0, **settings).weight.data
+    torch.testing.assert_close(result, student, rtol=0, atol=1e-14)
+    assert torch.equal(result.float(), student.float())  # to the last bit of single precision
+
+
+def test_max_pass_leaves_the_teacher_on_the_forget_set(trained, monkeypatch):
+    """From the second forget batch on; at the first there is no slope yet but BatchNorm's."""
+    model, task = trained
+    train_epoch = _scrub.train_epoch
+    distances = []
+
+    def watch(student, batches, *arguments, **settings):
+        train_epoch(student, batches, *arguments, **settings)
+        if batches is task.forget:
+            ((inputs, _),) = batches.ordered()
+            with torch.no_grad():
+                distances.append(float((student.eval()(inputs) - model(inputs)).abs().mean()))
+
+    monkeypatch.setattr(_scrub, "train_epoch", watch)
+    settings = {"epochs": 2, "learning_rate": 0.01, "milestone": 2}
+    get_method("scrub")(model, task, seed=0, **settings)
+    assert distances[1] > distances[0] > 0
+
+
+def test_teacher_never_moves(trained, monkeypatch):
+    model, task = trained
+    teachers = []
+    monkeypatch.setattr(
+        _scrub, "divergence", lambda t, s, _: (teachers.append(t.detach()), (t - s).pow(2).sum())[1]
+    )
+    same_batch = next(task.retain.epoch(torch.Generator().manual_seed(0)))
+    monkeypatch.setattr(Batches, "epoch", lambda *_: iter([same_batch]))
+    get_method("scrub")(model, task, seed=0, epochs=2, learning_rate=0.1)
+    assert len(teachers) == 4
+    assert all(torch.equal(teachers[0], later) for later in teachers)
