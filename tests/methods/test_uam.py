@@ -55,7 +55,7 @@ def test_mixed_precision_sees_the_perturbed_weights(linear, monkeypatch):
     (student, loss), *_ = losses
     inputs, labels = next(task.retain.ordered())
     with torch.autocast("cpu", torch.bfloat16):
-        value = float(loss(student, inputs, labels))
+        value = loss(student, inputs, labels).item()
     weight, bias = perturbed(model, task, rho=3.0)
     expected = float(F.cross_entropy(inputs.flatten(1) @ weight.T + bias, labels))
     unperturbed = float(F.cross_entropy(model(inputs), labels))
