@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from medunlearn.methods._distil import divergence
+from medunlearn.methods._distil import divergence, forget_and_some_retain
 from medunlearn.methods._layers import fresh_network
-from medunlearn.methods._mixture import forget_and_some_retain
 from medunlearn.methods._task import Method, Task, method_stream, student_of
 from medunlearn.training import train_epoch
 

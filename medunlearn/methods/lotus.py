@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from medunlearn.methods._mixture import forget_and_some_retain
+from medunlearn.methods._distil import forget_and_some_retain
 from medunlearn.methods._task import Method, Task, method_stream, student_of
 from medunlearn.training import Batches, train_epoch
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from medunlearn.methods._distil import forget_and_some_retain
 from medunlearn.methods._layers import fresh_network
-from medunlearn.methods._mixture import forget_and_some_retain
 from medunlearn.methods._task import method_stream
 from medunlearn.methods.bad_teacher import METHOD
 
