@@ -1,4 +1,4 @@
-"""The registry: every module of this folder that holds a ``METHOD`` is an unlearning method.
+"""The registry: every module of this folder is an unlearning method.
 
 A module's name is the method's name. Modules with a leading underscore hold what methods share.
 """
@@ -18,5 +18,5 @@ METHOD_NAMES: tuple[str, ...] = tuple(
 
 def get_method(name: str) -> "Method":
     """The record of a method; its module, and torch, are imported only now."""
-    method: Method = importlib.import_module(f"medunlearn.methods.{name}").METHOD
+    method: Method = importlib.import_module(f"medunlearn.methods.{name}").__dict__[name]
     return method

@@ -1,6 +1,7 @@
 """The epochs that SCRUB and its rewinding variant share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
@@ -9,6 +10,15 @@ from torch import Tensor, nn
 from medunlearn.methods._distil import divergence
 from medunlearn.methods._task import Task, student_of
 from medunlearn.training import train_epoch
+
+RANGES: dict[str, Any] = {
+    "epochs": (1, 10),
+    "msteps": (1, 5),
+    "learning_rate": (1e-4, 0.05),
+    "alpha": (0.1, 1),
+    "temperature": (1, 8),
+}
+"""The usual range of each setting, for tuning."""
 
 
 def scrub_epochs(

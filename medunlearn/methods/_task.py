@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
 import torch
 from torch import nn
@@ -12,8 +11,6 @@ from torch.optim import SGD
 from medunlearn.cost import Clock
 from medunlearn.errors import InputError
 from medunlearn.training import Batches, Recipe, sgd, torch_stream
-
-Part = Literal["retain", "forget", "holdout"]
 
 
 @dataclass(frozen=True)
@@ -39,39 +36,32 @@ class Task:
         return sgd(model, learning_rate, self.recipe)
 
 
-class Unlearn(Protocol):
-    """The signature of a method: from a trained model to a new model that should have forgotten."""
-
-    def __call__(
-        self, model: nn.Module, task: Task, *, seed: int, **settings: float | int | str
-    ) -> nn.Module:
-        """Return a new model; the one given stays as it is, bit for bit."""
-        ...
-
-
 @dataclass(frozen=True)
 class Method:
-    """One method as grid, notebooks and figures know it.
+    """One method as grid, notebooks and figures know it; made by the decorator ``method``.
+
+    A method takes ``(model, task, *, seed, **settings)``: the original, what to unlearn, a seed and
+    its settings. It returns a new model; the one given stays as it is, bit for bit.
 
     Args:
         function: The method itself; its keyword defaults are the usual settings.
         label: Name in tables and figures.
         reads: Which parts of the task it may read; tests hold it to that.
-        forgets: Whether it claims to forget.
-        ranges: For each setting the usual (lowest, highest), which tuning searches.
+        ranges: For each setting that is tuned the usual (lowest, highest).
         colour: Fixed in every figure.
         marker: Fixed in every figure, so that no figure depends on colour alone.
-        own_training: Whether it needs originals of its own (no original of the study serves).
+        forgets: Whether it claims to forget.
+        own_training: Whether it trains originals of its own, and pays for them.
     """
 
     function: Callable[..., nn.Module]
     label: str
-    reads: frozenset[Part]
-    forgets: bool
+    reads: frozenset[str]
     ranges: Mapping[str, tuple[float, float]]
     colour: str
     marker: str
-    own_training: bool = False
+    forgets: bool
+    own_training: bool
 
     @property
     def settings(self) -> dict[str, object]:
@@ -99,6 +89,34 @@ class Method:
             raise InputError("unlearning", faults)
         with task.clock("unlearning"):
             return self.function(model, task, seed=seed, **settings).eval()
+
+
+def method(
+    label: str,
+    reads: str,
+    style: str,
+    *,
+    forgets: bool = True,
+    own_training: bool = False,
+    **ranges: tuple[float, float],
+) -> Callable[[Callable[..., nn.Module]], Method]:
+    """Make an unlearning function a ``Method``, which the registry finds by the module's name.
+
+    Args:
+        label: Name in tables and figures.
+        reads: Parts of the task, for example ``"retain, forget"``.
+        style: Colour and marker in every figure, for example ``"#0072B2 o"``.
+        forgets: Whether it claims to forget.
+        own_training: Whether it trains originals of its own.
+        ranges: For each setting that is tuned the usual (lowest, highest).
+    """
+    parts = frozenset(part for part in reads.split(", ") if part)
+    colour, marker = style.split()
+
+    def make(function: Callable[..., nn.Module]) -> Method:
+        return Method(function, label, parts, ranges, colour, marker, forgets, own_training)
+
+    return make
 
 
 def student_of(model: nn.Module) -> nn.Module:

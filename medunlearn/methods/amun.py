@@ -1,59 +1,14 @@
 """AMUN: learn the original's nearest mistakes about the forget set."""
 
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
-from torch import Tensor, nn
+from torch import nn
 
-from medunlearn.methods._task import Method, Task, method_stream, student_of
-from medunlearn.training import Batches, Images, train_epoch
-
-_UNIT, _DARKEST, _BRIGHTEST = 4.0, -2.0, 2.0  # the range of pixels, 0 to 1, in network inputs
+from medunlearn.methods._attack import WithAttacked, nearest_mistakes
+from medunlearn.methods._task import Task, method, method_stream, student_of
+from medunlearn.training import Batches, train_epoch
 
 
-@dataclass(frozen=True)
-class _WithAttacked(Images):
-    """The cohort's images, then attacked ones: inputs, for whole grey values undo an attack."""
-
-    attacked: Tensor
-
-    def inputs(self, rows: Tensor) -> Tensor:
-        known = len(self.pixels)
-        added = rows >= known
-        inputs = super().inputs(rows.clamp(max=known - 1))
-        inputs[added] = self.attacked[rows[added] - known]
-        return inputs
-
-
-def nearest_mistakes(
-    model: nn.Module, inputs: Tensor, labels: Tensor, radius: float, steps: int, doublings: int
-) -> tuple[Tensor, Tensor]:
-    """Walk each image up its own loss until the model (in evaluation mode) errs.
-
-    Returns:
-        Inputs like those given, and the model's answers to them; an answer that is still right
-        marks an image that no walk of at most radius * 2^doublings led astray.
-    """
-    walked, answers = inputs.clone(), labels.clone()
-    active = torch.arange(len(labels), device=labels.device)
-    for turn in range(steps * (doublings + 1) + 1):
-        near = walked[active].requires_grad_()
-        logits = model(near)
-        answers[active] = logits.argmax(1)
-        total = F.cross_entropy(logits, labels[active], reduction="sum")
-        (slope,) = torch.autograd.grad(total, near)
-        right = answers[active] == labels[active]
-        active, slope = active[right], F.normalize(slope[right], dim=(1, 2, 3))
-        if len(active) == 0 or turn == steps * (doublings + 1):
-            break
-        reach = _UNIT * radius * 2 ** (turn // steps)
-        way = walked[active] - inputs[active] + slope * reach / 10
-        way *= (reach / way.flatten(1).norm(dim=1).clamp(min=reach))[:, None, None, None]
-        walked[active] = (inputs[active] + way).clamp(_DARKEST, _BRIGHTEST)
-    return walked, answers
-
-
+@method("AMUN", "retain, forget", "#CC3311 *", epochs=(1, 10), learning_rate=(1e-3, 0.1))
 def amun(
     model: nn.Module,
     task: Task,
@@ -79,8 +34,6 @@ def amun(
     the limit to doublings; and in leaving mistakes alone.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the three sets together.
         learning_rate: Constant.
@@ -96,7 +49,7 @@ def amun(
         ]
     start, labels, walked, answers = (torch.cat(parts) for parts in zip(*walks, strict=True))
     led_astray = (answers != labels) & (walked != start).flatten(1).any(1)
-    images = _WithAttacked(
+    images = WithAttacked(
         forget.images.pixels,
         torch.cat([forget.images.labels, answers[led_astray]]),
         torch.cat([forget.images.patients, forget.images.patients[forget.rows[led_astray]]]),
@@ -109,14 +62,3 @@ def amun(
     for _ in range(epochs):
         train_epoch(student, everything, optimizer, generator)
     return student
-
-
-METHOD = Method(
-    function=amun,
-    label="AMUN",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1)},
-    colour="#CC3311",
-    marker="*",
-)

@@ -6,10 +6,18 @@ from torch.optim import Adam
 
 from medunlearn.methods._distil import divergence, forget_and_some_retain
 from medunlearn.methods._layers import fresh_network
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
+@method(
+    "bad teacher",
+    "retain, forget",
+    "#882255 D",
+    epochs=(1, 5),
+    learning_rate=(3e-5, 1e-2),
+    retain_share=(0.1, 1.0),
+)
 def bad_teacher(
     model: nn.Module,
     task: Task,
@@ -30,8 +38,6 @@ def bad_teacher(
     Differs in the batch size (256), which is that of the recipe.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the random network, the part of D_r, the order and the augmentation.
         epochs: Passes over the mixed loader.
         learning_rate: Of Adam.
@@ -52,14 +58,3 @@ def bad_teacher(
     for _ in range(epochs):
         train_epoch(student, mixture, optimizer, generator, loss=imitate)
     return student
-
-
-METHOD = Method(
-    function=bad_teacher,
-    label="bad teacher",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 5), "learning_rate": (3e-5, 1e-2), "retain_share": (0.1, 1.0)},
-    colour="#882255",
-    marker="D",
-)

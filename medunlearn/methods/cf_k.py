@@ -3,10 +3,11 @@
 from torch import nn
 
 from medunlearn.methods._blocks import freeze_all_but, tail_names
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
+@method("CF-k", "retain", "#332288 <", k=(1, 10), epochs=(1, 10), learning_rate=(1e-3, 0.1))
 def cf_k(
     model: nn.Module,
     task: Task,
@@ -26,8 +27,6 @@ def cf_k(
     at 20 % of the training's, and counts k in blocks (see ``tail_names``), not in single layers.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         k: Number of blocks that learn; above the number of blocks, all but the stem.
         epochs: Passes over the retain set.
@@ -40,14 +39,3 @@ def cf_k(
     for _ in range(epochs):
         train_epoch(student, task.retain, optimizer, generator, loss=loss)
     return student.requires_grad_(True)
-
-
-METHOD = Method(
-    function=cf_k,
-    label="CF-k",
-    reads=frozenset({"retain"}),
-    forgets=True,
-    ranges={"k": (1, 10), "epochs": (1, 10), "learning_rate": (1e-3, 0.1)},
-    colour="#332288",
-    marker="<",
-)

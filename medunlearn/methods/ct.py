@@ -5,7 +5,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from medunlearn.methods._layers import convolutions
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
@@ -17,6 +17,7 @@ def swap_kernel_axes(model: nn.Module) -> None:
             layer.weight.copy_(layer.weight.transpose(2, 3).clone())
 
 
+@method("CT", "retain", "#117733 2", epochs=(1, 10), learning_rate=(3e-4, 0.1))
 def ct(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 1e-3
 ) -> nn.Module:
@@ -30,8 +31,6 @@ def ct(
     (Deep Unlearn). Differs in the batch size (64), which is that of the recipe.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set.
         learning_rate: At the start.
@@ -44,14 +43,3 @@ def ct(
     for _ in range(epochs):
         train_epoch(student, task.retain, optimizer, generator, schedule=schedule)
     return student
-
-
-METHOD = Method(
-    function=ct,
-    label="CT",
-    reads=frozenset({"retain"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (3e-4, 0.1)},
-    colour="#117733",
-    marker="2",
-)

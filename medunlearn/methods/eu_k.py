@@ -4,10 +4,11 @@ from torch import nn
 
 from medunlearn.methods._blocks import freeze_all_but, tail_names
 from medunlearn.methods._layers import fresh_network
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import fit
 
 
+@method("EU-k", "retain", "#44AA99 >", k=(1, 10))
 def eu_k(model: nn.Module, task: Task, *, seed: int, k: int = 2) -> nn.Module:
     """Forget the last k blocks and the head, and train them again without the forgotten patients.
 
@@ -21,8 +22,6 @@ def eu_k(model: nn.Module, task: Task, *, seed: int, k: int = 2) -> nn.Module:
     Source: Goel et al., 2022 (EU-k). Counts k in blocks (see ``tail_names``), not single layers.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the fresh weights, the order and the augmentation of the batches.
         k: Number of blocks trained anew; above the number of blocks, all but the stem.
     """
@@ -36,14 +35,3 @@ def eu_k(model: nn.Module, task: Task, *, seed: int, k: int = 2) -> nn.Module:
         loss = freeze_all_but(student, tail)
     fit(student, task.retain, task.recipe, generator, loss=loss)
     return student.requires_grad_(True)
-
-
-METHOD = Method(
-    function=eu_k,
-    label="EU-k",
-    reads=frozenset({"retain"}),
-    forgets=True,
-    ranges={"k": (1, 10)},
-    colour="#44AA99",
-    marker=">",
-)

@@ -2,10 +2,11 @@
 
 from torch import nn
 
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
+@method("fine-tuning", "retain", "#0072B2 o", epochs=(1, 10), learning_rate=(1e-3, 0.1))
 def finetune(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
 ) -> nn.Module:
@@ -19,8 +20,6 @@ def finetune(
     training's, and in the batch size, which is that of the recipe.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set.
         learning_rate: Constant.
@@ -31,14 +30,3 @@ def finetune(
     for _ in range(epochs):
         train_epoch(student, task.retain, optimizer, generator)
     return student
-
-
-METHOD = Method(
-    function=finetune,
-    label="fine-tuning",
-    reads=frozenset({"retain"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1)},
-    colour="#0072B2",
-    marker="o",
-)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from medunlearn.methods._importance import importances, label_loss
 from medunlearn.methods._layers import head
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 
 
 def fisher_information(model: nn.Module, task: Task) -> list[Tensor]:
@@ -28,6 +28,7 @@ def fisher_information(model: nn.Module, task: Task) -> list[Tensor]:
     return [torch.stack(each).sum(0) for each in zip(*classes, strict=True)]
 
 
+@method("Fisher", "retain", "#AA4499 P", alpha=(1e-8, 1e-4))
 def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> nn.Module:
     """Blur each weight by as much as the retain set tolerates.
 
@@ -41,8 +42,6 @@ def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> n
     Source: Golatkar et al., CVPR 2020 (Fisher forgetting).
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the noise.
         alpha: Scale of the noise's variance.
     """
@@ -57,14 +56,3 @@ def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> n
             noise = torch.randn(weight.shape, generator=generator).to(weight)
             weight.add_((alpha * (1 / (needed + 1e-8)).clamp(max=cap)).sqrt() * noise)
     return student
-
-
-METHOD = Method(
-    function=fisher,
-    label="Fisher",
-    reads=frozenset({"retain"}),
-    forgets=True,
-    ranges={"alpha": (1e-8, 1e-4)},
-    colour="#AA4499",
-    marker="P",
-)

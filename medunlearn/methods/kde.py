@@ -6,10 +6,18 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from medunlearn.methods._distil import divergence
 from medunlearn.methods._layers import convolutions, fresh_network, head
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
+@method(
+    "KDE",
+    "retain, holdout",
+    "#882255 3",
+    epochs=(1, 10),
+    warm_rate=(3e-4, 0.1),
+    learning_rate=(3e-4, 0.1),
+)
 def kde(
     model: nn.Module,
     task: Task,
@@ -34,8 +42,6 @@ def kde(
     training's, and in the batch size (64), which is that of the recipe.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the new weights, the order and the augmentation.
         warm_epochs: Passes over the held-out images.
         epochs: Passes over the retain set.
@@ -67,14 +73,3 @@ def kde(
             student, task.retain, optimizer, generator, loss=imitate_and_learn, schedule=schedule
         )
     return student
-
-
-METHOD = Method(
-    function=kde,
-    label="KDE",
-    reads=frozenset({"retain", "holdout"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "warm_rate": (3e-4, 0.1), "learning_rate": (3e-4, 0.1)},
-    colour="#882255",
-    marker="3",
-)

@@ -2,10 +2,18 @@
 
 from torch import Tensor, nn
 
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import cross_entropy, train_epoch
 
 
+@method(
+    "l1-sparse",
+    "retain",
+    "#56B4E9 p",
+    epochs=(1, 10),
+    learning_rate=(1e-3, 0.1),
+    alpha=(5e-5, 1e-3),
+)
 def l1_sparse(
     model: nn.Module,
     task: Task,
@@ -25,8 +33,6 @@ def l1_sparse(
     the study caps at 20 % of the training's.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set.
         learning_rate: Constant.
@@ -44,14 +50,3 @@ def l1_sparse(
 
         train_epoch(student, task.retain, optimizer, generator, loss=loss)
     return student
-
-
-METHOD = Method(
-    function=l1_sparse,
-    label="l1-sparse",
-    reads=frozenset({"retain"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1), "alpha": (5e-5, 1e-3)},
-    colour="#56B4E9",
-    marker="p",
-)

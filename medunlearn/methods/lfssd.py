@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from medunlearn.methods._importance import Importances, dampen, importances
-from medunlearn.methods._task import Method, Task, student_of
+from medunlearn.methods._task import Task, method, student_of
 from medunlearn.training import Batches
 
 
@@ -13,6 +13,7 @@ def squared_norm(logits: Tensor, _label: Tensor) -> Tensor:
     return logits.square().sum()
 
 
+@method("LFSSD", "retain, forget", "#999933 8", alpha=(1, 10), dampening=(0.1, 1))
 def lfssd(
     model: nn.Module,
     task: Task,
@@ -32,8 +33,6 @@ def lfssd(
     Source: Foster et al., 2024 (loss-free SSD).
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Not used: nothing is drawn.
         alpha: How many times as important to the forget set a weight must be to be damped.
         dampening: lambda.
@@ -45,14 +44,3 @@ def lfssd(
 
     dampen(student, task, measured, alpha=alpha, dampening=dampening)
     return student
-
-
-METHOD = Method(
-    function=lfssd,
-    label="LFSSD",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"alpha": (1, 10), "dampening": (0.1, 1)},
-    colour="#999933",
-    marker="8",
-)

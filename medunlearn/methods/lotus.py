@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from medunlearn.methods._distil import forget_and_some_retain
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import Batches, train_epoch
 
 
@@ -20,6 +20,14 @@ def accuracy(model: nn.Module, batches: Batches) -> float:
     return float(torch.cat(right).double().mean())
 
 
+@method(
+    "LoTUS",
+    "retain, forget, holdout",
+    "#661100 +",
+    epochs=(1, 10),
+    learning_rate=(3e-5, 1e-2),
+    alpha=(1, 16),
+)
 def lotus(
     model: nn.Module,
     task: Task,
@@ -44,8 +52,6 @@ def lotus(
     of the training's, and in alpha, which is 8 for a ResNet on CIFAR-10.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the noise, the part of D_r, the order and the augmentation.
         epochs: Passes over the mixed loader, at most.
         learning_rate: Of AdamW.
@@ -76,14 +82,3 @@ def lotus(
 
         train_epoch(student, mixture, optimizer, generator, loss=imitate)
     return student
-
-
-METHOD = Method(
-    function=lotus,
-    label="LoTUS",
-    reads=frozenset({"retain", "forget", "holdout"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (3e-5, 1e-2), "alpha": (1, 16)},
-    colour="#661100",
-    marker="+",
-)

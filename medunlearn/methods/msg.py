@@ -1,43 +1,22 @@
 """MSG: redraw the convolution weights that the forget set and the rest do not tell apart."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows
-from torch import Tensor, nn
+from torch import nn
 
 from medunlearn.methods._layers import convolutions
-from medunlearn.methods._task import Method, Task, method_stream, student_of
-from medunlearn.training import Batches, train_epoch
+from medunlearn.methods._masks import indifferent_weights
+from medunlearn.methods._task import Task, method, method_stream, student_of
+from medunlearn.training import train_epoch
 
 
-def indifferent_weights(
-    model: nn.Module, task: Task, share: float, generator: torch.Generator
-) -> list[Tensor]:
-    """In each convolution the share of weights with the smallest |g|, as bool masks.
-
-    g = grad CE(part of D_r as large as D_f) - grad CE(D_f), means over images, unaugmented.
-    """
-    model.eval()
-    count = min(len(task.forget), len(task.retain))
-    drawn = torch.randperm(len(task.retain), generator=generator)[:count]
-    rows = task.retain.rows[drawn.to(task.retain.rows.device)]
-    part = Batches(task.retain.images, rows, task.recipe)
-    model.zero_grad(set_to_none=True)
-    for sign, batches in ((1, part), (-1, task.forget)):
-        for inputs, labels in batches.ordered(task.recipe.batch_size):
-            total = F.cross_entropy(model(inputs), labels, reduction="sum")
-            (sign * total / len(batches)).backward()
-    masks = []
-    for layer in convolutions(model):
-        assert layer.weight.grad is not None
-        # stable, so that ties (dead filters) fall the same way everywhere
-        order = layer.weight.grad.abs().flatten().argsort(stable=True)
-        mask = torch.zeros_like(order, dtype=torch.bool)
-        mask[order[: round(share * len(order))]] = True
-        masks.append(mask.view(layer.weight.shape))
-    model.zero_grad(set_to_none=True)
-    return masks
-
-
+@method(
+    "MSG",
+    "retain, forget",
+    "#332288 1",
+    epochs=(1, 10),
+    learning_rate=(3e-4, 0.1),
+    share=(0.1, 0.5),
+)
 def msg(
     model: nn.Module,
     task: Task,
@@ -61,8 +40,6 @@ def msg(
     them at 20 % of the training's, and 3 have 1/2, 1, 1/2; and in the batch size (64).
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the part of D_r, the new weights, the order and the augmentation.
         epochs: Passes over the retain set, the rate rising to the middle one and falling.
         learning_rate: In the middle.
@@ -90,14 +67,3 @@ def msg(
         optimizer.param_groups[0]["lr"] = height * learning_rate
         train_epoch(student, task.retain, optimizer, generator, after_step=shorten_steps)
     return student
-
-
-METHOD = Method(
-    function=msg,
-    label="MSG",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (3e-4, 0.1), "share": (0.1, 0.5)},
-    colour="#332288",
-    marker="1",
-)

@@ -2,10 +2,11 @@
 
 from torch import Tensor, nn
 
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import cross_entropy, train_epoch
 
 
+@method("NegGrad", "forget", "#E69F00 v", epochs=(1, 10), learning_rate=(1e-5, 1e-2))
 def neg_grad(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 1e-4
 ) -> nn.Module:
@@ -18,8 +19,6 @@ def neg_grad(
     usual setting in the number of epochs (5), which the study caps at 20 % of the training's.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the forget set.
         learning_rate: Constant.
@@ -34,14 +33,3 @@ def neg_grad(
     for _ in range(epochs):
         train_epoch(student, task.forget, optimizer, generator, loss=ascend)
     return student
-
-
-METHOD = Method(
-    function=neg_grad,
-    label="NegGrad",
-    reads=frozenset({"forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-5, 1e-2)},
-    colour="#E69F00",
-    marker="v",
-)

@@ -3,10 +3,18 @@
 import torch
 from torch import nn
 
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import cross_entropy, step
 
 
+@method(
+    "NegGrad+",
+    "retain, forget",
+    "#D55E00 s",
+    epochs=(1, 10),
+    learning_rate=(1e-3, 0.1),
+    alpha=(0.8, 0.999),
+)
 def neg_grad_plus(
     model: nn.Module,
     task: Task,
@@ -26,8 +34,6 @@ def neg_grad_plus(
     Source: Kurmanji et al., NeurIPS 2023 (SCRUB), baseline NegGrad+.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set.
         learning_rate: Constant.
@@ -53,14 +59,3 @@ def neg_grad_plus(
 
             step(student, optimizer, loss)
     return student
-
-
-METHOD = Method(
-    function=neg_grad_plus,
-    label="NegGrad+",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1), "alpha": (0.8, 0.999)},
-    colour="#D55E00",
-    marker="s",
-)

@@ -4,10 +4,11 @@ import torch
 from torch import nn
 
 from medunlearn.methods._layers import convolutions
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
+@method("NoT", "retain", "#AA4499 4", epochs=(1, 10), learning_rate=(1e-3, 0.1))
 def negate_layers(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
 ) -> nn.Module:
@@ -21,8 +22,6 @@ def negate_layers(
     epochs, which the study caps at 20 % of the training's.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set.
         learning_rate: Constant.
@@ -35,14 +34,3 @@ def negate_layers(
     for _ in range(epochs):
         train_epoch(student, task.retain, optimizer, generator)
     return student
-
-
-METHOD = Method(
-    function=negate_layers,
-    label="NoT",
-    reads=frozenset({"retain"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1)},
-    colour="#AA4499",
-    marker="4",
-)

@@ -3,9 +3,10 @@
 from torch import nn
 
 from medunlearn.methods._relabel import relabel_and_repair
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 
 
+@method("random labels", "retain, forget", "#009E73 ^", epochs=(1, 10), learning_rate=(3e-3, 0.1))
 def random_labels(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
 ) -> nn.Module:
@@ -19,8 +20,6 @@ def random_labels(
     draw the true label too, or mix both sets into one pass.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the labels, the order and the augmentation.
         epochs: Pairs of passes.
         learning_rate: Constant.
@@ -34,14 +33,3 @@ def random_labels(
         learning_rate=learning_rate,
     )
     return student
-
-
-METHOD = Method(
-    function=random_labels,
-    label="random labels",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (3e-3, 0.1)},
-    colour="#009E73",
-    marker="^",
-)

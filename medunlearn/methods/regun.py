@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 
 from medunlearn.methods._distil import divergence
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import Batches, cross_entropy, sgd, train_epoch
 
 
@@ -24,6 +24,7 @@ def mean_answers(model: nn.Module, batches: Batches, classes: int) -> Tensor:
     return torch.stack([(some if len(some) else answers).mean(0) for some in own])
 
 
+@method("RegUn", "retain, forget, holdout", "#117733 ^", epochs=(1, 10), learning_rate=(1e-3, 0.1))
 def regun(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
 ) -> nn.Module:
@@ -39,8 +40,6 @@ def regun(
     published draw of held-out images.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the *forget* set, as many retain images beside each.
         learning_rate: Constant.
@@ -58,14 +57,3 @@ def regun(
     for _ in range(epochs):
         train_epoch(student, task.forget, optimizer, generator, loss=loss)
     return student
-
-
-METHOD = Method(
-    function=regun,
-    label="RegUn",
-    reads=frozenset({"retain", "forget", "holdout"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1)},
-    colour="#117733",
-    marker="^",
-)

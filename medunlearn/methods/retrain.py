@@ -2,10 +2,11 @@
 
 from torch import nn
 
-from medunlearn.methods._task import Method, Task
+from medunlearn.methods._task import Task, method
 from medunlearn.training import train
 
 
+@method("retrained", "retain", "#000000 *")
 def retrain(model: nn.Module, task: Task, *, seed: int) -> nn.Module:  # noqa: ARG001
     """Train a fresh network on the retain set with the original's recipe and seed.
 
@@ -13,14 +14,3 @@ def retrain(model: nn.Module, task: Task, *, seed: int) -> nn.Module:  # noqa: A
     original's trained weights is read. BatchNorm statistics see the retain set alone.
     """
     return train(task.retain, task.recipe, seed=seed)
-
-
-METHOD = Method(
-    function=retrain,
-    label="retrained",
-    reads=frozenset({"retain"}),
-    forgets=True,
-    ranges={},
-    colour="#000000",
-    marker="*",
-)

@@ -1,40 +1,21 @@
 """SalUn: random labels, learnt only by the weights that matter to the forget set."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from medunlearn.methods._masks import saliency_mask
 from medunlearn.methods._relabel import relabel_and_repair
-from medunlearn.methods._task import Method, Task, method_stream, student_of
-from medunlearn.training import cross_entropy
+from medunlearn.methods._task import Task, method, method_stream, student_of
 
 
-def saliency_mask(model: nn.Module, task: Task, share: float) -> list[Tensor]:
-    """The weights with the largest gradient on the forget set, ranked over the whole network.
-
-    Args:
-        model: In evaluation mode here, so that no BatchNorm statistic moves; its gradients are
-            used and cleared.
-        task: Its forget set is read once, unaugmented.
-        share: Of all weights that may move, 0 to 1.
-
-    Returns:
-        One bool tensor for each parameter, true where it may move.
-    """
-    model.eval()
-    model.zero_grad(set_to_none=True)
-    for inputs, labels in task.forget.ordered(task.recipe.batch_size):
-        cross_entropy(model, inputs, labels).backward()
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
-    model.zero_grad(set_to_none=True)
-    saliency = torch.cat([g.abs().flatten() for g in gradients])
-    frozen = round((1 - share) * len(saliency))
-    if frozen == 0:
-        return [torch.ones_like(g, dtype=torch.bool) for g in gradients]
-    # one selection instead of two sorts of the whole network
-    threshold = saliency.kthvalue(frozen).values
-    return [g.abs() > threshold for g in gradients]
-
-
+@method(
+    "SalUn",
+    "retain, forget",
+    "#CC79A7 D",
+    epochs=(1, 10),
+    learning_rate=(3e-3, 0.1),
+    share=(0.1, 0.9),
+)
 def salun(
     model: nn.Module,
     task: Task,
@@ -55,8 +36,6 @@ def salun(
     Source: Fan et al., ICLR 2024 (SalUn).
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the labels, the order and the augmentation.
         epochs: Pairs of passes, over the forget and the retain set.
         learning_rate: Constant.
@@ -83,14 +62,3 @@ def salun(
         after_step=put_back,
     )
     return student
-
-
-METHOD = Method(
-    function=salun,
-    label="SalUn",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (3e-3, 0.1), "share": (0.1, 0.9)},
-    colour="#CC79A7",
-    marker="D",
-)

@@ -2,10 +2,11 @@
 
 from torch import nn
 
-from medunlearn.methods._scrub import scrub_epochs
-from medunlearn.methods._task import Method, Task, method_stream
+from medunlearn.methods._scrub import RANGES, scrub_epochs
+from medunlearn.methods._task import Task, method, method_stream
 
 
+@method("SCRUB", "retain, forget", "#882255 h", **RANGES)
 def scrub(
     model: nn.Module,
     task: Task,
@@ -31,8 +32,6 @@ def scrub(
     caps at 20 % of the training's; so few do not reach the milestone.
 
     Args:
-        model: The original, the teacher.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set.
         msteps: How many of the first epochs begin with a pass over the forget set.
@@ -46,21 +45,3 @@ def scrub(
         model, task, stream, epochs, msteps, learning_rate, alpha, temperature, milestone
     )
     return student
-
-
-RANGES = {
-    "epochs": (1, 10),
-    "msteps": (1, 5),
-    "learning_rate": (1e-4, 0.05),
-    "alpha": (0.1, 1),
-    "temperature": (1, 8),
-}
-METHOD = Method(
-    function=scrub,
-    label="SCRUB",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges=RANGES,
-    colour="#882255",
-    marker="h",
-)

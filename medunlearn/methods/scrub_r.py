@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from medunlearn.errors import InputError
-from medunlearn.methods._scrub import scrub_epochs
-from medunlearn.methods._task import Method, Task, method_stream
-from medunlearn.methods.scrub import RANGES
+from medunlearn.methods._scrub import RANGES, scrub_epochs
+from medunlearn.methods._task import Task, method, method_stream
 from medunlearn.training import Batches
 
 
@@ -35,6 +34,7 @@ def reference_error(wrong: Tensor, images: Tensor, mix: Tensor) -> float:
     return float((wrong[both] / images[both] * mix[both]).sum() / mix[both].sum())
 
 
+@method("SCRUB+R", "retain, forget, holdout", "#CC6677 H", **{**RANGES, "epochs": (2, 10)})
 def scrub_r(
     model: nn.Module,
     task: Task,
@@ -68,14 +68,3 @@ def scrub_r(
     with task.clock("preparation"):
         reference = reference_error(*count_errors(ends[-1][1], task.holdout, classes), mix)
         return min(reversed(ends), key=lambda end: abs(end[0] - reference))[1]
-
-
-METHOD = Method(
-    function=scrub_r,
-    label="SCRUB+R",
-    reads=frozenset({"retain", "forget", "holdout"}),
-    forgets=True,
-    ranges={**RANGES, "epochs": (2, 10)},  # with one there is nothing to choose
-    colour="#CC6677",
-    marker="H",
-)

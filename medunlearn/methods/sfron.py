@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from medunlearn.methods._importance import importances
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import cross_entropy, step
 
 
@@ -18,6 +18,14 @@ def balanced_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return (coefficients / coefficients.mean() * losses).mean()
 
 
+@method(
+    "SFRon",
+    "retain, forget",
+    "#DDCC77 X",
+    epochs=(1, 10),
+    learning_rate=(1e-3, 0.1),
+    strength=(1, 50),
+)
 def sfron(
     model: nn.Module,
     task: Task,
@@ -41,8 +49,6 @@ def sfron(
     pass for the mask fill the study's cap of 20 % of the training's epochs.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set, the mask's pass not counted.
         learning_rate: Falls to 0 along half a cosine.
@@ -78,14 +84,3 @@ def sfron(
         descend(*next(retain))
         schedule.step()
     return student
-
-
-METHOD = Method(
-    function=sfron,
-    label="SFRon",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1), "strength": (1, 50)},
-    colour="#DDCC77",
-    marker="X",
-)

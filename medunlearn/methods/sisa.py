@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 
-from medunlearn.methods._task import Method, Task
+from medunlearn.methods._task import Task, method
 from medunlearn.randomness import stream
 from medunlearn.training import Batches, train
 
@@ -36,6 +36,7 @@ def shards_of(batches: Batches, shards: int, seed: int) -> list[Tensor]:
     return [batches.rows[own == shard].sort().values for shard in range(shards)]
 
 
+@method("SISA", "retain, forget", "#661100 o", own_training=True, shards=(4, 8))
 def sisa(model: nn.Module, task: Task, *, seed: int, shards: int = 4) -> nn.Module:  # noqa: ARG001
     """Train one network for each shard of patients, and retrain those that held forgotten ones.
 
@@ -70,15 +71,3 @@ def sisa(model: nn.Module, task: Task, *, seed: int, shards: int = 4) -> nn.Modu
         if len(rows) < len(whole[shard]):
             members[shard] = member(shard, rows)
     return Ensemble([network for network in members if network is not None])
-
-
-METHOD = Method(
-    function=sisa,
-    label="SISA",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"shards": (4, 8)},
-    colour="#661100",
-    marker="o",
-    own_training=True,
-)

@@ -3,10 +3,11 @@
 from torch import nn
 
 from medunlearn.methods._importance import Importances, batch_importances, dampen, importances
-from medunlearn.methods._task import Method, Task, student_of
+from medunlearn.methods._task import Task, method, student_of
 from medunlearn.training import Batches
 
 
+@method("SSD", "retain, forget", "#117733 d", alpha=(1, 100), dampening=(0.1, 1))
 def ssd(
     model: nn.Module,
     task: Task,
@@ -29,8 +30,6 @@ def ssd(
     as they do, with the recipe's batch size.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Not used: nothing is drawn.
         alpha: How many times as important to the forget set a weight must be to be damped.
         dampening: lambda.
@@ -45,14 +44,3 @@ def ssd(
 
     dampen(student, task, measured, alpha=alpha, dampening=dampening)
     return student
-
-
-METHOD = Method(
-    function=ssd,
-    label="SSD",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"alpha": (1, 100), "dampening": (0.1, 1)},
-    colour="#117733",
-    marker="d",
-)

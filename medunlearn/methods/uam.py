@@ -3,10 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from medunlearn.methods._task import Method, Task, method_stream, student_of
+from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import cross_entropy, train_epoch
 
 
+@method(
+    "UAM", "retain, forget", "#332288 s", epochs=(1, 10), learning_rate=(1e-3, 0.1), rho=(0.01, 1.0)
+)
 def uam(
     model: nn.Module,
     task: Task,
@@ -27,8 +30,6 @@ def uam(
     study caps at 20 % of the training's, though each costs two passes.
 
     Args:
-        model: The original.
-        task: What to unlearn.
         seed: Of the order and augmentation of the batches.
         epochs: Passes over the retain set.
         learning_rate: Constant.
@@ -59,14 +60,3 @@ def uam(
     for _ in range(epochs):
         train_epoch(student, task.retain, optimizer, generator, loss=perturbed_loss)
     return student
-
-
-METHOD = Method(
-    function=uam,
-    label="UAM",
-    reads=frozenset({"retain", "forget"}),
-    forgets=True,
-    ranges={"epochs": (1, 10), "learning_rate": (1e-3, 0.1), "rho": (0.01, 1.0)},
-    colour="#332288",
-    marker="s",
-)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medunlearn.methods.amun import METHOD, nearest_mistakes
+from medunlearn.methods.amun import amun, nearest_mistakes
 from medunlearn.training import Batches, train
 
 
@@ -72,7 +72,7 @@ def test_it_learns_both_sets_with_true_labels_and_attacked_images_with_wrong_one
     with torch.no_grad():  # half of the images of other classes are now taken for class 0
         lead = model(inputs).max(1).values - model(inputs)[:, 0]
         model.fc.bias[0] += lead[labels != 0].median()
-    METHOD(model, task, seed=0, epochs=1)
+    amun(model, task, seed=0, epochs=1)
     (inputs, labels), known = next(learnt[0].ordered()), len(task.retain) + len(task.forget)
     parts = [next(part.ordered()) for part in (task.retain, task.forget)]
     assert torch.equal(inputs[:known], torch.cat([x for x, _ in parts]))
@@ -88,12 +88,12 @@ def test_it_learns_both_sets_with_true_labels_and_attacked_images_with_wrong_one
 
 def test_images_still_right_at_the_last_radius_are_left_out(trained, learnt):
     model, task = trained
-    METHOD(model, task, seed=0, epochs=1, radius=1e-6, steps=2, doublings=0)
+    amun(model, task, seed=0, epochs=1, radius=1e-6, steps=2, doublings=0)
     assert len(learnt[0]) == len(task.retain) + len(task.forget)
 
 
 def test_the_attack_is_billed_as_preparation(trained, learnt):
     model, task = trained
-    METHOD(model, task, seed=0, epochs=0)
+    amun(model, task, seed=0, epochs=0)
     assert task.clock.regions["preparation"].seconds > task.clock.regions["unlearning"].seconds
     assert learnt == []

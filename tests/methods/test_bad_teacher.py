@@ -5,7 +5,7 @@ import torch.nn.functional as F  # noqa: N812
 from medunlearn.methods._distil import forget_and_some_retain
 from medunlearn.methods._layers import fresh_network
 from medunlearn.methods._task import method_stream
-from medunlearn.methods.bad_teacher import METHOD
+from medunlearn.methods.bad_teacher import bad_teacher
 
 
 def test_the_mixture_holds_the_forget_set_and_a_share_of_the_retain_set(make_task):
@@ -36,7 +36,7 @@ def test_forget_images_learn_from_the_random_network_and_retain_images_from_the_
     monkeypatch.setattr(
         "medunlearn.methods.bad_teacher.train_epoch", lambda *_, loss: losses.append(loss)
     )
-    METHOD(model, task, seed=0, epochs=1)
+    bad_teacher(model, task, seed=0, epochs=1)
     bad = fresh_network(task, method_stream("bad_teacher", 0)).eval()
     inputs, _ = next(task.forget.ordered())
     student = F.log_softmax(2 * model(inputs), dim=1)

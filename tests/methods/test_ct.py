@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from medunlearn.methods.ct import METHOD, swap_kernel_axes
+from medunlearn.methods.ct import ct, swap_kernel_axes
 
 
 def test_swapping_twice_is_nothing(make_task):
@@ -28,7 +28,7 @@ def test_only_square_kernels_are_swapped():
 def test_the_swapped_network_sees_the_mirrored_image_as_the_original_sees_the_image(make_task):
     model, task = make_task()
     (inputs, _), *_ = task.forget.ordered()
-    swapped = METHOD(model, task, seed=0, epochs=0)
+    swapped = ct(model, task, seed=0, epochs=0)
     torch.testing.assert_close(swapped(inputs.transpose(2, 3)), model(inputs))
 
 
@@ -43,6 +43,6 @@ def test_the_rate_falls_from_the_given_one_to_zero_over_all_updates(make_task, m
             schedule.step()
 
     monkeypatch.setattr("medunlearn.methods.ct.train_epoch", epoch)
-    METHOD(model, task, seed=0, epochs=2, learning_rate=0.5)
+    ct(model, task, seed=0, epochs=2, learning_rate=0.5)
     turns = torch.arange(8, dtype=torch.float64) * torch.pi / 8
     assert rates == pytest.approx((0.25 * (1 + turns.cos())).tolist())

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from medunlearn.methods.kde import METHOD
+from medunlearn.methods.kde import kde
 
 
 def test_first_convolution_and_head_alone_are_redrawn(make_task):
@@ -10,7 +10,7 @@ def test_first_convolution_and_head_alone_are_redrawn(make_task):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.01  # the head's bias too is then unlike its initial state
-    student = METHOD(model, task, seed=0, warm_epochs=0, epochs=0)
+    student = kde(model, task, seed=0, warm_epochs=0, epochs=0)
     changed = {
         name
         for name, value in student.state_dict().items()
@@ -28,7 +28,7 @@ def test_phase_one_reads_the_holdout_and_phase_two_the_retain_set(make_task, mon
             (batches, optimizer.param_groups[0]["lr"])
         ),
     )
-    METHOD(model, task, seed=0, warm_epochs=2, epochs=1, warm_rate=0.3, learning_rate=0.2)
+    kde(model, task, seed=0, warm_epochs=2, epochs=1, warm_rate=0.3, learning_rate=0.2)
     assert phases == [(task.holdout, 0.3), (task.holdout, 0.3), (task.retain, 0.2)]
 
 
@@ -40,7 +40,7 @@ def test_losses_are_the_divergence_at_five_and_ce_plus_twice_that(make_task, mon
         "medunlearn.methods.kde.train_epoch",
         lambda *_, loss, **__: losses.append(loss),
     )
-    METHOD(model, task, seed=0, warm_epochs=1, epochs=1)
+    kde(model, task, seed=0, warm_epochs=1, epochs=1)
 
     def student(inputs):
         return 9 * model(inputs).roll(1, dims=1)  # far from the teacher

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from medunlearn.methods._task import method_stream
-from medunlearn.methods.lotus import METHOD, accuracy
+from medunlearn.methods.lotus import accuracy, lotus
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def run(make_task, monkeypatch):
         monkeypatch.setattr(
             "medunlearn.methods.lotus.train_epoch", lambda *_, loss, **__: losses.append(loss)
         )
-        METHOD(model, task, seed=0, **settings)
+        lotus(model, task, seed=0, **settings)
         return losses, model, task
 
     return go
@@ -59,7 +59,7 @@ def test_the_teacher_is_judged_on_the_holdout_and_the_student_on_the_forget_set(
     monkeypatch.setattr(
         "medunlearn.methods.lotus.accuracy", lambda _, batches: judged.append(batches) or 0.5
     )
-    METHOD(model, task, seed=0, epochs=2)
+    lotus(model, task, seed=0, epochs=2)
     assert judged == [task.holdout, task.forget, task.forget]
 
 

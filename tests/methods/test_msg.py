@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from medunlearn.methods.msg import METHOD, indifferent_weights
+from medunlearn.methods.msg import indifferent_weights, msg
 
 
 def convolutions(model):
@@ -39,7 +39,7 @@ def test_the_random_part_is_as_large_as_the_forget_set(make_task, monkeypatch):
 def test_exactly_the_chosen_weights_are_redrawn_kaiming_normal_over_the_fan_out(make_task):
     model, task = make_task(forget=65)  # as large as the retain set: no draw comes before it
     masks = indifferent_weights(model, task, 0.3, torch.Generator())
-    student = METHOD(model, task, seed=0, epochs=0)
+    student = msg(model, task, seed=0, epochs=0)
     for old, new, mask in zip(convolutions(model), convolutions(student), masks, strict=True):
         assert torch.equal(old.weight != new.weight, mask)
     drawn = new.weight[
@@ -58,8 +58,8 @@ def test_kept_weights_learn_at_a_tenth_through_momentum_and_decay(make_task):
     layer = nn.Conv2d(1, 4, 5, stride=4)
     nn.init.normal_(layer.weight, std=0.2, generator=torch.Generator().manual_seed(1))
     model = nn.Sequential(layer, nn.Tanh(), nn.Flatten(), nn.Linear(36, 3))
-    start = METHOD(model, task, seed=0, epochs=0).train()
-    student = METHOD(model, task, seed=0, epochs=2, learning_rate=0.01)
+    start = msg(model, task, seed=0, epochs=0).train()
+    student = msg(model, task, seed=0, epochs=2, learning_rate=0.01)
     rates = {
         name: torch.where(value != model.get_parameter(name), 1.0, 0.1)
         if value.ndim == 4
@@ -90,5 +90,5 @@ def test_the_rate_rises_to_the_middle_epoch_and_falls(make_task, monkeypatch, ep
         "medunlearn.methods.msg.train_epoch",
         lambda _model, _batches, optimizer, *_, **__: rates.append(optimizer.param_groups[0]["lr"]),
     )
-    METHOD(model, task, seed=0, epochs=epochs, learning_rate=1.0)
+    msg(model, task, seed=0, epochs=epochs, learning_rate=1.0)
     assert rates == pytest.approx(heights)

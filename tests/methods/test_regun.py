@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from medunlearn.methods._task import method_stream
-from medunlearn.methods.regun import METHOD, mean_answers
+from medunlearn.methods.regun import mean_answers, regun
 from medunlearn.training import Batches
 
 
@@ -36,7 +36,7 @@ def test_the_loss_is_half_divergence_on_forget_and_half_ce_on_retain(make_task, 
         "medunlearn.methods.regun.train_epoch",
         lambda _, batches, optimizer, *__, loss: calls.append((batches, optimizer, loss)),
     )
-    METHOD(model, task, seed=0, epochs=1)
+    regun(model, task, seed=0, epochs=1)
     (batches, optimizer, loss), *_ = calls
     assert batches is task.forget
     assert optimizer.param_groups[0]["weight_decay"] == 0
@@ -55,5 +55,5 @@ def test_it_takes_one_step_for_every_forget_batch(make_task, monkeypatch):
     task = replace(task, forget=Batches(task.forget.images, task.forget.rows, small))
     steps = []
     monkeypatch.setattr("torch.optim.SGD.step", lambda *_: steps.append(1))
-    METHOD(model, task, seed=0, epochs=2)
+    regun(model, task, seed=0, epochs=2)
     assert len(steps) == 8

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from medunlearn.methods.sisa import METHOD, Ensemble, shards_of
+from medunlearn.methods.sisa import Ensemble, shards_of, sisa
 from medunlearn.randomness import stream
 from medunlearn.training import Batches, Images, train
 
@@ -46,7 +46,7 @@ def test_untouched_shards_stay_and_touched_ones_equal_training_without_the_forgo
     rows = torch.cat([task.retain.rows, task.forget.rows])
     whole = shards_of(Batches(images, rows, task.recipe), 4, seed=5)
     gone = images.patients[whole[2]].unique()[:2]  # both in one shard
-    members = METHOD(None, without(task, gone), seed=5).members
+    members = sisa(None, without(task, gone), seed=5).members
     for shard, rows in enumerate(whole):
         stays = rows[~torch.isin(images.patients[rows], gone)]
         assert (len(stays) < len(rows)) == (shard == 2)
@@ -65,7 +65,7 @@ def test_only_touched_shards_are_trained_twice(task, monkeypatch):
         lambda batches, *_, **__: trained.append(len(batches)) or torch.nn.Identity(),
     )
     gone = images.patients[whole[2]].unique()[:2]
-    METHOD(None, without(task, gone), seed=5)
+    sisa(None, without(task, gone), seed=5)
     assert trained == [*map(len, whole), len(whole[2]) - 4]
 
 
@@ -92,9 +92,9 @@ def test_a_shard_without_images_left_is_dropped(task):
     rows = torch.cat([task.retain.rows, task.forget.rows])
     whole = shards_of(Batches(images, rows, task.recipe), 4, seed=5)
     gone = images.patients[whole[1]].unique()
-    assert len(METHOD(None, without(task, gone), seed=5).members) == 3
+    assert len(sisa(None, without(task, gone), seed=5).members) == 3
 
 
 def test_its_own_training_is_billed_apart(task):
-    METHOD(None, task, seed=0)
+    sisa(None, task, seed=0)
     assert set(task.clock.regions) >= {"training", "unlearning"}

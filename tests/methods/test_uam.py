@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from medunlearn.methods.uam import METHOD
+from medunlearn.methods.uam import uam
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def perturbed(model, task, rho):
 
 def test_the_step_uses_the_retain_gradient_at_the_perturbed_weights(linear):
     model, task = linear
-    student = METHOD(model, task, seed=0, epochs=1, learning_rate=0.1, rho=0.5)
+    student = uam(model, task, seed=0, epochs=1, learning_rate=0.1, rho=0.5)
     slopes = gradients(task.retain, perturbed(model, task, rho=0.5))
     for new, old, slope in zip(student.parameters(), model.parameters(), slopes, strict=True):
         torch.testing.assert_close(new, old - 0.1 * (slope + 5e-4 * old), rtol=1e-6, atol=1e-7)
@@ -39,7 +39,7 @@ def test_the_step_uses_the_retain_gradient_at_the_perturbed_weights(linear):
 
 def test_a_step_of_rate_zero_returns_to_where_it_started(linear):
     model, task = linear
-    student = METHOD(model, task, seed=0, epochs=2, learning_rate=0.0, rho=0.7)
+    student = uam(model, task, seed=0, epochs=2, learning_rate=0.0, rho=0.7)
     for new, old in zip(student.parameters(), model.parameters(), strict=True):
         assert torch.equal(new, old)
 
@@ -51,7 +51,7 @@ def test_mixed_precision_sees_the_perturbed_weights(linear, monkeypatch):
         "medunlearn.methods.uam.train_epoch",
         lambda student, *_, loss: losses.append((student, loss)),
     )
-    METHOD(model, task, seed=0, epochs=1, rho=3.0)
+    uam(model, task, seed=0, epochs=1, rho=3.0)
     (student, loss), *_ = losses
     inputs, labels = next(task.retain.ordered())
     with torch.autocast("cpu", torch.bfloat16):

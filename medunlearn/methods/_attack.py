@@ -1,0 +1,59 @@
+"""The nearest mistakes of a model, and batches that hold them beside the cohort's images."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows
+from torch import Tensor, nn
+
+from medunlearn.training import Images
+
+_UNIT, _DARKEST, _BRIGHTEST = 4.0, -2.0, 2.0  # the range of pixels, 0 to 1, in network inputs
+
+
+@dataclass(frozen=True)
+class WithAttacked(Images):
+    """The cohort's images, then attacked ones: inputs, for whole grey values undo an attack."""
+
+    attacked: Tensor
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        known = len(self.pixels)
+        added = rows >= known
+        inputs = super().inputs(rows.clamp(max=known - 1))
+        inputs[added] = self.attacked[rows[added] - known]
+        return inputs
+
+
+def nearest_mistakes(
+    model: nn.Module, inputs: Tensor, labels: Tensor, radius: float, steps: int, doublings: int
+) -> tuple[Tensor, Tensor]:
+    """Walk each image up its own loss until the model (in evaluation mode) errs.
+
+    Returns:
+        Inputs like those given, and the model's answers to them; an answer that is still right
+        marks an image that no walk of at most radius * 2^doublings led astray.
+    """
+    walked, answers = inputs.clone(), labels.clone()
+    active = torch.arange(len(labels), device=labels.device)
+    for turn in range(steps * (doublings + 1) + 1):
+        near = walked[active].requires_grad_()
+        logits = model(near)
+        answers[active] = logits.argmax(1)
+        total = F.cross_entropy(logits, labels[active], reduction="sum")
+        (slope,) = torch.autograd.grad(total, near)
+        right = answers[active] == labels[active]
+        active, slope = active[right], _directions(slope[right])
+        if len(active) == 0 or turn == steps * (doublings + 1):
+            break
+        reach = _UNIT * radius * 2 ** (turn // steps)
+        way = walked[active] - inputs[active] + slope * reach / 10
+        way *= (reach / way.flatten(1).norm(dim=1).clamp(min=reach))[:, None, None, None]
+        walked[active] = (inputs[active] + way).clamp(_DARKEST, _BRIGHTEST)
+    return walked, answers
+
+
+def _directions(slopes: Tensor) -> Tensor:
+    """Each image's gradient at length 1; 0 where it is 0."""
+    lengths: Tensor = slopes.flatten(1).norm(dim=1).clamp(min=1e-12)
+    return slopes / lengths[:, None, None, None]
