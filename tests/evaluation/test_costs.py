@@ -26,6 +26,15 @@ def test_preparation_counts_and_the_unit_is_the_median_retraining():
     assert "retrain" not in found.index.get_level_values("method")
 
 
+def test_a_method_with_originals_of_its_own_pays_for_them():
+    costs = pd.DataFrame(
+        rows("retrain", 0.1, "unlearning", [10])
+        + rows("sisa", 0.1, "training", [20])
+        + rows("sisa", 0.1, "unlearning", [5])
+    )
+    assert cost_ratios(costs)["ratio"].tolist() == [2.5]
+
+
 def test_timings_of_the_grid_are_no_costs():
     costs = pd.DataFrame(rows("salun", 0.1, "unlearning", [2], exclusive=False))
     assert cost_ratios(costs).empty
