@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "medunlearn").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FLOW = ["cohort", "models", "training", "methods", "evaluation", "statistics", "figures", "study"]
+FLOW = [
+    "cohort",
+    "models",
+    "batches",
+    "training",
+    "methods",
+    "evaluation",
+    "statistics",
+    "figures",
+    "study",
+]
 # statistics are of numbers: they know no evaluation, and results use them
 ALLOWED = {("evaluation", "statistics")}
 
@@ -35,7 +45,7 @@ def test_imports_point_left_only(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_and_functions_are_short(path):
     code = path.read_text()
-    assert code.count("\n") <= 300
+    assert code.count("\n") <= 250
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node, clean=False) or ""

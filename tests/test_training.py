@@ -3,18 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from medunlearn.training import (
-    Batches,
-    Images,
-    Recipe,
-    choose_bounds,
-    initial_state,
-    prepare_device,
-    sgd,
-    torch_stream,
-    train,
-    train_epoch,
-)
+from medunlearn.batches import Batches, Images, Recipe, choose_bounds
+from medunlearn.training import initial_state, prepare_device, sgd, torch_stream, train, train_epoch
 
 RECIPE = Recipe("resnet_tiny", 1, 3, "batch", 2, 16, 0.05, 0.9, 5e-4, False, 0)
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from medunlearn.training import Images
+from medunlearn.batches import Images
 
 
 @torch.inference_mode()

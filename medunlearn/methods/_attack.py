@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 
-from medunlearn.training import Images
+from medunlearn.batches import Images
 
 _UNIT, _DARKEST, _BRIGHTEST = 4.0, -2.0, 2.0  # the range of pixels, 0 to 1, in network inputs
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor
 
+from medunlearn.batches import Batches
 from medunlearn.methods._task import Task
-from medunlearn.training import Batches
 
 
 def divergence(target: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:

@@ -8,8 +8,9 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from medunlearn.batches import Batches
 from medunlearn.methods._task import Task
-from medunlearn.training import Batches, cross_entropy
+from medunlearn.training import cross_entropy
 
 _MAX_NUMBERS = 2**28  # per-sample gradients held at once: 1 GiB
 

@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 
+from medunlearn.batches import Batches
 from medunlearn.methods._layers import convolutions
 from medunlearn.methods._task import Task
-from medunlearn.training import Batches, cross_entropy
+from medunlearn.training import cross_entropy
 
 
 def saliency_mask(model: nn.Module, task: Task, share: float) -> list[Tensor]:

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
+from medunlearn.batches import Batches, Recipe
 from medunlearn.cost import Clock
 from medunlearn.errors import InputError
-from medunlearn.training import Batches, Recipe, sgd, torch_stream
+from medunlearn.training import sgd, torch_stream
 
 
 @dataclass(frozen=True)

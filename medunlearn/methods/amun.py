@@ -3,9 +3,10 @@
 import torch
 from torch import nn
 
+from medunlearn.batches import Batches
 from medunlearn.methods._attack import WithAttacked, nearest_mistakes
 from medunlearn.methods._task import Task, method, method_stream, student_of
-from medunlearn.training import Batches, train_epoch
+from medunlearn.training import train_epoch
 
 
 @method("AMUN", "retain, forget", "#CC3311 *", epochs=(1, 10), learning_rate=(1e-3, 0.1))

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from medunlearn.batches import Batches
 from medunlearn.methods._importance import Importances, dampen, importances
 from medunlearn.methods._task import Task, method, student_of
-from medunlearn.training import Batches
 
 
 def squared_norm(logits: Tensor, _label: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from medunlearn.batches import Batches
 from medunlearn.methods._distil import forget_and_some_retain
 from medunlearn.methods._task import Task, method, method_stream, student_of
-from medunlearn.training import Batches, train_epoch
+from medunlearn.training import train_epoch
 
 
 @torch.no_grad()

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 
+from medunlearn.batches import Batches
 from medunlearn.methods._distil import divergence
 from medunlearn.methods._task import Task, method, method_stream, student_of
-from medunlearn.training import Batches, cross_entropy, sgd, train_epoch
+from medunlearn.training import cross_entropy, sgd, train_epoch
 
 
 @torch.no_grad()

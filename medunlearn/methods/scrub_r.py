@@ -5,10 +5,10 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from medunlearn.batches import Batches
 from medunlearn.errors import InputError
 from medunlearn.methods._scrub import RANGES, scrub_epochs
 from medunlearn.methods._task import Task, method, method_stream
-from medunlearn.training import Batches
 
 
 def count_errors(model: nn.Module, batches: Batches, classes: int) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 
+from medunlearn.batches import Batches
 from medunlearn.methods._task import Task, method
 from medunlearn.randomness import stream
-from medunlearn.training import Batches, train
+from medunlearn.training import train
 
 
 class Ensemble(nn.Module):

@@ -2,9 +2,9 @@
 
 from torch import nn
 
+from medunlearn.batches import Batches
 from medunlearn.methods._importance import Importances, batch_importances, dampen, importances
 from medunlearn.methods._task import Task, method, student_of
-from medunlearn.training import Batches
 
 
 @method("SSD", "retain, forget", "#117733 d", alpha=(1, 100), dampening=(0.1, 1))

@@ -1,9 +1,7 @@
 """From nothing to a finished study, or from wherever the last run ended."""
 
-import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,24 +12,13 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from medunlearn.errors import InputError
-from medunlearn.sources import canonical_hash, module_hashes, notebook_hash
 from medunlearn.study.engine import run_jobs
 from medunlearn.study.jobs import Job, missing_jobs, plan_jobs, study_parameters
+from medunlearn.study.journal import COHORT, SYNTHESIS, is_outdated, notebook_key, record_job
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import all_models, all_timings
 from medunlearn.study.study import PROJECT, Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
-
-COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
-
-_REPORTING = (
-    "medunlearn.figures",
-    "medunlearn.evaluation.costs",
-    "medunlearn.evaluation.results",
-    "medunlearn.study.sentences",
-    "medunlearn.study.tables",
-    "medunlearn.study.report",
-)
 
 BYTES_PER_MODEL = 60_000
 """Records and parquet headers of one model, beside its logits and weights."""
@@ -70,7 +57,7 @@ def reproduce(
     with _alone(study):
         jobs = [] if only_report else _plan(study, ledger)
         todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
-        if not jobs and not only_report and not _is_outdated(study, SYNTHESIS, ledger):
+        if not jobs and not only_report and not is_outdated(study, SYNTHESIS, ledger):
             return Outcome(report, {}, 0)
         with _Runner(study, ledger, data_root, workers, write) as runner:
             faults = runner.run(jobs)
@@ -128,7 +115,7 @@ def _plan(study: Study, ledger: Ledger) -> list[Job]:
     discard_dependants(study, ledger)
     jobs = missing_jobs(plan_jobs(study), ledger)
     _check_space(study, sum(not ledger.is_done(spec) for job in jobs for spec in job.models))
-    if _is_outdated(study, COHORT, ledger):
+    if is_outdated(study, COHORT, ledger):
         jobs.append(Job(COHORT, COHORT, {}, ()))
     return jobs
 
@@ -184,10 +171,10 @@ class _Runner:
 
                 write_html(output, self.study.folder / "report" / "index.html")
         except Exception as fault:
-            _record(self.study, job, start, str(fault) or type(fault).__name__, None)
+            record_job(self.study, job, start, str(fault) or type(fault).__name__, None)
             raise
-        key = None if job.models else _notebook_key(self.study, job.name, self.ledger)
-        _record(self.study, job, start, None, key)
+        key = None if job.models else notebook_key(self.study, job.name, self.ledger)
+        record_job(self.study, job, start, None, key)
 
 
 def discard_dependants(study: Study, ledger: Ledger) -> None:
@@ -195,59 +182,6 @@ def discard_dependants(study: Study, ledger: Ledger) -> None:
     for spec in [*all_models(study.profile), *all_timings(study.profile)]:
         if not ledger.is_done(spec):
             ledger.discard(spec)
-
-
-def _notebook_key(study: Study, notebook: str, ledger: Ledger) -> str:
-    """What decides a notebook that makes no model: code, configuration and models."""
-    specs = [*all_models(study.profile), *all_timings(study.profile)]
-    models = [(r := ledger.record(ledger.entry(spec).key)) and r["files"] for spec in specs]
-    code = module_hashes(*_REPORTING)
-    return canonical_hash(
-        [
-            notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb"),
-            study.cohort.sha256,
-            study.profile.model_dump(mode="json"),
-            code,
-            models if notebook == SYNTHESIS else None,
-        ]
-    )
-
-
-def _is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
-    """Whether such a notebook was not executed yet, or not on what is there now."""
-    record = study.folder / "jobs" / f"{notebook}.json"
-    if not record.is_file() or not record.with_suffix(".ipynb").is_file():
-        return True
-    if notebook == SYNTHESIS and not (study.folder / "report" / "index.html").is_file():
-        return True
-    return bool(json.loads(record.read_text())["key"] != _notebook_key(study, notebook, ledger))
-
-
-def is_report_current(study: Study, ledger: Ledger) -> bool:
-    """Whether the report was made from the code and the models that are there now."""
-    return not _is_outdated(study, SYNTHESIS, ledger)
-
-
-def failures(study: Study) -> dict[str, str]:
-    """Name and fault of the jobs whose last run failed."""
-    records = [json.loads(p.read_text()) for p in sorted((study.folder / "jobs").glob("*.json"))]
-    return {record["job"]: record["fault"] for record in records if record["fault"]}
-
-
-def _record(study: Study, job: Job, start: float, fault: str | None, key: str | None) -> None:
-    """Write down how a job ended: the executed notebook itself is never asked."""
-    record = {
-        "job": job.name,
-        "status": "failed" if fault is not None else "done",
-        "fault": fault,
-        "host": socket.gethostname(),
-        "seconds": round(time.time() - start, 2),
-        "key": key,
-    }
-    path = study.folder / "jobs" / f"{job.name}.json"
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(path)
 
 
 def _check_space(study: Study, models: int) -> None:

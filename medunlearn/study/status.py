@@ -9,10 +9,10 @@ import pandas as pd
 from medunlearn.cohort.build import build_cohort
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import PARTITIONS
+from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, all_models, all_timings
 from medunlearn.study.profile import load_profile
-from medunlearn.study.reproduce import failures, is_report_current
 from medunlearn.study.study import Study
 
 

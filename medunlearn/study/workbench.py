@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from medunlearn.batches import Batches, Images, Recipe
 from medunlearn.cohort.partition import METHOD_VALIDATION, TRAIN
 from medunlearn.cost import Clock, device_name
 from medunlearn.evaluation.predictions import predict, read_predictions, write_predictions
@@ -19,14 +20,7 @@ from medunlearn.models import load_weights, save_weights
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, original
 from medunlearn.study.study import Study
-from medunlearn.training import (
-    Batches,
-    Images,
-    Recipe,
-    initial_state,
-    prepare_device,
-    train,
-)
+from medunlearn.training import initial_state, prepare_device, train
 
 WEIGHTS, PREDICTIONS, COSTS = "weights.safetensors", "predictions.parquet", "costs.parquet"
 

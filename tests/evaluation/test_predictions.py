@@ -3,9 +3,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from medunlearn.batches import Images
 from medunlearn.evaluation.predictions import predict, read_predictions, write_predictions
 from medunlearn.models import build_network
-from medunlearn.training import Images
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from medunlearn.batches import Batches, Images, Recipe
 from medunlearn.methods._task import Task
-from medunlearn.training import Batches, Images, Recipe, initial_state, prepare_device, train
+from medunlearn.training import initial_state, prepare_device, train
 
 MakeTask = Callable[..., tuple[nn.Module, Task]]
 

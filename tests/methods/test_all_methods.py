@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from medunlearn.batches import Batches
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, get_method
 from medunlearn.methods._task import Task
-from medunlearn.training import Batches
 
 PARTS = ("retain", "forget", "holdout")
 DRAWS_NOTHING = {"original", "ssd", "lfssd"}

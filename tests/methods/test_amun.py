@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from medunlearn.batches import Batches
 from medunlearn.methods.amun import amun, nearest_mistakes
-from medunlearn.training import Batches, train
+from medunlearn.training import train
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@ import dataclasses
 
 import torch
 
+from medunlearn.batches import Batches
 from medunlearn.methods import get_method
-from medunlearn.training import Batches
 
 
 def test_equals_steps_worked_by_hand(make_linear):

@@ -1,8 +1,8 @@
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from medunlearn.batches import Batches
 from medunlearn.methods import get_method, neg_grad_plus
-from medunlearn.training import Batches
 
 
 def test_without_the_retain_set_it_raises_forget_loss(trained, measure_loss):

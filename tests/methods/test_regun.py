@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from medunlearn.batches import Batches
 from medunlearn.methods._task import method_stream
 from medunlearn.methods.regun import mean_answers, regun
-from medunlearn.training import Batches
 
 
 def test_q_is_the_mean_softmax_over_held_out_images_of_that_class_mix(make_task):

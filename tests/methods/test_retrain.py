@@ -2,8 +2,9 @@ import dataclasses
 
 import torch
 
+from medunlearn.batches import Batches
 from medunlearn.methods import get_method
-from medunlearn.training import Batches, initial_state, train
+from medunlearn.training import initial_state, train
 
 
 def test_before_training_it_is_the_originals_initial_state(make_task, monkeypatch):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from medunlearn.batches import Batches
 from medunlearn.methods import _scrub, get_method
-from medunlearn.training import Batches
 
 WEIGHT = torch.tensor([[0.5, -1.0], [0.25, 2.0], [1.0, 0.0]], dtype=torch.float64)
 RETAIN = torch.tensor([[1.0, 2.0], [0.5, -1.0], [3.0, 1.0]], dtype=torch.float64)

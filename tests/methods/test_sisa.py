@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from medunlearn.batches import Batches, Images
 from medunlearn.methods.sisa import Ensemble, shards_of, sisa
 from medunlearn.randomness import stream
-from medunlearn.training import Batches, Images, train
+from medunlearn.training import train
 
 
 @pytest.fixture(scope="module")

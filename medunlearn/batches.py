@@ -1,0 +1,154 @@
+"""Images on the device, and the batches that every training is fed with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medunlearn.models import Norm
+
+Batch = tuple[Tensor, Tensor]
+
+# Grey value 0-255 to about -2..2. Fixed numbers, not the training set's mean and deviation: those
+# would carry the forget set into the retrained model.
+_CENTRE, _SCALE = 127.5, 63.75
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training, apart from the images and the seed.
+
+    Rates are those of SGD with momentum; ``learning_rate`` is the peak of the one-cycle schedule.
+    ``max_shift`` is in pixels; ``horizontal_flip`` mirrors half of the images.
+    """
+
+    network: str
+    channels: int
+    classes: int
+    norm: Norm
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    horizontal_flip: bool
+    max_shift: int
+
+
+@dataclass(frozen=True)
+class Images:
+    """All images of a cohort, held whole on the device.
+
+    Args:
+        pixels: uint8, (images, channels, height, width), channels last in memory.
+        labels: int64, (images,).
+        patients: int64, (images,): whose image it is.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    patients: Tensor
+
+    @classmethod
+    def load(
+        cls,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        patients: NDArray[np.int64],
+        device: str,
+    ) -> "Images":
+        """Copy arrays to the device."""
+        held = torch.from_numpy(np.array(pixels)).to(device, memory_format=torch.channels_last)
+        codes, owners = (
+            torch.tensor(x, dtype=torch.int64, device=device) for x in (labels, patients)
+        )
+        return cls(held, codes, owners)
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        """The images of these rows as the network takes them: float32, about -2..2."""
+        chosen = self.pixels.index_select(0, rows)
+        scaled = chosen.to(torch.float32).sub_(_CENTRE).div_(_SCALE)
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+
+class Batches:
+    """A set of images, served in batches by index from the device.
+
+    Args:
+        images: The cohort's images.
+        rows: Which of them, int64.
+        recipe: Its batch size and augmentation hold wherever these images are learnt from.
+    """
+
+    def __init__(self, images: Images, rows: NDArray[np.int64] | Tensor, recipe: Recipe) -> None:
+        self.images = images
+        self.rows = torch.as_tensor(rows, dtype=torch.int64, device=images.labels.device)
+        self.recipe = recipe
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.rows)
+
+    def steps(self, batch_size: int | None = None) -> int:
+        """Number of batches in an epoch."""
+        return len(choose_bounds(len(self), batch_size or self.recipe.batch_size))
+
+    def epoch(self, generator: torch.Generator, batch_size: int | None = None) -> Iterator[Batch]:
+        """Each image once, shuffled and augmented; all is drawn before the first batch.
+
+        Args:
+            generator: A CPU generator, so that the draws are the same on every device.
+            batch_size: Default: the recipe's.
+
+        Yields:
+            Images (n, channels, height, width) and labels (n,).
+        """
+        device = self.rows.device
+        rows = self.rows[torch.randperm(len(self), generator=generator).to(device)]
+        flips = (torch.rand(len(self), generator=generator) < 0.5).to(device)
+        largest = self.recipe.max_shift
+        shifts = torch.randint(-largest, largest + 1, (len(self), 2), generator=generator)
+        shifts = shifts.to(device)
+        for first, last in choose_bounds(len(self), batch_size or self.recipe.batch_size):
+            inputs = self.images.inputs(rows[first:last])
+            if self.recipe.horizontal_flip:
+                inputs = torch.where(flips[first:last, None, None, None], inputs.flip(-1), inputs)
+            if largest:
+                inputs = _shift(inputs, shifts[first:last])
+            yield inputs, self.images.labels[rows[first:last]]
+
+    def ordered(self, batch_size: int = 512) -> Iterator[Batch]:
+        """Each image once, in the order of the rows, never augmented."""
+        for rows in self.rows.split(batch_size):
+            yield self.images.inputs(rows), self.images.labels[rows]
+
+    def endless(self, generator: torch.Generator, batch_size: int | None = None) -> Iterator[Batch]:
+        """Epoch after epoch, each drawn anew."""
+        while True:
+            yield from self.epoch(generator, batch_size)
+
+
+def choose_bounds(count: int, size: int) -> list[tuple[int, int]]:
+    """Cut points of an epoch; a last batch of one image joins the batch before it.
+
+    Batch norm cannot normalise a single image once the feature map has shrunk to one pixel.
+    """
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], count], strict=True))
+
+
+def _shift(inputs: Tensor, shifts: Tensor) -> Tensor:
+    """Move each image by its own (rows, columns), repeating the border."""
+    height, width = inputs.shape[-2:]
+    lines = torch.arange(height, device=inputs.device)[None] - shifts[:, :1]
+    columns = torch.arange(width, device=inputs.device)[None] - shifts[:, 1:]
+    each = torch.arange(len(inputs), device=inputs.device)[:, None, None]
+    moved = inputs.permute(0, 2, 3, 1)[
+        each, lines.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :]
+    ]
+    return moved.permute(0, 3, 1, 2)

@@ -1,0 +1,75 @@
+"""How jobs ended, and whether the notebooks that make no model are up to date."""
+
+import json
+import socket
+import time
+
+from medunlearn.sources import canonical_hash, module_hashes, notebook_hash
+from medunlearn.study.jobs import Job
+from medunlearn.study.ledger import Ledger
+from medunlearn.study.models import all_models, all_timings
+from medunlearn.study.study import PROJECT, Study
+
+COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
+
+_REPORTING = (
+    "medunlearn.figures",
+    "medunlearn.evaluation.costs",
+    "medunlearn.evaluation.results",
+    "medunlearn.study.sentences",
+    "medunlearn.study.tables",
+    "medunlearn.study.report",
+)
+
+
+def notebook_key(study: Study, notebook: str, ledger: Ledger) -> str:
+    """What decides a notebook that makes no model: code, configuration and models."""
+    specs = [*all_models(study.profile), *all_timings(study.profile)]
+    models = [(r := ledger.record(ledger.entry(spec).key)) and r["files"] for spec in specs]
+    code = module_hashes(*_REPORTING)
+    return canonical_hash(
+        [
+            notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb"),
+            study.cohort.sha256,
+            study.profile.model_dump(mode="json"),
+            code,
+            models if notebook == SYNTHESIS else None,
+        ]
+    )
+
+
+def is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
+    """Whether such a notebook was not executed yet, or not on what is there now."""
+    record = study.folder / "jobs" / f"{notebook}.json"
+    if not record.is_file() or not record.with_suffix(".ipynb").is_file():
+        return True
+    if notebook == SYNTHESIS and not (study.folder / "report" / "index.html").is_file():
+        return True
+    return bool(json.loads(record.read_text())["key"] != notebook_key(study, notebook, ledger))
+
+
+def is_report_current(study: Study, ledger: Ledger) -> bool:
+    """Whether the report was made from the code and the models that are there now."""
+    return not is_outdated(study, SYNTHESIS, ledger)
+
+
+def failures(study: Study) -> dict[str, str]:
+    """Name and fault of the jobs whose last run failed."""
+    records = [json.loads(p.read_text()) for p in sorted((study.folder / "jobs").glob("*.json"))]
+    return {record["job"]: record["fault"] for record in records if record["fault"]}
+
+
+def record_job(study: Study, job: Job, start: float, fault: str | None, key: str | None) -> None:
+    """Write down how a job ended: the executed notebook itself is never asked."""
+    record = {
+        "job": job.name,
+        "status": "failed" if fault is not None else "done",
+        "fault": fault,
+        "host": socket.gethostname(),
+        "seconds": round(time.time() - start, 2),
+        "key": key,
+    }
+    path = study.folder / "jobs" / f"{job.name}.json"
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(path)
