@@ -47,10 +47,11 @@ def importances(
         measure: From gradients to importances of the same shape; default: the square.
     """
     model.eval()
-    weights = {name: p.detach() for name, p in model.named_parameters()}
+    # channels first: pooling to one pixel has no batched kernel for channels last
+    weights = {name: p.detach().contiguous() for name, p in model.named_parameters()}
 
     def scored(parameters: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
-        return score(functional_call(model, parameters, (image[None],))[0], label)
+        return score(functional_call(model, parameters, (image[None].contiguous(),))[0], label)
 
     each = vmap(grad(scored), in_dims=(None, 0, 0))
     sums = [torch.zeros_like(p) for p in weights.values()]

@@ -38,8 +38,8 @@ def test_returns_the_student_nearest_to_the_final_ones_reference(
         torch.zeros(2, 8), (eye[:1], [0]), (eye[:4], [0] * 4), (eye[4:], [0] * 4)
     )
     students = []
-    for errors in forget_errors:
-        right = torch.full((8,), -1.0)
+    for epoch, errors in enumerate(forget_errors):
+        right = torch.full((8,), -1.0 - epoch)
         right[errors:4] = 1
         students.append(right)
     students[-1][4 + int(4 * final_held_out_error) :] = 1
