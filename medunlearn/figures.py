@@ -38,9 +38,7 @@ def use_style() -> None:
             "grid.color": "#eeeeee",
             "figure.dpi": 110,
             "savefig.dpi": 200,
-            "font.size": 10,
             "axes.titlesize": 11,
-            "axes.labelsize": 10,
             "legend.fontsize": 9,
             "legend.frameon": False,
             "pdf.fonttype": 42,  # text stays text in the PDF
@@ -106,11 +104,7 @@ def plot_gaps(
 ) -> Figure:
     """Gap to retraining by forget size: one panel a partition, one colour and marker a method.
 
-    Args:
-        results: As from ``Evaluation.results``.
-        seeds: As from ``Evaluation.by_seed`` for the same measure; drawn as faint points.
-        margins: Half width of the shaded band for each partition.
-        measure: Which measure.
+    Seeds (as from ``Evaluation.by_seed``) are faint points, margins half widths of the band.
     """
     chosen = _choose(results, measure)
     points = seeds[(seeds["composition"] == "random") & (seeds["group"] == "all")]
@@ -161,10 +155,8 @@ def plot_sexes(
             rows = chosen[(chosen["group"] == sex) & (chosen["partition"] == part)]
             places = [methods.index(method) + offset for method in rows["method"]]
             spread = [rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]
-            axis.errorbar(
-                rows["estimate"], places, xerr=spread, fmt=marker, color=SEX_COLOURS[sex],
-                label=SEX_NAMES[sex], markersize=5, capsize=2, linewidth=1.2,
-            )  # fmt: skip
+            style = {"fmt": marker, "color": SEX_COLOURS[sex], "markersize": 5, "capsize": 2}
+            axis.errorbar(rows["estimate"], places, xerr=spread, label=SEX_NAMES[sex], **style)
         shown = chosen[chosen["partition"] == part]
         _limit(axis.set_xlim, [*shown["estimate"], -2 * margins[part], 2 * margins[part]], room=0.5)
         axis.set_title(PART_TITLES[part])
@@ -179,7 +171,7 @@ def plot_sexes(
 
 def plot_costs(ratios: pd.DataFrame) -> Figure:
     """Cost of each method as a ratio to one retraining, by forget size, every repeat a point."""
-    methods, sizes = list(dict.fromkeys(ratios["method"])), sorted(ratios["forget_size"].unique())
+    methods, sizes = list(dict.fromkeys(ratios["method"])), sorted(set(ratios["forget_size"]))
     figure, axis = plt.subplots(figsize=(9, 3.2), layout="constrained")
     for rank, method in enumerate(methods):
         offset = (rank - (len(methods) - 1) / 2) * 0.8 / len(methods)
@@ -189,7 +181,7 @@ def plot_costs(ratios: pd.DataFrame) -> Figure:
     axis.axhline(1, color="black", linewidth=0.8)
     axis.annotate("one retraining", (len(sizes) - 0.5, 1), ha="right", va="bottom", size=9)
     axis.set_ylim(0, max(1.15, 1.1 * ratios["ratio"].max()))
-    axis.set_xticks(range(len(sizes)), [f"{size:.0%}" for size in sizes])
+    _label_sizes(axis, ratios)
     axis.set(xlabel="forget size, share of training patients", ylabel="seconds / retraining")
     _legend(figure, methods)
     return figure
@@ -214,10 +206,8 @@ def _draw_estimates(
 ) -> None:
     style = _style(method)
     spread = [rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]
-    axis.errorbar(
-        places, rows["estimate"], yerr=spread, fmt=style["marker"], color=style["color"],
-        markersize=6, capsize=2, linewidth=1.4, zorder=3,
-    )  # fmt: skip
+    drawn = {"fmt": style["marker"], "color": style["color"], "markersize": 6, "capsize": 2}
+    axis.errorbar(places, rows["estimate"], yerr=spread, zorder=3, **drawn)
 
 
 def _limit(

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from medunlearn.study.jobs import Job
 from medunlearn.study.models import ModelSpec
 
+SHARES = {"03_unlearn": 0.3}
+"""Seconds of a model in trainings, as a first guess: a method takes a fifth of the epochs."""
+
 
 @dataclass
 class Progress:
@@ -33,8 +36,11 @@ class Progress:
         if not self._pace:
             return ""
         pace = {name: sum(each) / len(each) for name, each in self._pace.items()}
-        usual = sum(pace.values()) / len(pace)
-        seconds = sum(pace.get(job.notebook, usual) * len(job.models) for job in waiting)
+        usual = next(seconds / SHARES.get(name, 1) for name, seconds in pace.items())
+        seconds = sum(
+            pace.get(job.notebook, usual * SHARES.get(job.notebook, 1)) * len(job.models)
+            for job in waiting
+        )
         return f", about {seconds / self.workers / 60:.0f} min left" if seconds else ""
 
 
