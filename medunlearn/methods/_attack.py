@@ -43,17 +43,12 @@ def nearest_mistakes(
         total = F.cross_entropy(logits, labels[active], reduction="sum")
         (slope,) = torch.autograd.grad(total, near)
         right = answers[active] == labels[active]
-        active, slope = active[right], _directions(slope[right])
+        active, slope = active[right], slope[right]
         if len(active) == 0 or turn == steps * (doublings + 1):
             break
         reach = _UNIT * radius * 2 ** (turn // steps)
-        way = walked[active] - inputs[active] + slope * reach / 10
+        step = reach / 10 * F.normalize(slope.flatten(1)).view_as(slope)
+        way = walked[active] - inputs[active] + step
         way *= (reach / way.flatten(1).norm(dim=1).clamp(min=reach))[:, None, None, None]
         walked[active] = (inputs[active] + way).clamp(_DARKEST, _BRIGHTEST)
     return walked, answers
-
-
-def _directions(slopes: Tensor) -> Tensor:
-    """Each image's gradient at length 1; 0 where it is 0."""
-    lengths: Tensor = slopes.flatten(1).norm(dim=1).clamp(min=1e-12)
-    return slopes / lengths[:, None, None, None]
