@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from medunlearn.study.kernels import WarmKernels
+from medunlearn.study.models import middle_cell, original, retrained
 from medunlearn.study.study import Study, open_study
+from medunlearn.study.workbench import Workbench
 
 TINY = {
     "network": "resnet_tiny", "norm": "batch", "image_size": 16, "max_patients": 240,
@@ -47,6 +49,21 @@ def tiny_study(tiny_profile: str, drawn: Path, tmp_path: Path) -> Study:
     """Nothing made yet but the cohort."""
     runs = shutil.copytree(drawn, tmp_path / "runs")
     return open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
+
+
+DEVELOPMENT_SEEDS = (9000, 9001, 9002)
+"""Seeds that no reported result uses."""
+
+
+@pytest.fixture(scope="session")
+def laptop_bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """The phantom in the laptop profile: originals and retrained models of development seeds."""
+    runs = tmp_path_factory.mktemp("laptop")
+    bench = Workbench(open_study("phantom", "laptop", runs=str(runs), device="cpu"))
+    cell = middle_cell(bench.study.profile)
+    bench.train([original(seed) for seed in DEVELOPMENT_SEEDS])
+    bench.train([retrained(cell, seed) for seed in DEVELOPMENT_SEEDS])
+    return bench
 
 
 @pytest.fixture

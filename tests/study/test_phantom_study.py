@@ -7,20 +7,9 @@ from sklearn.metrics import roc_auc_score
 
 from medunlearn.evaluation.performance import probabilities
 from medunlearn.study.models import middle_cell, original, retrained
-from medunlearn.study.study import Study, open_study
+from medunlearn.study.study import Study
 from medunlearn.study.workbench import Workbench
-
-DEVELOPMENT_SEEDS = (9000, 9001, 9002)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    runs = tmp_path_factory.mktemp("phantom")
-    made = Workbench(open_study("phantom", "laptop", runs=str(runs), device="cpu"))
-    cell = middle_cell(made.study.profile)
-    made.train([original(seed) for seed in DEVELOPMENT_SEEDS])
-    made.train([retrained(cell, seed) for seed in DEVELOPMENT_SEEDS])
-    return made
+from tests.study.conftest import DEVELOPMENT_SEEDS
 
 
 def gap(study: Study, bench: Workbench, patients: set[int]) -> float:
@@ -40,7 +29,10 @@ def gap(study: Study, bench: Workbench, patients: set[int]) -> float:
 
 
 @pytest.mark.slow
-def test_the_original_memorises_and_label_noise_alone_does_not_buy_it(bench: Workbench) -> None:
+def test_the_original_memorises_and_label_noise_alone_does_not_buy_it(
+    laptop_bench: Workbench,
+) -> None:
+    bench = laptop_bench
     study = bench.study
     forgotten = set(study.draw(retrained(middle_cell(study.profile), 9000)).patients)
     table = study.cohort.table
@@ -50,7 +42,8 @@ def test_the_original_memorises_and_label_noise_alone_does_not_buy_it(bench: Wor
 
 
 @pytest.mark.slow
-def test_a_retrained_network_finds_the_true_labels(bench: Workbench) -> None:
+def test_a_retrained_network_finds_the_true_labels(laptop_bench: Workbench) -> None:
+    bench = laptop_bench
     study = bench.study
     cell = middle_cell(study.profile)
     test = study.cohort.table[study.cohort.table["partition"] == "test"]
