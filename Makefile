@@ -15,14 +15,15 @@ VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV
 COMMANDS := reproduce check status report clean
 TARGETS := help setup test test-slow lab $(COMMANDS)
 
-GIVEN := $(foreach word,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(word))))
+SPACE := $(subst ,, )
+GIVEN := $(foreach word,$(subst \$(SPACE),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word))))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 ifneq ($(UNKNOWN),)
 $(error unknown variable $(UNKNOWN); choose from $(VARIABLES))
 endif
 
 # Notebooks run elsewhere: a relative folder is meant from here.
-override RUNS := $(if $(filter /% ~%,$(RUNS)),$(RUNS),$(CURDIR)/$(RUNS))
+override RUNS := $(if $(filter /% ~%,$(RUNS)),$(RUNS),$(CURDIR)/$(or $(RUNS),runs))
 override DATA := $(if $(DATA),$(if $(filter /% ~%,$(DATA)),$(DATA),$(CURDIR)/$(DATA)))
 
 # The package is found in this folder, whichever interpreter runs it.
@@ -72,7 +73,7 @@ $(COMMANDS):
 	@$(RUN) -m medunlearn $@
 
 lab: $(READY) ## open the notebooks in JupyterLab
-	@cd notebooks && $(if $(READY),../)$(RUN) -m jupyter lab
+	@$(RUN) -m jupyter lab --notebook-dir=notebooks
 
 test: $(READY) ## style, types, unit tests and every notebook (under ten minutes on two cores)
 	$(RUN) -m ruff check .

@@ -11,7 +11,7 @@ from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.study.profile import panel
 from medunlearn.study.report import write_showcase
-from medunlearn.study.reproduce import available_cores, reproduce, summary
+from medunlearn.study.reproduce import alone, available_cores, reproduce, summary
 from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, open_study, study_folder
 
@@ -67,7 +67,8 @@ def _run(given: argparse.Namespace) -> int:
     workers = _workers(given.jobs)
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command == "clean":
-        shutil.rmtree(folder, ignore_errors=True)
+        with alone(folder):
+            shutil.rmtree(folder, ignore_errors=True)
         print(f"removed {folder}")
         return 0
     if given.command == "status" and not folder.is_dir():
@@ -87,11 +88,9 @@ def _run(given: argparse.Namespace) -> int:
         write_showcase(study.folder, PROJECT / "notebooks" / "showcase")
         return 0
     print(f"{study.title}, {workers} at a time: {folder}", flush=True)
-    outcome = reproduce(
-        study, workers=workers, data_root=data, only_report=given.command == "report"
-    )
+    outcome = reproduce(study, workers=workers, only_report=given.command == "report")
     print("\n".join(summary(outcome)), flush=True)
-    return 1 if outcome.faults else 0
+    return 1 if outcome.faults or not outcome.report.is_file() else 0
 
 
 def methods_table() -> list[str]:

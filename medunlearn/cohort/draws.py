@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -46,11 +47,13 @@ class Draw:
         return draw_name(self.composition, self.forget_size, self.order)
 
     def write(self, folder: Path) -> Path:
-        """Record the draw as ``<name>.json``."""
+        """Record the draw as ``<name>.json``, unless this very draw is recorded there."""
+        path, content = folder / f"{self.name}.json", json.dumps(asdict(self), indent=1) + "\n"
+        if path.is_file() and path.read_text() == content:
+            return path
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.name}.json"
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        partial = folder / f".{self.name}-{os.getpid()}.partial"  # notebooks may draw at once
+        partial.write_text(content)
         return partial.replace(path)
 
 

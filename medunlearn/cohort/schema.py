@@ -163,6 +163,8 @@ class Partition(_Part):
 class Manifest(_Part):
     """What every dataset states."""
 
+    unit: Literal["patient", "lesion", "eye"] = "patient"
+    """What the patient column identifies; anything but a patient is told in the report."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
     kind: Literal["phantom", "table"]
     title: Text

@@ -19,7 +19,9 @@ def levels_by_partition(
         table: The cohort's.
         forgotten: Patients of the forget set.
     """
-    right = pd.Series(logits.argmax(axis=1) == table["label"], index=table.index)
+    right = pd.Series(logits.argmax(axis=1) == table["label"], index=table.index, dtype=float)
+    # a model that has blown up decides nothing
+    right = right.where(pd.Series(np.isfinite(logits).all(axis=1), index=table.index))
     train, forget = table["partition"] == TRAIN, table["patient"].isin(forgotten)
     parts = {
         "retain": train & ~forget,
@@ -27,6 +29,6 @@ def levels_by_partition(
         "test": table["partition"] == TEST,
     }
     return {
-        name: float(right[inside].groupby(table.loc[inside, "patient"]).mean().mean())
+        name: float(right[inside].groupby(table.loc[inside, "patient"]).mean().mean(skipna=False))
         for name, inside in parts.items()
     }

@@ -6,21 +6,22 @@ same seed. The retrained models on fresh seeds give the floor, doing nothing giv
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST, TRAIN
+from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST
 from medunlearn.evaluation.performance import (
     MEASURES,
     Predicted,
-    Subset,
     calibration_error,
     probabilities,
     threshold_at,
 )
+from medunlearn.evaluation.subsets import Subsets
 from medunlearn.statistics.intervals import Interval, contrast_interval, runs_interval
 
 PARTS = ("retain", "forget", "test")
@@ -30,9 +31,6 @@ CALIBRATION = "calibration_error"
 
 NOTHING, RETRAINED, FLOOR = "original", "retrain", "floor"
 """Do nothing, oracle set A and oracle set B stand among the methods under these names."""
-
-RARE = 10
-"""Classes with fewer patients of some sex than this are pooled in class-balanced measures."""
 
 Floats = NDArray[np.float64]
 
@@ -65,9 +63,13 @@ class Evaluation:
     draws: Mapping[str, Sequence[int]]
     reference: int
     level: float = 0.95
-    _subsets: dict[tuple[str, str, str], Subset] = field(default_factory=dict)
     _thresholds: dict[int, float] = field(default_factory=dict)
     _known: dict[tuple[int, int, str], Floats] = field(default_factory=dict)
+
+    @cached_property
+    def subsets(self) -> Subsets:
+        """Partitions by sex, retain and forget sets as drawn."""
+        return Subsets(self.cohort, self.draws, self.reference)
 
     def results(self) -> pd.DataFrame:
         """Estimates with intervals.
@@ -75,7 +77,8 @@ class Evaluation:
         Returns:
             One row for each ``composition``, ``forget_size``, ``method``, ``partition``, ``group``
             (all, F, M, F - M), ``measure`` and ``quantity`` (level or gap): ``estimate``, ``low``,
-            ``high``, ``standard_error``, ``df``, ``seeds``, ``patients``. A group without a patient
+            ``high``, ``standard_error``, ``df``, ``seeds``, ``patients``, and ``classes`` (how
+            many balanced accuracy averages over: rare ones are pooled). A group without a patient
             has no row; limits that cannot be estimated are NaN.
         """
         rows: list[dict[str, object]] = []
@@ -85,7 +88,11 @@ class Evaluation:
             for part in PARTS:
                 for group in (*GROUPS, DIFFERENCE):
                     sides = group.split(" - ")
-                    if all(self._has_patients(r.draw, part, side) for r in runs for side in sides):
+                    if all(
+                        self.subsets.has_patients(r.draw, part, side)
+                        for r in runs
+                        for side in sides
+                    ):
                         for measure, quantity in product((*MEASURES, CALIBRATION), quantities):
                             minus = base if quantity == "gap" else None
                             found = self._interval(runs, minus, part, sides, measure)
@@ -110,7 +117,7 @@ class Evaluation:
             for part in PARTS
             for group in GROUPS
             for run, paired in zip(runs, base, strict=True)
-            if self._has_patients(run.draw, part, group)
+            if self.subsets.has_patients(run.draw, part, group)
         ]
         return pd.DataFrame(rows)
 
@@ -163,7 +170,7 @@ class Evaluation:
                     for value, run in zip(values, base, strict=True)
                 ]
             groups.append(values)
-        patients = sum(len(self.subset(runs[0].draw, part, side).patient_ids) for side in sides)
+        patients = sum(len(self.subsets.of(runs[0].draw, part, side).patient_ids) for side in sides)
         means = np.array([[value.mean() for value in values] for values in groups])
         signs = [1, -1][: len(sides)]
         if measure == CALIBRATION:  # not a mean over patients: no interval from this formula
@@ -181,12 +188,15 @@ class Evaluation:
             "df": found.df,
             "seeds": found.runs,
             "patients": found.patients,
+            "classes": len(set(self.subsets.of(runs[0].draw, part, "all").strata)),
         }
 
     def _values(self, run: Run, part: str, group: str, measure: str) -> Floats:
         """Patient values of one model; calibration has one value only."""
-        subset = self.subset(run.draw, part, group)
+        subset = self.subsets.of(run.draw, part, group)
         key = (run.row, id(subset), measure)
+        if not np.isfinite(self.logits[run.row]).all():  # a model that has blown up has no measure
+            return np.full(len(subset.patient_ids), np.nan)
         if key not in self._known:
             chosen = probabilities(self.logits[run.row, subset.samples])
             predicted = Predicted(chosen, self._threshold(run.row))
@@ -199,34 +209,10 @@ class Evaluation:
     def _threshold(self, row: int) -> float:
         """The model's own threshold, the same for both sexes."""
         if row not in self._thresholds:
-            subset = self.subset("", EVALUATION_VALIDATION, "all")
+            subset = self.subsets.of("", EVALUATION_VALIDATION, "all")
             chosen = probabilities(self.logits[row, subset.samples])
             self._thresholds[row] = threshold_at(subset, 1 - chosen[:, self.reference])
         return self._thresholds[row]
-
-    def _has_patients(self, draw: str, part: str, group: str) -> bool:
-        return len(self.subset(draw, part, group).samples) > 0
-
-    def subset(self, draw: str, part: str, group: str) -> Subset:
-        """The images of a partition (retain and forget as drawn) and a sex (or all)."""
-        key = (draw if part in {"retain", "forget"} else "", part, group)
-        if key not in self._subsets:
-            table = self.cohort
-            if part in {"retain", "forget"}:
-                forgotten = table["patient"].isin(self.draws[draw])
-                rows = table[(table["partition"] == TRAIN) & (forgotten == (part == "forget"))]
-            else:
-                rows = table[table["partition"] == part]
-            strata = _strata(rows)
-            inside = np.full(len(rows), True) if group == "all" else (rows["sex"] == group)
-            self._subsets[key] = Subset(
-                samples=rows.loc[inside, "sample"].to_numpy(np.int64),
-                patients=rows.loc[inside, "patient"].to_numpy(np.int64),
-                labels=rows.loc[inside, "label"].to_numpy(np.int64),
-                strata=strata[np.asarray(inside)],
-                reference=self.reference,
-            )
-        return self._subsets[key]
 
 
 def _by_seed(models: pd.DataFrame) -> dict[int, Run]:
@@ -234,12 +220,3 @@ def _by_seed(models: pd.DataFrame) -> dict[int, Run]:
     seeds, draws = models["seed"].astype(int), models["draw"].astype(str)
     rows = zip(seeds, models.index, draws, strict=True)
     return {seed: Run(seed, int(row), draw) for seed, row, draw in sorted(rows)}
-
-
-def _strata(rows: pd.DataFrame) -> NDArray[np.int64]:
-    """Classes, those rare among the patients of either sex pooled into one (code -1)."""
-    patients = rows.drop_duplicates(["patient", "label"])
-    counts = pd.crosstab(patients["label"], patients["sex"])
-    rare = counts.index[(counts < RARE).any(axis=1)]
-    labels = rows["label"].to_numpy(np.int64)
-    return np.where(np.isin(labels, rare), -1, labels)

@@ -44,12 +44,12 @@ class Job:
     alone: bool = False
 
 
-def study_parameters(study: Study, runs: str, data_root: str) -> dict[str, Any]:
+def study_parameters(study: Study) -> dict[str, Any]:
     """The parameters that every notebook has."""
     return {
         "dataset": study.dataset,
-        "data_root": data_root,
-        "runs": runs,
+        "data_root": study.data_root,
+        "runs": str(study.folder.parent),
         "profile": study.profile_name,
         "device": study.device,
     }

@@ -5,7 +5,7 @@ import socket
 import time
 
 from medunlearn.sources import canonical_hash, module_hashes, notebook_hash
-from medunlearn.study.jobs import Job
+from medunlearn.study.jobs import Job, missing_jobs, plan_jobs
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import all_models, all_timings
 from medunlearn.study.study import PROJECT, Study
@@ -31,6 +31,7 @@ def notebook_key(study: Study, notebook: str, ledger: Ledger) -> str:
         [
             notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb"),
             study.cohort.sha256,
+            study.cohort.manifest.model_dump(mode="json"),
             study.profile.model_dump(mode="json"),
             code,
             models if notebook == SYNTHESIS else None,
@@ -43,7 +44,8 @@ def is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
     record = study.folder / "jobs" / f"{notebook}.json"
     if not record.is_file() or not record.with_suffix(".ipynb").is_file():
         return True
-    if notebook == SYNTHESIS and not (study.folder / "report" / "index.html").is_file():
+    files = ("index.html", "results.csv", "costs.csv", "figures/gaps.png")
+    if notebook == SYNTHESIS and not all((study.folder / "report" / f).is_file() for f in files):
         return True
     return bool(json.loads(record.read_text())["key"] != notebook_key(study, notebook, ledger))
 
@@ -53,10 +55,13 @@ def is_report_current(study: Study, ledger: Ledger) -> bool:
     return not is_outdated(study, SYNTHESIS, ledger)
 
 
-def failures(study: Study) -> dict[str, str]:
-    """Name and fault of the jobs whose last run failed."""
-    records = [json.loads(p.read_text()) for p in sorted((study.folder / "jobs").glob("*.json"))]
-    return {record["job"]: record["fault"] for record in records if record["fault"]}
+def failures(study: Study, ledger: Ledger) -> dict[str, str]:
+    """Name and fault of the jobs that still have something to make and failed at it."""
+    left = [job.name for job in missing_jobs(plan_jobs(study), ledger)]
+    left += [name for name in (COHORT, SYNTHESIS) if is_outdated(study, name, ledger)]
+    records = [study.folder / "jobs" / f"{name}.json" for name in left]
+    found = [json.loads(path.read_text()) for path in records if path.is_file()]
+    return {record["job"]: record["fault"] for record in found if record["fault"]}
 
 
 def record_job(study: Study, job: Job, start: float, fault: str | None, key: str | None) -> None:

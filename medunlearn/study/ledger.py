@@ -70,15 +70,6 @@ class Ledger:
             "device": self.study.device,
         }
 
-    @cached_property
-    def _recipe(self) -> dict[str, Any]:
-        profile = self.study.profile
-        return {
-            **profile.training.model_dump(),
-            "network": profile.network,
-            "norm": profile.norm,
-        }
-
     def entry(self, spec: ModelSpec) -> Entry:
         """Key and ingredients of a model; its forget set is drawn if it was not yet."""
         if spec not in self._entries:
@@ -86,7 +77,7 @@ class Ledger:
             notebook = PROJECT / "notebooks" / f"{_NOTEBOOKS[spec.role]}.ipynb"
             ingredients = {
                 "parameters": asdict(spec),
-                "recipe": self._recipe,
+                "recipe": self.study.recipe,
                 "settings": dict(self.study.settings(spec.method)) if spec.method else {},
                 "forget set": self.study.draw(spec).sha256 if spec.draw else None,
                 "inputs": made_from,
@@ -144,8 +135,9 @@ class Ledger:
         """Take a model's folder away, if there is one."""
         path = self.path(spec)
         if path.exists():
-            path.rename(trash := Path(tempfile.mkdtemp(prefix=".old-", dir=self.folder)) / "x")
-            shutil.rmtree(trash.parent)
+            trash = Path(tempfile.mkdtemp(prefix=f".old-{os.getpid()}-", dir=self.folder))
+            path.rename(trash / "model")  # gone at once, whatever the removal then takes
+            shutil.rmtree(trash)
         self._verified.pop(path.name, None)
 
     @contextmanager
@@ -160,7 +152,7 @@ class Ledger:
         """
         entry, start = self.entry(spec), time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
+        folder = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=self.folder))
         try:
             yield folder
             sources = {key: self.record(key) for key in entry.inputs}
@@ -184,22 +176,32 @@ class Ledger:
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what killed runs have left half-written; only under the study's lock."""
-        for pattern in (".partial-*", ".old-*"):
-            for folder in self.folder.glob(pattern):
+        """Remove what killed processes have left half-written; what is being written stays."""
+        for folder in [*self.folder.glob(".partial-*"), *self.folder.glob(".old-*")]:
+            if not _is_alive(folder.name.split("-")[1]):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
         """Of the models given, those that exist in an older form, with the parts that changed."""
-        present = {}
-        for path in self.folder.glob(f"*/{RECORD}"):
-            record = json.loads(path.read_text())
-            present[record["title"]] = record["ingredients"]
+        records = [json.loads(p.read_text()) for p in self.folder.glob(f"[!.]*/{RECORD}")]
+        records.sort(key=lambda record: str(record["finished"]))
+        present = {record["title"]: record["ingredients"] for record in records}  # the newest
         return {
             spec: _changes(present[spec.title], self.entry(spec).ingredients)
             for spec in specs
             if spec.title in present and self.record(self.entry(spec).key) is None
         }
+
+
+def _is_alive(process: str) -> bool:
+    """Whether a process of this machine, by its number, still runs."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _starts_trained(spec: ModelSpec) -> bool:

@@ -37,7 +37,6 @@ def reproduce(
     study: Study,
     *,
     workers: int,
-    data_root: str = "",
     only_report: bool = False,
     write: Callable[[str], None] = print,
 ) -> Outcome:
@@ -46,7 +45,6 @@ def reproduce(
     Args:
         study: The study.
         workers: Jobs at a time, one CPU thread each.
-        data_root: Where real datasets lie, for the notebooks.
         only_report: Make no model; write tables and report from those that are there.
         write: Takes a line of progress.
 
@@ -54,12 +52,12 @@ def reproduce(
         InputError: Another run holds the study, a forget set cannot be drawn, or the disk is full.
     """
     ledger, report = Ledger(study), study.folder / "report" / "index.html"
-    with _alone(study):
+    with alone(study.folder):
         jobs = [] if only_report else _plan(study, ledger)
         todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
         if not jobs and not only_report and not is_outdated(study, SYNTHESIS, ledger):
             return Outcome(report, {}, 0)
-        with _Runner(study, ledger, data_root, workers, write) as runner:
+        with _Runner(study, ledger, workers, write) as runner:
             faults = runner.run(jobs)
             if any(ledger.is_done(spec) for spec in all_models(study.profile)):
                 collect_tables(study, ledger)
@@ -76,14 +74,13 @@ def obtain_tables(study: Study) -> Tables:
         InputError: Another run is at work and there are no tables yet.
     """
     try:
-        with _alone(study):
+        with alone(study.folder):
             ledger = Ledger(study)
             if jobs := _plan(study, ledger):
-                data, cores = os.environ.get("DATA", ""), available_cores()
-                with _Runner(study, ledger, data, cores, print) as runner:
+                with _Runner(study, ledger, available_cores(), print) as runner:
                     runner.run(jobs)
             collect_tables(study, ledger)
-    except InputError:
+    except BusyError:
         if not (study.folder / "tables" / "absent.json").is_file():
             raise
     return load_tables(study)
@@ -96,16 +93,24 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+class BusyError(InputError):
+    """Another run holds the study."""
+
+
 @contextmanager
-def _alone(study: Study) -> Iterator[None]:
-    """Hold the study; the lock goes with the process, however it ends."""
-    study.folder.mkdir(parents=True, exist_ok=True)
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a study's folder; the lock goes with the process, however it ends.
+
+    Raises:
+        BusyError: Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(study.folder / ".lock", timeout=0):
+        with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout:
-        raise InputError(
-            str(study.folder), ["another run is at work here; wait until it ends, or stop it"]
+        raise BusyError(
+            str(folder), ["another run is at work here; wait until it ends, or stop it"]
         ) from None
 
 
@@ -127,7 +132,6 @@ class _Runner:
         self,
         study: Study,
         ledger: Ledger,
-        data_root: str,
         workers: int,
         write: Callable[[str], None],
     ) -> None:
@@ -135,7 +139,7 @@ class _Runner:
         from medunlearn.study.kernels import WarmKernels
 
         self.study, self.ledger, self.workers, self.write = study, ledger, workers, write
-        self.common = study_parameters(study, str(study.folder.parent), data_root)
+        self.common = study_parameters(study)
         self.kernels = WarmKernels()
 
     def __enter__(self) -> Self:
@@ -202,6 +206,8 @@ def _check_space(study: Study, models: int) -> None:
 
 def summary(outcome: Outcome) -> Sequence[str]:
     """Lines for the end of a run: failures, if any, and where the report is."""
+    if not outcome.report.is_file() and not outcome.faults:
+        return ["no model is there yet, so there is no report: make reproduce"]
     lines = [] if outcome.made or outcome.faults else ["nothing to compute: every model is there"]
     if outcome.faults:
         width = max(len(name) for name in outcome.faults)

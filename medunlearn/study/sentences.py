@@ -31,6 +31,13 @@ def describe_design(study: Study, tables: Tables) -> str:
         "",
         f"Margins: {profile.statistics.justification}",
     ]
+    if manifest.unit != "patient":
+        lines += ["", f"No patient ids are published: a *patient* here is a **{manifest.unit}**."]
+    methods = tables.models["method"].fillna("training")
+    broken = [m for m, x in zip(methods, tables.logits, strict=True) if not np.isfinite(x).all()]
+    if broken:
+        names = ", ".join(sorted(set(broken)))
+        lines += ["", f"**{len(broken)} models have blown up** ({names}): no measure is given."]
     if tables.absent:
         shown = "; ".join(tables.absent[:5]) + (" ..." if len(tables.absent) > 5 else "")
         lines += ["", f"**Missing: {len(tables.absent)} models of the design** ({shown})."]
@@ -69,6 +76,12 @@ def describe_sexes(results: pd.DataFrame, profile: Profile) -> str:
         lines.append(
             f"| {name} | " + " | ".join("-" if row is None else _points(row) for row in each) + " |"
         )
+    averaged = ", ".join(
+        f"{rows.loc[rows['partition'] == part, 'classes'].max()} on the {part} set"
+        for part in PARTS
+        if (rows["partition"] == part).any()
+    )
+    lines += ["", f"Classes averaged over, those rare in either sex pooled: {averaged}."]
     asked = profile.statistics.verdict_seeds
     reason = (
         f"needs {asked} paired seeds, this profile has {profile.seeds}"
@@ -99,5 +112,5 @@ def _points(row: pd.Series) -> str:
     """Percentage points with the interval; where there is none, the reason."""
     estimate = f"{100 * row.estimate:+.1f}"
     if not np.isfinite(row.low):
-        return f"{estimate} (no interval)"
+        return f"{estimate} (not estimable)"
     return f"{estimate} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"

@@ -32,7 +32,10 @@ def status(study: Study) -> list[str]:
         lines.append(f"{kind:<36}{row}")
     reasons = Counter(reason for changes in stale.values() for reason in changes)
     lines += [f"stale because of another {reason}: {n} models" for reason, n in reasons.items()]
-    lines += [f"failed: {name}: {fault.splitlines()[0]}" for name, fault in failures(study).items()]
+    lines += [
+        f"failed: {name}: {fault.splitlines()[0]}"
+        for name, fault in failures(study, ledger).items()
+    ]
     report = str(study.folder / "report" / "index.html")
     current = is_report_current(study, ledger)
     lines += ["", "report: " + (report if current else "missing or out of date")]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from medunlearn.cohort.build import Cohort, build_cohort
 from medunlearn.cohort.draws import Draw, draw_forget_set
@@ -29,6 +30,7 @@ class Study:
         cohort: Table and pixels.
         folder: ``<runs>/<dataset>-<profile>``.
         device: ``cpu`` or ``cuda``.
+        data_root: Where real datasets lie; empty for the phantom.
     """
 
     dataset: str
@@ -37,12 +39,25 @@ class Study:
     cohort: Cohort
     folder: Path
     device: str
+    data_root: str = ""
 
     @property
     def title(self) -> str:
         """For people: dataset, profile, device."""
         profile = Path(self.profile_name).stem
         return f"{self.cohort.manifest.name}, profile {profile}, {self.device}"
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """How every model is trained: the fields of ``batches.Recipe``."""
+        return {
+            "network": self.profile.network,
+            "channels": self.cohort.manifest.channels,
+            "classes": len(self.cohort.classes),
+            "norm": self.profile.norm,
+            "horizontal_flip": self.cohort.manifest.horizontal_flip,
+            **self.profile.training.model_dump(),
+        }
 
     @cached_property
     def _draws(self) -> dict[str, Draw]:
@@ -58,8 +73,7 @@ class Study:
             drawn = draw_forget_set(
                 self.cohort.table, cell.composition, cell.forget_size, cell.order(spec.seed)
             )
-            if not (self.folder / "draws" / f"{name}.json").is_file():
-                drawn.write(self.folder / "draws")
+            drawn.write(self.folder / "draws")
             self._draws[name] = drawn
         return self._draws[name]
 
@@ -112,7 +126,9 @@ def open_study(
         image_size=settings.image_size,
         max_patients=settings.max_patients,
     )
-    return Study(dataset, profile, settings, cohort, folder, chosen)
+    if cohort.table["sex"].nunique() < 2:  # nobody to compose a forget set of one sex from
+        settings = settings.model_copy(update={"compositions": ["random"]})
+    return Study(dataset, profile, settings, cohort, folder, chosen, root)
 
 
 def study_folder(dataset: str, profile: str, runs: str = "") -> Path:
@@ -130,17 +146,24 @@ def choose_device(asked: str = "") -> str:
     """The device type: as asked, else ``cuda`` if the driver and the torch build have it.
 
     Raises:
-        InputError: Something else than ``cpu`` or ``cuda`` was asked for.
+        InputError: Something else was asked for, or CUDA where there is none.
     """
-    if asked:
-        if asked not in {"cpu", "cuda"}:
-            raise InputError("DEVICE", [f"{asked!r} is not known; choose from cpu, cuda"])
-        return asked
+    if asked not in {"", "cpu", "cuda"}:
+        raise InputError("DEVICE", [f"{asked!r} is not known; choose from cpu, cuda"])
+    if asked == "cpu" or (not asked and not _has_cuda()):
+        return "cpu"
+    if not _has_cuda():
+        raise InputError("DEVICE", ["'cuda': torch and driver see no CUDA device; choose cpu"])
+    return "cuda"
+
+
+def _has_cuda() -> bool:
+    """Asks the driver itself: commands that only look must not import torch."""
     if "+cpu" in version("torch"):
-        return "cpu"
-    try:  # asks the driver itself: commands that only look must not import torch
+        return False
+    try:
         driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
-        found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
     except OSError:
-        return "cpu"
-    return "cuda" if found and count.value > 0 else "cpu"
+        return False
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return bool(found and count.value > 0)

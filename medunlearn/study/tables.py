@@ -80,10 +80,7 @@ def load_tables(study: Study) -> Tables:
     predicted = models[models["role"] != "timing"].reset_index(drop=True)
     flat = pq.read_table(folder / "predictions.parquet", columns=["logits"])["logits"]
     values = flat.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    draws = {
-        path.stem: json.loads(path.read_text())["patients"]
-        for path in sorted((study.folder / "draws").glob("*.json"))
-    }
+    drawn = [study.draw(spec) for spec in all_models(study.profile) if spec.cell]
     return Tables(
         models=predicted,
         logits=values.reshape(len(predicted), len(study.cohort.table), -1),
@@ -91,7 +88,7 @@ def load_tables(study: Study) -> Tables:
             models[MODEL_COLUMNS], on="model_key", validate="many_to_one"
         ),
         cohort=study.cohort.table,
-        draws=draws,
+        draws={draw.name: list(draw.patients) for draw in drawn},
         absent=json.loads((folder / "absent.json").read_text()),
     )
 

@@ -1,6 +1,6 @@
 """Where models are made: the cohort on the device, the recipe, and the ledger they go to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -49,47 +49,57 @@ class Workbench:
     @cached_property
     def recipe(self) -> Recipe:
         """How every model of the study is trained."""
-        profile, manifest = self.study.profile, self.study.cohort.manifest
-        return Recipe(
-            network=profile.network,
-            channels=manifest.channels,
-            classes=len(self.study.cohort.classes),
-            norm=profile.norm,
-            horizontal_flip=manifest.horizontal_flip,
-            **profile.training.model_dump(),
-        )
+        return Recipe(**self.study.recipe)
 
     def train(self, specs: Sequence[ModelSpec]) -> None:
         """Train the originals and retrained models among these that are missing."""
-        for spec in self.ledger.missing(list(specs)):
-            with self.ledger.writing(spec) as folder:
-                retain, _ = self.training_rows(spec)
-                clock = Clock(self.device)
-                with clock("training"):
-                    model = train(self.batches(retain), self.recipe, seed=spec.seed)
-                self.write(folder, spec, model, clock)
+        self._make(specs, self._train)
 
     def unlearn(self, specs: Sequence[ModelSpec]) -> None:
         """Unlearn those among these that are missing, each from the original of its seed."""
-        for spec in self.ledger.missing(list(specs)):
-            with self.ledger.writing(spec) as folder:
-                clock = Clock(self.device)
-                model = self._apply(spec, self.trained(original(spec.seed)), clock)
-                self.write(folder, spec, model, clock)
+        self._make(specs, self._unlearn)
 
     def measure_cost(self, specs: Sequence[ModelSpec]) -> None:
         """Time methods alone on the device: unmeasured runs first, then the measured ones."""
-        cost = self.study.profile.cost
+        self._make(specs, self._time)
+
+    def _make(self, specs: Sequence[ModelSpec], make: Callable[[Path, ModelSpec], None]) -> None:
+        """Make what is missing; one that fails does not keep the others from being made.
+
+        Raises:
+            RuntimeError: Names every model that failed, and why.
+        """
+        faults = []
         for spec in self.ledger.missing(list(specs)):
-            with self.ledger.writing(spec) as folder:
-                start = self.trained(original(spec.seed))
-                bills = []
-                for repeat in range(-cost.warmups, cost.repeats):
-                    clock = Clock(self.device)
-                    self._apply(spec, start, clock)
-                    if repeat >= 0:
-                        bills.append(self._bill(spec, clock, exclusive=True, repeat=repeat))
-                pd.concat(bills).to_parquet(folder / COSTS, index=False)
+            try:
+                with self.ledger.writing(spec) as folder:
+                    make(folder, spec)
+            except Exception as fault:
+                faults.append(f"{spec.title}: {type(fault).__name__}: {fault}")
+        if faults:
+            raise RuntimeError(f"{len(faults)} of {len(specs)} models failed: {'; '.join(faults)}")
+
+    def _train(self, folder: Path, spec: ModelSpec) -> None:
+        retain, _ = self.training_rows(spec)
+        clock = Clock(self.device)
+        with clock("training"):
+            model = train(self.batches(retain), self.recipe, seed=spec.seed)
+        self.write(folder, spec, model, clock)
+
+    def _unlearn(self, folder: Path, spec: ModelSpec) -> None:
+        clock = Clock(self.device)
+        model = self._apply(spec, self.trained(original(spec.seed)), clock)
+        self.write(folder, spec, model, clock)
+
+    def _time(self, folder: Path, spec: ModelSpec) -> None:
+        cost, start = self.study.profile.cost, self.trained(original(spec.seed))
+        bills = []
+        for repeat in range(-cost.warmups, cost.repeats):
+            clock = Clock(self.device)
+            self._apply(spec, start, clock)
+            if repeat >= 0:
+                bills.append(self._bill(spec, clock, exclusive=True, repeat=repeat))
+        pd.concat(bills).to_parquet(folder / COSTS, index=False)
 
     def _apply(self, spec: ModelSpec, start: nn.Module, clock: Clock) -> nn.Module:
         """The method of a model, with the study's settings, on a trained original."""
@@ -148,6 +158,7 @@ class Workbench:
         self, spec: ModelSpec, clock: Clock, *, exclusive: bool, repeat: int = 0
     ) -> pd.DataFrame:
         """One row for each timed region."""
+        alone_on_cpu = exclusive and self.device == "cpu"
         return pd.DataFrame(
             [
                 {
@@ -156,7 +167,8 @@ class Workbench:
                     "repeat": repeat,
                     "seconds": region.seconds,
                     "cpu_seconds": region.cpu_seconds,
-                    "peak_bytes": region.peak_bytes,
+                    # a process has one peak, which is that of the hungriest method so far
+                    "peak_bytes": float("nan") if alone_on_cpu else float(region.peak_bytes),
                     "device": device_name(self.device),
                     "torch": torch.__version__,
                     "exclusive": exclusive,

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -49,6 +50,18 @@ def test_a_draw_is_recorded_with_patients_and_hash(cohort_table, tmp_path):
     assert tuple(content["patients"]) == draw.patients
     assert content["sha256"] == draw.sha256
     assert [path.name for path in tmp_path.iterdir()] == ["random-0.1-shared.json"]
+
+
+def test_a_record_of_another_draw_is_replaced_and_the_same_one_is_not_touched(
+    cohort_table, tmp_path
+):
+    draw = draw_forget_set(cohort_table, "random", 0.1, "shared")
+    other = replace(draw, patients=draw.patients[:-1], sha256="of another cohort")
+    other.write(tmp_path)
+    path = draw.write(tmp_path)
+    assert json.loads(path.read_text())["sha256"] == draw.sha256
+    before = path.stat().st_mtime_ns
+    assert draw.write(tmp_path).stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(

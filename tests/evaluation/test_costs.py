@@ -4,10 +4,10 @@ import pytest
 from medunlearn.evaluation.costs import cost_ratios
 
 
-def rows(method, size, region, seconds, *, exclusive=True):
+def rows(method, size, region, seconds, *, exclusive=True, device="this"):
     return [
         {"method": method, "forget_size": size, "region": region, "seconds": s, "repeat": n,
-         "exclusive": exclusive}
+         "device": device, "exclusive": exclusive}
         for n, s in enumerate(seconds)
     ]  # fmt: skip
 
@@ -38,3 +38,11 @@ def test_a_method_with_originals_of_its_own_pays_for_them():
 def test_timings_of_the_grid_are_no_costs():
     costs = pd.DataFrame(rows("salun", 0.1, "unlearning", [2], exclusive=False))
     assert cost_ratios(costs).empty
+
+
+def test_seconds_of_one_device_are_not_divided_by_those_of_another():
+    costs = pd.DataFrame(
+        rows("retrain", 0.1, "unlearning", [10], device="slow")
+        + rows("salun", 0.1, "unlearning", [1], device="fast")
+    )
+    assert cost_ratios(costs)["ratio"].isna().all()

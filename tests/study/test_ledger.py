@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -102,6 +103,20 @@ def test_settings_of_one_method_change_its_models_alone(ledger):
     assert other.entry(U0).key != ledger.entry(U0).key
     for spec in (O0, R0, unlearned("finetune", CELL, 0)):
         assert other.entry(spec).key == ledger.entry(spec).key
+
+
+def test_what_the_manifest_decides_of_the_training_is_in_the_key(ledger):
+    cohort = ledger.study.cohort
+    flipped = cohort.manifest.model_copy(update={"horizontal_flip": True})
+    other = Ledger(replace(ledger.study, cohort=replace(cohort, manifest=flipped)))
+    for spec in (O0, R0, U0):
+        assert other.entry(spec).key != ledger.entry(spec).key
+
+
+def test_what_a_living_process_writes_is_not_swept(ledger):
+    with ledger.writing(O0) as folder:
+        Ledger(ledger.study).sweep()
+        assert folder.is_dir()
 
 
 @pytest.mark.parametrize(

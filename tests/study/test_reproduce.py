@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 import yaml
@@ -19,7 +20,7 @@ from medunlearn.study import reproduce as module
 from medunlearn.study.ledger import RECORD, Ledger
 from medunlearn.study.models import all_models, all_timings, original
 from medunlearn.study.status import status
-from medunlearn.study.study import open_study
+from medunlearn.study.study import _has_cuda, open_study
 from medunlearn.study.tables import load_predictions, load_tables
 
 ROOT = Path(__file__).parents[2]
@@ -170,7 +171,8 @@ def test_killed_in_the_middle_and_started_again(finished, drawn, tiny_profile, t
 def test_a_failing_method_fails_alone_and_the_command_says_so(copy, tiny_profile, tmp_path):
     """A rate below 0 is refused by the optimiser, in the kernel; all else is made."""
     fields = yaml.safe_load(Path(tiny_profile).read_text())
-    fields["methods"]["random_labels"] = {"epochs": 1, "learning_rate": -1.0}
+    broken = {"random_labels": {"epochs": 1, "learning_rate": -1.0}}
+    fields["methods"] = {**broken, **fields["methods"]}
     own = tmp_path / "tiny.yaml"
     own.write_text(yaml.safe_dump(fields))
     done = run(str(own), copy, check=False)
@@ -179,13 +181,21 @@ def test_a_failing_method_fails_alone_and_the_command_says_so(copy, tiny_profile
     assert "Invalid learning rate" in done.stdout
     report = (copy / "phantom-tiny" / "report" / "index.html").read_text()
     assert "models of the design</strong>" in report
+    costs = pd.read_csv(copy / "phantom-tiny" / "report" / "costs.csv")
+    assert set(costs["method"]) == {"finetune", "salun"}  # timed though the first one failed
     told = run(str(own), copy, command="status").stdout
     assert "failed: 03-random_labels-random-0.1" in told
 
 
+def test_a_report_of_nothing_says_so(tiny_profile, tmp_path):
+    done = run(tiny_profile, tmp_path / "runs", command="report", check=False)
+    assert done.returncode == 1
+    assert "no model is there yet" in done.stdout
+
+
 def test_two_runs_at_once_are_refused(tiny_study):
     with (
-        module._alone(tiny_study),
+        module.alone(tiny_study.folder),
         pytest.raises(InputError, match="another run is at work"),
     ):
         module.reproduce(tiny_study, workers=1)
@@ -204,6 +214,12 @@ def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
         ("--dataset", "fantom", "phantom"),
         ("--profile", "fast", "quick, laptop, full"),
         ("--device", "tpu", "cpu, cuda"),
+        pytest.param(
+            "--device",
+            "cuda",
+            "no CUDA device",
+            marks=pytest.mark.skipif(_has_cuda(), reason="there is a CUDA device here"),
+        ),
         ("--jobs", "0", "expected 1 or more"),
         ("--jobs", "many", "expected 1 or more"),
     ],
