@@ -13,7 +13,7 @@ from medunlearn.training import train_epoch
 @method(
     "bad teacher",
     "retain, forget",
-    "#882255 D",
+    "#8C510A D",
     epochs=(1, 5),
     learning_rate=(3e-5, 1e-2),
     retain_share=(0.1, 1.0),
