@@ -33,6 +33,7 @@ def bad_teacher(
     random 30 % of D_r; target is the random network on D_f, theta_0 on D_r, both in evaluation
     mode. BatchNorm statistics see both sets. Does not aim at the retrained model's answer on the
     forget set, which knows more than a random network, and reads no label.
+    Hardly moves the forget gap at its usual settings: one epoch of Adam at 1e-4 is a short way.
 
     Source: Chundawat et al., AAAI 2023, whose KL is averaged over classes too (ours is summed).
     Differs in the batch size (256), which is that of the recipe.

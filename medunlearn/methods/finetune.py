@@ -13,7 +13,9 @@ def finetune(
     """Go on training on the retain set alone, in the hope that the rest is forgotten on the way.
 
     Minimises CE(D_r) from theta_0. Reads the retain set only. BatchNorm statistics move with the
-    retain set. Does not touch the forget set, and forgets nothing when the rate is too small.
+    retain set. Does not touch the forget set, and forgets nothing when the rate is too small. At a
+    constant rate BatchNorm's running statistics may lag behind the weights: single models then
+    fail in evaluation though their training loss is low.
 
     Source: the baseline of nearly all unlearning work, for example Golatkar et al., CVPR 2020.
     Differs from common settings in the number of epochs (10), which the study caps at 20 % of the

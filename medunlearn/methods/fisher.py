@@ -38,6 +38,7 @@ def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> n
     its scales and shifts are blurred as any weight. Does not train and does not look at the forget
     set; what it forgets is bought with accuracy everywhere. Its preparation is one backward pass of
     the retain set for each class.
+    Hardly moves the forget gap at its usual alpha, which blurs next to nothing.
 
     Source: Golatkar et al., CVPR 2020 (Fisher forgetting).
 

@@ -29,6 +29,7 @@ def lfssd(
     throughout: BatchNorm statistics do not move, and every weight not selected keeps its bits.
     Reads no label. Does not repair. Ratios of absolute gradients live on another scale than those
     of squares: alpha is about the square root of SSD's, and is tuned anew.
+    Hardly moves the forget gap at its usual settings, for the reason given in ``ssd``.
 
     Source: Foster et al., 2024 (loss-free SSD).
 

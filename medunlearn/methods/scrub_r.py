@@ -54,6 +54,7 @@ def scrub_r(
     equals. Settings and BatchNorm as in ``scrub``; a checkpoint carries its statistics. Reads both
     sets, and the held-out images without learning from them. Checkpoints and their errors are
     billed as preparation. Does not mend an ascent that went wrong; few epochs offer little choice.
+    Hardly moves the forget gap at its usual settings, as ``scrub``: the students are all alike.
 
     Source: Kurmanji et al., NeurIPS 2023 (SCRUB+R). Differs as ``scrub`` does, and in weighting
     the held-out classes where the authors draw images.

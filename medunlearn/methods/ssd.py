@@ -24,6 +24,8 @@ def ssd(
     Evaluation mode throughout: BatchNorm statistics do not move, and every weight not selected
     keeps its bits. Does not repair, and on forget sets that resemble the retain set selects next
     to nothing: then it returns nearly the original.
+    Hardly moves the forget gap at its usual settings: forget and retain patients are alike, so no
+    weight is ten times as important to the former.
 
     Source: Foster et al., AAAI 2024 (SSD). Differs in F: the authors square the mean gradient of a
     *batch*, which makes small forget sets look important by their size alone; ``per_batch`` does
