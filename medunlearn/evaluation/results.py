@@ -22,6 +22,7 @@ from medunlearn.evaluation.performance import (
     threshold_at,
 )
 from medunlearn.evaluation.subsets import Subsets
+from medunlearn.methods import get_method
 from medunlearn.statistics.intervals import Interval, contrast_interval, runs_interval
 
 PARTS = ("retain", "forget", "test")
@@ -83,8 +84,7 @@ class Evaluation:
         """
         rows: list[dict[str, object]] = []
         for names, method, runs, base in self._line_ups():
-            # the gap of the yardstick to itself is no result
-            quantities = ["level"] if method == RETRAINED else ["level", "gap"]
+            quantities = ["level", "gap"] if _has_gap(method) else ["level"]
             for part in PARTS:
                 for group in (*GROUPS, DIFFERENCE):
                     sides = group.split(" - ")
@@ -111,7 +111,9 @@ class Evaluation:
                 "group": group,
                 "seed": run.seed,
                 "level": (mean := self._values(run, part, group, measure).mean()),
-                "gap": mean - self._values(paired, part, group, measure).mean(),
+                "gap": mean - self._values(paired, part, group, measure).mean()
+                if _has_gap(method)
+                else np.nan,
             }
             for names, method, runs, base in self._line_ups()
             for part in PARTS
@@ -213,6 +215,12 @@ class Evaluation:
             chosen = probabilities(self.logits[row, subset.samples])
             self._thresholds[row] = threshold_at(subset, 1 - chosen[:, self.reference])
         return self._thresholds[row]
+
+
+def _has_gap(method: str) -> bool:
+    """Not the yardstick, nor an ensemble: its gap to its *own* retraining is 0 by construction."""
+    own = method not in {RETRAINED, NOTHING, FLOOR} and get_method(method).own_training
+    return method != RETRAINED and not own
 
 
 def _by_seed(models: pd.DataFrame) -> dict[int, Run]:

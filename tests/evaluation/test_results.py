@@ -214,3 +214,14 @@ def test_a_model_that_has_blown_up_has_no_measure_and_does_not_stop_the_others(c
     fine = found[(found["method"] == "finetune") & (found["measure"] == "accuracy")]
     assert fine["estimate"].notna().all()
     assert np.isnan(levels_by_partition(logits[5], cohort, range(15))["test"])
+
+
+def test_an_ensemble_of_its_own_has_levels_but_no_gap(cohort):
+    honest = (cohort["patient"] >= 15).to_numpy()
+    models = [("retrained", "A", None, 0.1, "random-0.1-shared", s, honest) for s in (0, 1)]
+    models += [("unlearned", None, "sisa", 0.1, "random-0.1-shared", s, honest) for s in (0, 1)]
+    made = evaluate(cohort, models)
+    found = made.results()
+    assert set(found.loc[found["method"] == "sisa", "quantity"]) == {"level"}
+    seeds = made.by_seed("accuracy")
+    assert seeds.loc[seeds["method"] == "sisa", "gap"].isna().all()

@@ -43,7 +43,7 @@ def test_a_method_that_claims_to_forget_moves_towards_retraining_or_says_that_it
         method = get_method(name)
         if "Hardly moves the forget gap" in method.function.__doc__:
             assert gaps.loc[name, "forget"] > ceiling - 0.05, f"{name} does move: say so"
-        elif method.forgets:
+        elif method.forgets and not method.own_training:
             assert gaps.loc[name, "forget"] < ceiling, name
 
 
