@@ -151,18 +151,23 @@ def test_no_process_and_no_file_is_left(notebook: Writer, tmp_path: Path) -> Non
     assert not folder.exists()
 
 
-def test_an_interrupt_and_an_exit_code_pass_the_client(light_kernels: WarmKernels) -> None:
+def test_an_interrupt_and_an_exit_code_pass_the_client(
+    light_kernels: WarmKernels, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
     with light_kernels.kernel() as manager:
         client = manager.client()
         client.start_channels()
         run_sync(client.wait_for_ready)(timeout=60)
-        client.execute("import os, time; time.sleep(60)")
-        time.sleep(0.5)
+        client.execute(f"import os, time; open({str(started)!r}, 'w'); time.sleep(600)")
+        deadline = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
         run_sync(manager.interrupt_kernel)()
-        reply = run_sync(client.get_shell_msg)(timeout=10)
+        reply = run_sync(client.get_shell_msg)(timeout=60)
         assert reply["content"]["ename"] == "KeyboardInterrupt"
         client.execute("os._exit(3)")
-        assert manager.provisioner.process.wait(timeout=10) == 3
+        assert manager.provisioner.process.wait(timeout=60) == 3
 
 
 def test_a_fork_of_a_threaded_parent_is_avoided(
