@@ -160,9 +160,7 @@ def test_an_interrupt_and_an_exit_code_pass_the_client(
         client.start_channels()
         run_sync(client.wait_for_ready)(timeout=60)
         client.execute(f"import os, time; open({str(started)!r}, 'w'); time.sleep(600)")
-        deadline = time.monotonic() + 60
-        while not started.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(started.exists)
         run_sync(manager.interrupt_kernel)()
         reply = run_sync(client.get_shell_msg)(timeout=60)
         assert reply["content"]["ename"] == "KeyboardInterrupt"
