@@ -84,6 +84,24 @@ def test_what_runs_alone_runs_last_and_beside_nothing():
     assert world.beside["08-more"] == {"08-more"}
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+def test_what_runs_alone_waits_for_a_long_job_though_workers_are_free(workers):
+    """It is ready from the start, and a worker has nothing else to do once the short job ends."""
+    ended = threading.Event()
+    overlapped = []
+
+    def execute(job):
+        if job.alone:
+            overlapped.append(not ended.is_set())
+        elif job.name == "02-long":
+            time.sleep(0.3)
+            ended.set()
+
+    jobs = [job("02-long", [O0]), job("02-short", [O1]), job("08-cost", alone=True)]
+    run_jobs(jobs, execute, done=lambda _: True, workers=workers, write=lambda _: None)
+    assert overlapped == [False]
+
+
 def test_one_line_for_each_job_with_number_seconds_and_time_left():
     world = World(takes=0.02, fails=["02-r"])
     world.run(GRAPH, workers=1)
