@@ -78,7 +78,9 @@ def obtain_tables(study: Study) -> Tables:
             ledger = Ledger(study)
             if jobs := _plan(study, ledger):
                 with _Runner(study, ledger, available_cores(), print) as runner:
-                    runner.run(jobs)
+                    faults = runner.run(jobs)
+                if not any(ledger.is_done(spec) for spec in all_models(study.profile)):
+                    raise RuntimeError(f"no model could be made: {faults}")
             collect_tables(study, ledger)
     except BusyError:
         if not (study.folder / "tables" / "absent.json").is_file():
