@@ -15,9 +15,13 @@ from medunlearn.cohort.partition import TRAIN, patient_table, stratified_order
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
-Composition = Literal["random", "female", "male"]
+Composition = Literal["random", "female", "male", "easy", "hard"]
 COMPOSITIONS: tuple[Composition, ...] = get_args(Composition)
 _SEX_OF = {"female": "F", "male": "M"}
+_HARDEST_FIRST = {"easy": -1, "hard": 1}
+
+HALF: Literal["half"] = "half"
+"""What a reference model does not see: drawn like a forget set, but never one."""
 
 DEVELOPMENT_SHARE = 0.10
 """Of the training patients, reserved for tuning before any forget set is drawn."""
@@ -35,7 +39,7 @@ class Draw:
         sha256: Of the patients, so that a record cannot be mixed up.
     """
 
-    composition: Composition
+    composition: Composition | Literal["half"]
     forget_size: float
     order: str
     patients: tuple[int, ...]
@@ -73,16 +77,39 @@ def development_patients(table: pd.DataFrame) -> NDArray[np.int64]:
     return np.sort(order[: round(DEVELOPMENT_SHARE * len(order))])
 
 
+def draw_half(table: pd.DataFrame, seed: int) -> Draw:
+    """The half of the training patients that the reference model of this seed does not see.
+
+    Seeds 2k and 2k + 1 leave out complementary halves, so that every patient is unseen by one
+    model of each pair. Stratified like a random forget set; nobody is reserved.
+
+    Args:
+        table: The cohort: ``patient``, ``partition``, ``sex``, ``label``.
+        seed: Of the reference model.
+    """
+    patients = patient_table(table[table["partition"] == TRAIN])
+    order = stratified_order(patients, stream("order", HALF, seed // 2))
+    middle = len(order) // 2
+    chosen = order[middle:] if seed % 2 else order[:middle]
+    return _record(HALF, 0.5, f"seed{seed}", np.sort(chosen))
+
+
 def draw_forget_set(
-    table: pd.DataFrame, composition: Composition, forget_size: float, order: str
+    table: pd.DataFrame,
+    composition: Composition,
+    forget_size: float,
+    order: str,
+    confidence: pd.Series | None = None,
 ) -> Draw:
     """Take the first patients of an order: sets of one order are nested in size.
 
     Args:
         table: The cohort: ``patient``, ``partition``, ``sex``, ``label``.
-        composition: ``random`` (stratified by sex and rarest label), or women or men only.
+        composition: ``random`` (stratified by sex and rarest label); women or men only; or
+            ``easy`` or ``hard``: within each such stratum those of highest or lowest confidence.
         forget_size: Share of all training patients, 0 to 1.
         order: ``shared`` or ``seed<number>``; names the stream of random numbers.
+        confidence: For easy and hard: of each training patient, from models that never saw it.
 
     Raises:
         InputError: The size is out of range, there are not as many patients of this composition,
@@ -96,7 +123,12 @@ def draw_forget_set(
     wanted = round(forget_size * len(patients))
     faults = _size_faults(composition, forget_size, wanted, len(eligible), len(patients))
     if not faults:
-        order_of_patients = stratified_order(eligible, stream("order", composition, order))
+        first = None
+        if composition in _HARDEST_FIRST:
+            if confidence is None:
+                raise ValueError(f"composition {composition!r} needs the patients' confidence")
+            first = _HARDEST_FIRST[composition] * confidence[eligible.index]
+        order_of_patients = stratified_order(eligible, stream("order", composition, order), first)
         chosen = np.sort(order_of_patients[:wanted])
         retained = train.loc[~train["patient"].isin(chosen), "label"]
         faults = [
@@ -106,7 +138,16 @@ def draw_forget_set(
         ]
     if faults:
         raise InputError(f"forget set {draw_name(composition, forget_size, order)}", faults)
-    ids = tuple(int(patient) for patient in chosen)
+    return _record(composition, forget_size, order, chosen)
+
+
+def _record(
+    composition: Composition | Literal["half"],
+    forget_size: float,
+    order: str,
+    patients: NDArray[np.int64],
+) -> Draw:
+    ids = tuple(int(patient) for patient in patients)
     digest = hashlib.sha256(json.dumps(ids).encode()).hexdigest()
     return Draw(composition, forget_size, order, ids, digest)
 

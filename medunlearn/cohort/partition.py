@@ -34,7 +34,9 @@ def patient_table(table: pd.DataFrame) -> pd.DataFrame:
     return patients[["sex", "label"]].rename(columns={"label": "rarest"})
 
 
-def stratified_order(patients: pd.DataFrame, generator: np.random.Generator) -> NDArray[np.int64]:
+def stratified_order(
+    patients: pd.DataFrame, generator: np.random.Generator, first: pd.Series | None = None
+) -> NDArray[np.int64]:
     """All patients in random order, every beginning of which holds each stratum in proportion.
 
     Within a stratum (sex x rarest label) patients are shuffled and spread evenly over the order,
@@ -43,6 +45,8 @@ def stratified_order(patients: pd.DataFrame, generator: np.random.Generator) -> 
     Args:
         patients: As from ``patient_table``.
         generator: All randomness.
+        first: A value for each patient; within a stratum the lowest then come first, instead of
+            being shuffled.
 
     Returns:
         Patient ids, int64.
@@ -50,8 +54,10 @@ def stratified_order(patients: pd.DataFrame, generator: np.random.Generator) -> 
     position = pd.Series(0.0, index=patients.index)
     strata = patients["sex"].fillna("unknown") + "/" + patients["rarest"].astype(str)
     for _, members in sorted(strata.groupby(strata).groups.items()):
-        ranks = generator.permutation(len(members)) + generator.uniform()
-        position.loc[members] = ranks / len(members)
+        ranks, offset = generator.permutation(len(members)), generator.uniform()
+        if first is not None:
+            ranks = np.argsort(np.argsort(first[members].to_numpy(), kind="stable"))
+        position.loc[members] = (ranks + offset) / len(members)
     shuffled = position.iloc[generator.permutation(len(position))]  # ties fall at random
     return shuffled.sort_values(kind="stable").index.to_numpy(dtype=np.int64)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import (
+    BY_DIFFICULTY,
     Cell,
     ModelSpec,
     all_timings,
@@ -13,10 +14,12 @@ from medunlearn.study.models import (
     floor_seeds,
     middle_cell,
     original,
+    references,
     retrained,
     seeds,
     unlearned,
 )
+from medunlearn.study.profile import Profile
 from medunlearn.study.study import Study
 
 TRAININGS_PER_JOB = 4
@@ -57,15 +60,20 @@ def study_parameters(study: Study) -> dict[str, Any]:
 
 def plan_jobs(study: Study) -> list[Job]:
     """Every job that makes a model, inputs first; the cost pass last, one job after the other."""
-    profile = study.profile
+    profile, middle = study.profile, middle_cell(study.profile)
     training = [
-        *_training_jobs("original", middle_cell(profile), seeds(profile)),
-        *_training_jobs("retrained", middle_cell(profile), floor_seeds(profile)),
+        *_training_jobs("reference", references(profile)),
+        *_training_jobs("original", [original(seed) for seed in seeds(profile)]),
+        *_training_jobs(
+            f"retrained-B-{_slug(middle)}",
+            [retrained(middle, seed) for seed in floor_seeds(profile)],
+        ),
     ]
     for cell in cells(profile):
-        training += _training_jobs("retrained", cell, seeds(profile))
+        specs = [retrained(cell, seed) for seed in seeds(profile)]
+        training += _training_jobs(f"retrained-A-{_slug(cell)}", specs, _drawn_from(cell, profile))
     unlearning = [
-        _unlearning_job(method, cell, seeds(profile))
+        _unlearning_job(method, cell, profile)
         for cell in cells(profile)
         for method in profile.methods
     ]
@@ -86,39 +94,49 @@ def missing_jobs(jobs: Sequence[Job], ledger: Ledger) -> list[Job]:
     return [job for job in jobs if any(not ledger.is_done(spec) for spec in job.models)]
 
 
-def _training_jobs(role: str, cell: Cell, all_seeds: Sequence[int]) -> list[Job]:
+def _training_jobs(
+    what: str, specs: Sequence[ModelSpec], needs: tuple[ModelSpec, ...] = ()
+) -> list[Job]:
+    """Models of one role and forget set, a few seeds in each job."""
     jobs = []
-    for first in range(0, len(all_seeds), TRAININGS_PER_JOB):
-        some = list(all_seeds[first : first + TRAININGS_PER_JOB])
-        make = original if role == "original" else lambda seed: retrained(cell, seed)
-        models = tuple(make(seed) for seed in some)
-        of = models[0]
-        what = role if role == "original" else f"{role}-{of.oracle_set}-{_slug(cell)}"
+    for first in range(0, len(specs), TRAININGS_PER_JOB):
+        models = tuple(specs[first : first + TRAININGS_PER_JOB])
+        some = [spec.seed for spec in models]
+        # a reference model's half is known from its seed
+        cell = models[0].cell if models[0].role == "retrained" else None
         jobs.append(
             Job(
                 name=f"02-{what}-{some[0]}to{some[-1]}",
                 notebook="02_reference_models",
-                parameters={"role": role, **_cell_parameters(cell), "seeds": some},
+                parameters={"role": models[0].role, **_cell_parameters(cell), "seeds": some},
                 models=models,
+                needs=needs,
             )
         )
     return jobs
 
 
-def _unlearning_job(method: str, cell: Cell, all_seeds: Sequence[int]) -> Job:
+def _unlearning_job(method: str, cell: Cell, profile: Profile) -> Job:
     """All seeds of a method and a forget set; the retrained models are shown beside it."""
+    each = seeds(profile)
+    shown = [model for seed in each for model in (original(seed), retrained(cell, seed))]
     return Job(
         name=f"03-{method}-{_slug(cell)}",
         notebook="03_unlearn",
-        parameters={"method": method, **_cell_parameters(cell), "seeds": list(all_seeds)},
-        models=tuple(unlearned(method, cell, seed) for seed in all_seeds),
-        needs=tuple(
-            model for seed in all_seeds for model in (original(seed), retrained(cell, seed))
-        ),
+        parameters={"method": method, **_cell_parameters(cell), "seeds": each},
+        models=tuple(unlearned(method, cell, seed) for seed in each),
+        needs=(*shown, *_drawn_from(cell, profile)),
     )
 
 
-def _cell_parameters(cell: Cell) -> dict[str, Any]:
+def _drawn_from(cell: Cell, profile: Profile) -> tuple[ModelSpec, ...]:
+    """The models without which a forget set cannot be drawn."""
+    return tuple(references(profile)) if cell.composition in BY_DIFFICULTY else ()
+
+
+def _cell_parameters(cell: Cell | None) -> dict[str, Any]:
+    if cell is None:
+        return {}
     return {
         "forget_size": cell.forget_size,
         "composition": cell.composition,

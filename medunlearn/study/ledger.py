@@ -2,32 +2,24 @@
 
 import json
 import os
-import platform
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medunlearn.sources import canonical_hash, file_hash, module_hashes, notebook_hash
-from medunlearn.study.models import ModelSpec, original
-from medunlearn.study.study import PROJECT, Study
+from medunlearn.sources import canonical_hash, file_hash
+from medunlearn.study.draws import Draws
+from medunlearn.study.ingredients import changes, describe, sources
+from medunlearn.study.models import ModelSpec
+from medunlearn.study.study import Study
 
 State = Literal["done", "stale", "missing"]
 RECORD = "record.json"
-
-_NOTEBOOKS = {
-    "original": "02_reference_models",
-    "retrained": "02_reference_models",
-    "unlearned": "03_unlearn",
-    "timing": "08_cost",
-}
 
 
 @dataclass(frozen=True)
@@ -57,38 +49,17 @@ class Ledger:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.folder = study.folder / "models"
+        self.draws = Draws(study, self.path)
         self._entries: dict[ModelSpec, Entry] = {}
         self._verified: dict[str, dict[str, Any]] = {}
-
-    @cached_property
-    def _common(self) -> dict[str, Any]:
-        packages = ("torch", "monai", "numpy")
-        versions = {name: version(name).split("+")[0] for name in packages}
-        return {
-            "cohort": self.study.cohort.sha256,
-            "versions": {"python": ".".join(platform.python_version_tuple()[:2]), **versions},
-            "device": self.study.device,
-        }
 
     def entry(self, spec: ModelSpec) -> Entry:
         """Key and ingredients of a model; its forget set is drawn if it was not yet."""
         if spec not in self._entries:
-            made_from = [self.entry(original(spec.seed)).key] if _starts_trained(spec) else []
-            notebook = PROJECT / "notebooks" / f"{_NOTEBOOKS[spec.role]}.ipynb"
-            ingredients = {
-                "parameters": asdict(spec),
-                "recipe": self.study.recipe,
-                "settings": dict(self.study.settings(spec.method)) if spec.method else {},
-                "forget set": self.study.draw(spec).sha256 if spec.draw else None,
-                "inputs": made_from,
-                "notebook": notebook_hash(notebook),
-                "code": module_hashes(*_modules(spec)),
-                **self._common,
-            }
-            if spec.role == "timing":
-                ingredients["cost"] = self.study.profile.cost.model_dump()
+            made_from = tuple(self.entry(source).key for source in sources(self.study, spec))
+            ingredients = describe(self.study, self.draws, spec, made_from)
             key = canonical_hash(ingredients)[:20]
-            self._entries[spec] = Entry(spec, key, ingredients, tuple(made_from))
+            self._entries[spec] = Entry(spec, key, ingredients, made_from)
         return self._entries[spec]
 
     def path(self, spec: ModelSpec) -> Path:
@@ -187,7 +158,7 @@ class Ledger:
         records.sort(key=lambda record: str(record["finished"]))
         present = {record["title"]: record["ingredients"] for record in records}  # the newest
         return {
-            spec: _changes(present[spec.title], self.entry(spec).ingredients)
+            spec: changes(present[spec.title], self.entry(spec).ingredients)
             for spec in specs
             if spec.title in present and self.record(self.entry(spec).key) is None
         }
@@ -202,29 +173,3 @@ def _is_alive(process: str) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _starts_trained(spec: ModelSpec) -> bool:
-    return spec.role in {"unlearned", "timing"}
-
-
-def _modules(spec: ModelSpec) -> list[str]:
-    """The modules that decide a model, with all they import: never statistics or figures."""
-    modules = [
-        "medunlearn.training",
-        "medunlearn.evaluation.predictions",
-        "medunlearn.study.workbench",
-    ]
-    if spec.method:
-        modules.append(f"medunlearn.methods.{spec.method}")
-    if spec.role == "timing":
-        modules.append("medunlearn.cost")
-    return modules
-
-
-def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """The parts of the ingredients that differ; of the code, the modules."""
-    changed = [part for part in new if part != "code" and old.get(part) != new[part]]
-    before, after = old.get("code", {}), new["code"]
-    modules = sorted({*before, *after})
-    return changed + [f"code of {m}" for m in modules if before.get(m) != after.get(m)]

@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from medunlearn.cohort.draws import COMPOSITIONS, Composition, draw_name
+from medunlearn.cohort.draws import COMPOSITIONS, HALF, Composition, draw_name
 from medunlearn.errors import InputError
 from medunlearn.study.profile import Profile
 
-Role = Literal["original", "retrained", "unlearned", "timing"]
+Role = Literal["original", "retrained", "unlearned", "reference", "timing"]
 
-FIRST_FLOOR_SEED = 100
-"""Oracle set B starts here: seeds that nothing else uses."""
+FIRST_FLOOR_SEED, FIRST_REFERENCE_SEED = 100, 200
+"""Oracle set B and the reference models start here: seeds that nothing else uses."""
+
+BY_DIFFICULTY = ("easy", "hard")
+"""Compositions that can be drawn only once the reference models are there."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,12 @@ class Cell:
     """A forget set of the design.
 
     Args:
-        composition: Which patients may be drawn.
+        composition: Which patients may be drawn; ``half``: what a reference model does not see.
         forget_size: Share of the training patients.
         draw: ``shared``: one draw for all seeds; ``seed``: each seed has a draw of its own.
     """
 
-    composition: Composition
+    composition: Composition | Literal["half"]
     forget_size: float
     draw: Literal["shared", "seed"] = "shared"
 
@@ -41,7 +44,8 @@ class ModelSpec:
     """One unit of the ledger.
 
     Args:
-        role: ``timing`` is a measurement of cost, whose model is not kept.
+        role: ``reference``: trained on half of the training patients, to measure difficulty, and
+            never under test; ``timing``: a measurement of cost, whose model is not kept.
         seed: Of the training, and of the method.
         oracle_set: Of a retrained model: A (paired with its original) or B (the noise floor).
         method: Of an unlearned model.
@@ -112,6 +116,11 @@ def unlearned(method: str, cell: Cell, seed: int) -> ModelSpec:
     return ModelSpec("unlearned", seed, method=method, cell=cell)
 
 
+def reference(seed: int) -> ModelSpec:
+    """Trained on half of the training patients; seeds 2k and 2k + 1 on complementary halves."""
+    return ModelSpec("reference", seed, cell=Cell(HALF, 0.5, "seed"))
+
+
 def timing(method: str, cell: Cell) -> ModelSpec:
     """The cost of one method (or of ``retrain``) at one size, on the first seed."""
     return ModelSpec("timing", 0, method=method, cell=cell)
@@ -127,15 +136,32 @@ def floor_seeds(profile: Profile) -> list[int]:
     return list(range(FIRST_FLOOR_SEED, FIRST_FLOOR_SEED + profile.floor_seeds))
 
 
+def references(profile: Profile) -> list[ModelSpec]:
+    """The reference models."""
+    first = FIRST_REFERENCE_SEED
+    return [reference(seed) for seed in range(first, first + profile.references)]
+
+
 def middle_cell(profile: Profile) -> Cell:
     """The forget set at which patients are compared."""
     return Cell("random", profile.middle_size)
+
+
+def relearning_cell(profile: Profile, spec: ModelSpec) -> Cell | None:
+    """The forget set on whose return a model is watched; none for most models.
+
+    At the middle size only. An original forgets nothing: it is watched in place of doing nothing.
+    """
+    middle = middle_cell(profile)
+    watched = spec.role == "original" or spec.cell == middle
+    return middle if watched and spec.role in {"original", "retrained", "unlearned"} else None
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model of the study, inputs before what needs them; measurements of cost left out."""
     pairs = [(cell, seed) for cell in cells(profile) for seed in seeds(profile)]
     return [
+        *references(profile),
         *(original(seed) for seed in seeds(profile)),
         *(retrained(middle_cell(profile), seed) for seed in floor_seeds(profile)),
         *(retrained(cell, seed) for cell, seed in pairs),

@@ -41,6 +41,14 @@ class Cost(_Strict):
     repeats: int = Field(ge=1)
 
 
+class Relearning(_Strict):
+    """Training on the retain set after unlearning, to see how fast the forget set comes back."""
+
+    steps: int = Field(ge=1)
+    every: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+
+
 class Statistics(_Strict):
     """Margins and conditions of a verdict, settled before results are seen."""
 
@@ -62,8 +70,10 @@ class Profile(_Strict):
     forget_sizes: list[Share] = Field(min_length=1)
     middle_size: Share
     compositions: list[Composition]
-    seeds: int = Field(ge=1)
-    floor_seeds: int = Field(ge=0)
+    seeds: int = Field(ge=1, le=100)
+    floor_seeds: int = Field(ge=0, le=100)
+    references: int = Field(ge=0, multiple_of=2)
+    relearning: Relearning
     methods: dict[str, dict[str, Setting]]
     cost: Cost
     statistics: Statistics
@@ -80,6 +90,13 @@ class Profile(_Strict):
     def _hold_random(cls, given: list[Composition]) -> list[Composition]:
         if "random" not in given:
             raise ValueError("expected 'random' among them")
+        return given
+
+    @field_validator("references")
+    @classmethod
+    def _measure_difficulty(cls, given: int, info: ValidationInfo) -> int:
+        if given == 0 and {"easy", "hard"}.intersection(info.data.get("compositions", [])):
+            raise ValueError("expected at least 2: compositions easy and hard are drawn from them")
         return given
 
     @field_validator("methods")

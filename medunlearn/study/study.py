@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from medunlearn.cohort.build import Cohort, build_cohort
-from medunlearn.cohort.draws import Draw, draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
-from medunlearn.study.models import ModelSpec
 from medunlearn.study.profile import Profile, Setting, check_settings, load_profile
 
 PROJECT = Path(__file__).parents[2]
@@ -58,24 +56,6 @@ class Study:
             "horizontal_flip": self.cohort.manifest.horizontal_flip,
             **self.profile.training.model_dump(),
         }
-
-    @cached_property
-    def _draws(self) -> dict[str, Draw]:
-        return {}
-
-    def draw(self, spec: ModelSpec) -> Draw:
-        """The forget set of a model: drawn once, recorded under ``draws/``, then applied."""
-        cell = spec.cell
-        if cell is None:
-            raise ValueError(f"{spec.title} has no forget set")
-        name = cell.draw_name(spec.seed)
-        if name not in self._draws:
-            drawn = draw_forget_set(
-                self.cohort.table, cell.composition, cell.forget_size, cell.order(spec.seed)
-            )
-            drawn.write(self.folder / "draws")
-            self._draws[name] = drawn
-        return self._draws[name]
 
     def settings(self, method: str) -> Mapping[str, Setting]:
         """The profile's settings of a method; its usual ones where the profile is silent."""
@@ -127,7 +107,8 @@ def open_study(
         max_patients=settings.max_patients,
     )
     if cohort.table["sex"].nunique() < 2:  # nobody to compose a forget set of one sex from
-        settings = settings.model_copy(update={"compositions": ["random"]})
+        kept = [c for c in settings.compositions if c not in {"female", "male"}]
+        settings = settings.model_copy(update={"compositions": kept})
     return Study(dataset, profile, settings, cohort, folder, chosen, root)
 
 

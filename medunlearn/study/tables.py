@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from medunlearn.cohort.partition import TRAIN
+from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import ModelSpec, all_models, all_timings
+from medunlearn.study.models import ModelSpec, all_models, all_timings, references
 from medunlearn.study.study import Study
+
+DIFFICULTY_COLUMNS = ["sample", "confidence_out", "memorisation", "stratum"]
 
 MODEL_COLUMNS = [
     "model_key",
@@ -37,7 +39,11 @@ class Tables:
         logits: (models, samples, classes), float32, aligned with models and cohort.
         costs: One row for each timed region; ``exclusive`` ones come from the cost pass.
         cohort: The cohort's table.
-        draws: Forgotten patients of each draw, by name.
+        draws: Patients that models were not to know, by name of the draw.
+        difficulty: One row for each sample, as from ``References.difficulty``; empty if no or not
+            all reference models are there.
+        reliability: Split-half reliability of difficulty, on ``train`` and ``test``.
+        relearning: How the forget set returns, as from ``relearn``, with the models' columns.
         absent: Titles of the models of the design that are not there.
     """
 
@@ -46,13 +52,17 @@ class Tables:
     costs: pd.DataFrame
     cohort: pd.DataFrame
     draws: dict[str, list[int]]
+    difficulty: pd.DataFrame
+    reliability: dict[str, float]
+    relearning: pd.DataFrame
     absent: list[str]
 
 
 def collect_tables(study: Study, ledger: Ledger) -> None:
-    """Write ``tables/{models,predictions,costs}.parquet`` from the models that are done.
+    """Write ``tables/`` from the models that are done; each file appears whole.
 
-    Models that are missing are listed in ``tables/absent.json``; each file appears whole.
+    That is ``{models,predictions,costs,relearning,difficulty}.parquet``, ``draws.json``,
+    ``reliability.json``, and ``absent.json``, which names the models that are missing.
     """
     folder = study.folder / "tables"
     folder.mkdir(exist_ok=True)
@@ -63,14 +73,35 @@ def collect_tables(study: Study, ledger: Ledger) -> None:
     _replace(folder / "models.parquet", pa.Table.from_pandas(pd.DataFrame(rows)))
     costs = [pq.read_table(ledger.path(spec) / "costs.parquet") for spec in [*done, *timed]]
     _replace(folder / "costs.parquet", pa.concat_tables(costs))
+    watched = [ledger.path(spec) / "relearning.parquet" for spec in done]
+    looks = [pq.read_table(path) for path in watched if path.is_file()]
+    _replace(folder / "relearning.parquet", pa.concat_tables(looks))
     partial = folder / "predictions.parquet.partial"
     first = pq.read_schema(ledger.path(done[0]) / "predictions.parquet")
     with pq.ParquetWriter(partial, first) as writer:
         for spec in done:  # one model at a time: memory does not grow with the study
             writer.write_table(pq.read_table(ledger.path(spec) / "predictions.parquet"))
     partial.replace(folder / "predictions.parquet")
+    _collect_difficulty(study, ledger, folder)
+    drawn = [ledger.draws.of(spec) for spec in done if spec.cell]
+    _write(folder / "draws.json", {draw.name: list(draw.patients) for draw in drawn})
     absent = [spec.title for spec in [*design, *timings] if spec not in {*done, *timed}]
-    (folder / "absent.json").write_text(json.dumps(absent, indent=1) + "\n")
+    _write(folder / "absent.json", absent)
+
+
+def _collect_difficulty(study: Study, ledger: Ledger, folder: Path) -> None:
+    """Difficulty of every sample and its reliability; empty unless every reference model is there.
+
+    Half of the models would be another measure.
+    """
+    specs = references(study.profile)
+    difficulty, reliability = pd.DataFrame(columns=DIFFICULTY_COLUMNS), {}
+    if specs and all(ledger.is_done(spec) for spec in specs):
+        known = ledger.draws.references()
+        difficulty = known.difficulty()
+        reliability = {part: known.reliability(part) for part in (TRAIN, TEST)}
+    _replace(folder / "difficulty.parquet", pa.Table.from_pandas(difficulty))
+    _write(folder / "reliability.json", reliability)
 
 
 def load_tables(study: Study) -> Tables:
@@ -80,15 +111,20 @@ def load_tables(study: Study) -> Tables:
     predicted = models[models["role"] != "timing"].reset_index(drop=True)
     flat = pq.read_table(folder / "predictions.parquet", columns=["logits"])["logits"]
     values = flat.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    drawn = [study.draw(spec) for spec in all_models(study.profile) if spec.cell]
+    models_of = models[MODEL_COLUMNS]
     return Tables(
         models=predicted,
         logits=values.reshape(len(predicted), len(study.cohort.table), -1),
         costs=pd.read_parquet(folder / "costs.parquet").merge(
-            models[MODEL_COLUMNS], on="model_key", validate="many_to_one"
+            models_of, on="model_key", validate="many_to_one"
         ),
         cohort=study.cohort.table,
-        draws={draw.name: list(draw.patients) for draw in drawn},
+        draws=json.loads((folder / "draws.json").read_text()),
+        difficulty=pd.read_parquet(folder / "difficulty.parquet"),
+        reliability=json.loads((folder / "reliability.json").read_text()),
+        relearning=pd.read_parquet(folder / "relearning.parquet").merge(
+            models_of, on="model_key", validate="many_to_one"
+        ),
         absent=json.loads((folder / "absent.json").read_text()),
     )
 
@@ -97,14 +133,18 @@ def load_predictions(study: Study) -> pd.DataFrame:
     """The wide table of the protocol: one row for each model, forget set and image.
 
     Originals have no forget set of their own; they appear once for every draw, as ``do nothing``.
-    ``partition`` is retain, forget, validation_method, validation_evaluation or test.
+    ``partition`` is retain, forget, validation_method, validation_evaluation or test; for a
+    reference model forget means the half that it did not see.
     """
     tables = load_tables(study)
     models = tables.models.assign(row=np.arange(len(tables.models)))
     own = models[models["role"] != "original"]
-    cells = own[["forget_size", "composition", "draw"]].drop_duplicates()
+    forgets = own[own["role"] != "reference"]
+    cells = forgets[["forget_size", "composition", "draw"]].drop_duplicates()
     originals = models[models["role"] == "original"].drop(columns=cells.columns)
     every = pd.concat([originals.merge(cells, how="cross"), own], ignore_index=True)
+    difficulty = tables.difficulty.set_index("sample").reindex(tables.cohort["sample"])
+    difficulty.index = tables.cohort.index
     parts = []
     for model in every.itertuples():
         rows = tables.cohort[["patient", "partition", "sex", "age", "label"]].copy()
@@ -115,6 +155,7 @@ def load_predictions(study: Study) -> pd.DataFrame:
         for column in MODEL_COLUMNS:
             rows[column] = getattr(model, column)
         rows["positive"] = rows["label"] != study.cohort.reference
+        rows[["difficulty", "memorisation"]] = difficulty[["confidence_out", "memorisation"]]
         rows["logits"] = list(tables.logits[int(str(model.row))])
         parts.append(rows)
     wide = pd.concat(parts, ignore_index=True)
@@ -136,6 +177,12 @@ def _model_row(spec: ModelSpec, ledger: Ledger) -> dict[str, object]:
         "seed": spec.seed,
         "init_seed": spec.seed,
     }
+
+
+def _write(path: Path, content: object) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
 
 
 def _replace(path: Path, table: pa.Table) -> None:

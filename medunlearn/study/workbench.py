@@ -14,15 +14,22 @@ from medunlearn.batches import Batches, Images, Recipe
 from medunlearn.cohort.partition import METHOD_VALIDATION, TRAIN
 from medunlearn.cost import Clock, device_name
 from medunlearn.evaluation.predictions import predict, read_predictions, write_predictions
+from medunlearn.evaluation.relearning import relearn
 from medunlearn.methods import get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
+from medunlearn.study.ingredients import sources
 from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import ModelSpec, original
+from medunlearn.study.models import ModelSpec, original, relearning_cell, retrained
 from medunlearn.study.study import Study
 from medunlearn.training import initial_state, prepare_device, train
 
-WEIGHTS, PREDICTIONS, COSTS = "weights.safetensors", "predictions.parquet", "costs.parquet"
+WEIGHTS, PREDICTIONS, COSTS, RELEARNING = (
+    "weights.safetensors",
+    "predictions.parquet",
+    "costs.parquet",
+    "relearning.parquet",
+)
 
 
 class Workbench:
@@ -52,16 +59,23 @@ class Workbench:
         return Recipe(**self.study.recipe)
 
     def train(self, specs: Sequence[ModelSpec]) -> None:
-        """Train the originals and retrained models among these that are missing."""
+        """Train the originals, retrained and reference models among these that are missing."""
+        self._make(self._halves(specs), self._train)
         self._make(specs, self._train)
 
     def unlearn(self, specs: Sequence[ModelSpec]) -> None:
         """Unlearn those among these that are missing, each from the original of its seed."""
+        self._make(self._halves(specs), self._train)
         self._make(specs, self._unlearn)
 
     def measure_cost(self, specs: Sequence[ModelSpec]) -> None:
         """Time methods alone on the device: unmeasured runs first, then the measured ones."""
         self._make(specs, self._time)
+
+    def _halves(self, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
+        """The reference models without which the forget sets of these cannot be drawn."""
+        made_from = [source for spec in specs for source in sources(self.study, spec)]
+        return [spec for spec in dict.fromkeys(made_from) if spec.role == "reference"]
 
     def _make(self, specs: Sequence[ModelSpec], make: Callable[[Path, ModelSpec], None]) -> None:
         """Make what is missing; one that fails does not keep the others from being made.
@@ -111,7 +125,7 @@ class Workbench:
         """The samples that a model may keep, and those it is to forget (none of an original)."""
         table = self.study.cohort.table
         training = table[table["partition"] == TRAIN]
-        forgotten = self.study.draw(spec).patients if spec.cell else ()
+        forgotten = self.ledger.draws.of(spec).patients if spec.cell else ()
         forget = training["patient"].isin(forgotten)
         samples, inside = training["sample"].to_numpy(np.int64), forget.to_numpy(bool)
         return samples[~inside], samples[inside]
@@ -147,8 +161,14 @@ class Workbench:
         return pd.concat(bills, ignore_index=True)
 
     def write(self, folder: Path, spec: ModelSpec, model: nn.Module, clock: Clock) -> None:
-        """Predictions, costs and, where they are needed again, weights."""
+        """Predictions, costs, relearning where it is watched, and weights that are needed again."""
         key = self.ledger.entry(spec).key
+        if cell := relearning_cell(self.study.profile, spec):
+            retain, forget = map(self.batches, self.training_rows(retrained(cell, spec.seed)))
+            settings = self.study.profile.relearning.model_dump()
+            seen = relearn(model, retain, forget, self.recipe, seed=spec.seed, **settings)
+            seen.insert(0, "model_key", key)
+            seen.to_parquet(folder / RELEARNING, index=False)
         write_predictions(folder / PREDICTIONS, key, predict(model, self.images))
         self._bill(spec, clock, exclusive=False).to_parquet(folder / COSTS, index=False)
         if self.keep or spec.role in {"original", "retrained"}:

@@ -1,9 +1,12 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from medunlearn.cohort.draws import development_patients, draw_forget_set
+from medunlearn.cohort.draws import development_patients, draw_forget_set, draw_half
+from medunlearn.cohort.partition import patient_table
 from medunlearn.errors import InputError
 
 
@@ -94,3 +97,45 @@ def test_a_set_that_takes_a_whole_class_is_refused(cohort_table):
     assert free <= women
     with pytest.raises(InputError, match="takes every image of class code 1"):
         draw_forget_set(table, "female", free / 500, "shared")
+
+
+def test_halves_are_complementary_stratified_and_another_pair_is_another_cut(cohort_table):
+    train = cohort_table[cohort_table["partition"] == "train"]
+    halves = [set(draw_half(cohort_table, seed).patients) for seed in (200, 201, 202)]
+    assert halves[0] | halves[1] == set(train["patient"])
+    assert not halves[0] & halves[1]
+    assert 0.3 < len(halves[0] & halves[2]) / len(halves[0]) < 0.7
+    sexes = train.drop_duplicates("patient").groupby("sex")["patient"].agg(set)
+    for members in sexes:
+        assert abs(len(halves[0] & members) - len(halves[1] & members)) <= 4
+
+
+@pytest.fixture
+def confidence(cohort_table):
+    """Another number for every patient, unrelated to sex and label."""
+    patients = cohort_table["patient"].unique()
+    return pd.Series(np.random.default_rng(5).permutation(len(patients)), index=patients)
+
+
+def test_hard_forget_sets_hold_the_least_confident_of_each_sex_and_label(cohort_table, confidence):
+    hard = draw_forget_set(cohort_table, "hard", 0.1, "shared", confidence)
+    easy = draw_forget_set(cohort_table, "easy", 0.1, "shared", confidence)
+    random = draw_forget_set(cohort_table, "random", 0.1, "shared")
+    patients = patient_table(cohort_table[cohort_table["partition"] == "train"])
+    eligible = patients.drop(development_patients(cohort_table))
+    for draw, last in ((hard, max), (easy, min)):
+        assert len(draw.patients) == len(random.patients)
+        assert not set(draw.patients) - set(eligible.index)
+        for _, stratum in eligible.groupby(["sex", "rarest"]):
+            chosen = set(stratum.index) & set(draw.patients)
+            if chosen:
+                edge = last(confidence[list(chosen)])
+                others = confidence[sorted(set(stratum.index) - chosen)]
+                assert (others > edge).all() if last is max else (others < edge).all()
+    shares = [patients.loc[list(d.patients), "sex"].eq("F").mean() for d in (hard, easy, random)]
+    assert max(shares) - min(shares) < 0.06
+
+
+def test_hard_without_known_difficulty_is_refused(cohort_table):
+    with pytest.raises(ValueError, match="needs the patients' confidence"):
+        draw_forget_set(cohort_table, "hard", 0.1, "shared")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from medunlearn.methods import METHOD_NAMES, get_method
-from tests.study.conftest import TINY
+from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
 

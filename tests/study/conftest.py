@@ -4,44 +4,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
 from medunlearn.study.kernels import WarmKernels
 from medunlearn.study.models import middle_cell, original, retrained
 from medunlearn.study.study import Study, open_study
 from medunlearn.study.workbench import Workbench
-
-TINY = {
-    "network": "resnet_tiny", "norm": "batch", "image_size": 16, "max_patients": 240,
-    "training": {
-        "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "momentum": 0.9,
-        "weight_decay": 5e-4, "max_shift": 0,
-    },
-    "forget_sizes": [0.1, 0.2], "middle_size": 0.1, "compositions": ["random"],
-    "seeds": 2, "floor_seeds": 2,
-    "methods": {"finetune": {"epochs": 1}, "salun": {"epochs": 1}},
-    "cost": {"warmups": 0, "repeats": 1},
-    "statistics": {
-        "level": 0.95, "verdict_seeds": 8, "verdict_patients": 20,
-        "margins": {"retain": 0.05, "forget": 0.05, "test": 0.03}, "justification": "A test.",
-    },
-}  # fmt: skip
-"""The smallest study that has every part: 240 patients, 2 seeds, 2 sizes, 2 methods."""
-
-
-@pytest.fixture(scope="session")
-def tiny_profile(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("profile") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY))
-    return str(path)
-
-
-@pytest.fixture(scope="session")
-def drawn(tiny_profile: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cohort of the tiny study, drawn once for all tests."""
-    runs = tmp_path_factory.mktemp("drawn") / "runs"
-    open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
-    return runs
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def gaps(laptop_bench: Workbench) -> pd.DataFrame:
     bench.unlearn([unlearned(m, cell, seed) for m in panel() for seed in DEVELOPMENT_SEEDS])
     rows = []
     for seed in DEVELOPMENT_SEEDS:
-        forgotten = bench.study.draw(retrained(cell, seed)).patients
+        forgotten = bench.ledger.draws.of(retrained(cell, seed)).patients
         base = levels_by_partition(bench.logits(retrained(cell, seed)), table, forgotten)
         specs = {"original": original(seed)} | {m: unlearned(m, cell, seed) for m in panel()}
         for method, spec in specs.items():

@@ -4,8 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from medunlearn.study import ingredients
+from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.ledger import RECORD, Ledger
-from medunlearn.study.models import Cell, all_models, original, retrained, unlearned
+from medunlearn.study.models import (
+    Cell,
+    all_models,
+    original,
+    reference,
+    references,
+    retrained,
+    unlearned,
+)
 
 CELL = Cell("random", 0.1)
 O0, R0, U0 = original(0), retrained(CELL, 0), unlearned("salun", CELL, 0)
@@ -98,6 +108,44 @@ def test_every_model_has_a_key_of_its_own(ledger):
     assert len({ledger.entry(spec).key for spec in specs}) == len(specs)
 
 
+HARD = Cell("hard", 0.1)
+RH, UH = retrained(HARD, 0), unlearned("salun", HARD, 0)
+
+
+def test_a_forget_set_drawn_by_difficulty_stands_on_the_reference_models(ledger):
+    halves = references(ledger.study.profile)
+    keys = tuple(ledger.entry(half).key for half in halves)
+    assert ledger.entry(RH).inputs == keys
+    assert ledger.entry(UH).inputs == (ledger.entry(O0).key, *keys)
+    for spec in (*halves, O0, RH, UH):
+        write(ledger, spec)
+    assert ledger.missing([RH, UH]) == []
+    ledger.discard(halves[1])
+    assert ledger.missing([RH, UH, O0]) == [RH, UH]
+    write(ledger, halves[1], "other weights")
+    assert ledger.missing([RH, UH, O0]) == [RH, UH]
+
+
+def test_what_decides_the_return_of_the_forget_set_is_in_the_key(ledger):
+    profile = ledger.study.profile
+    slower = profile.relearning.model_copy(update={"learning_rate": 0.001})
+    other = Ledger(replace(ledger.study, profile=profile.model_copy(update={"relearning": slower})))
+    watched, others = [O0, R0, U0], [retrained(Cell("random", 0.2, "seed"), 0), reference(200)]
+    for spec in watched:
+        assert other.entry(spec).key != ledger.entry(spec).key
+    for spec in others:
+        assert other.entry(spec).key == ledger.entry(spec).key
+
+
+def test_no_job_starts_before_its_forget_set_can_be_drawn(ledger):
+    profile = ledger.study.profile.model_copy(update={"compositions": ["random", "hard"]})
+    jobs = plan_jobs(replace(ledger.study, profile=profile))
+    halves = set(references(profile))
+    for job in jobs:
+        drawn_by_difficulty = job.parameters.get("composition") == "hard"
+        assert halves.issubset(job.needs) == drawn_by_difficulty, job.name
+
+
 def test_settings_of_one_method_change_its_models_alone(ledger):
     other = Ledger(ledger.study.with_settings("salun", {"share": 0.3}))
     assert other.entry(U0).key != ledger.entry(U0).key
@@ -124,6 +172,8 @@ def test_what_a_living_process_writes_is_not_swept(ledger):
     [
         ("medunlearn.training", {O0, R0, U0}),
         ("medunlearn.methods.salun", {U0}),
+        ("medunlearn.evaluation.relearning", {O0, R0, U0}),
+        ("medunlearn.evaluation.difficulty", set()),
         ("medunlearn.figures", set()),
         ("medunlearn.statistics.intervals", set()),
         ("medunlearn.study.engine", set()),
@@ -133,14 +183,12 @@ def test_an_edit_makes_stale_what_depends_on_it_and_says_why(ledger, monkeypatch
     specs = [O0, R0, U0]
     for spec in specs:
         write(ledger, spec)
-    from medunlearn.study import ledger as module_of_ledger
-
-    real = module_of_ledger.module_hashes
+    real = ingredients.module_hashes
 
     def edited(*names):
         return {m: ("edited" if m == module else sha) for m, sha in real(*names).items()}
 
-    monkeypatch.setattr(module_of_ledger, "module_hashes", edited)
+    monkeypatch.setattr(ingredients, "module_hashes", edited)
     after = Ledger(ledger.study)
     assert set(after.missing(specs)) == stale
     reasons = after.stale(specs)

@@ -1,12 +1,17 @@
+from collections import Counter
+
 import pytest
 
 from medunlearn.errors import InputError
 from medunlearn.study.models import (
     FIRST_FLOOR_SEED,
+    FIRST_REFERENCE_SEED,
     all_models,
     all_timings,
     cells,
     make_cell,
+    middle_cell,
+    relearning_cell,
     retrained,
     unlearned,
 )
@@ -20,6 +25,7 @@ def test_the_laptop_study_has_every_cell_of_the_protocol():
     assert design == {
         ("random", 0.05, "seed"), ("random", 0.1, "shared"), ("random", 0.2, "seed"),
         ("female", 0.1, "shared"), ("male", 0.1, "shared"),
+        ("easy", 0.1, "shared"), ("hard", 0.1, "shared"),
     }  # fmt: skip
 
 
@@ -42,11 +48,20 @@ def test_one_draw_serves_all_seeds_at_the_middle_size_and_each_its_own_elsewhere
     assert sizes.count(0.05) == sizes.count(0.2) == LAPTOP.seeds
 
 
-def test_the_floor_uses_seeds_that_nothing_else_uses():
-    seeds = {"A": set(), "B": set(), None: set()}
+def test_the_floor_and_the_reference_models_use_seeds_that_nothing_else_uses():
+    seeds = {"A": set(), "B": set(), None: set(), "reference": set()}
     for spec in all_models(LAPTOP):
-        seeds[spec.oracle_set].add(spec.seed)
+        seeds["reference" if spec.role == "reference" else spec.oracle_set].add(spec.seed)
     assert min(seeds["B"]) >= FIRST_FLOOR_SEED > max(seeds["A"] | seeds[None])
+    assert min(seeds["reference"]) >= FIRST_REFERENCE_SEED > max(seeds["B"])
+    assert len(seeds["reference"]) >= 16
+
+
+def test_the_return_of_the_forget_set_is_watched_at_the_middle_size_only():
+    watched = [spec for spec in all_models(LAPTOP) if relearning_cell(LAPTOP, spec)]
+    roles = Counter(spec.method or spec.oracle_set or spec.role for spec in watched)
+    assert roles == dict.fromkeys(("original", "A", "B", *LAPTOP.methods), 8)
+    assert {spec.cell for spec in watched} == {None, middle_cell(LAPTOP)}
 
 
 def test_cost_is_measured_for_every_method_and_size_and_one_retraining():

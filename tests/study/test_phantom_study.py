@@ -34,7 +34,7 @@ def test_the_original_memorises_and_label_noise_alone_does_not_buy_it(
 ) -> None:
     bench = laptop_bench
     study = bench.study
-    forgotten = set(study.draw(retrained(middle_cell(study.profile), 9000)).patients)
+    forgotten = set(bench.ledger.draws.of(retrained(middle_cell(study.profile), 9000)).patients)
     table = study.cohort.table
     noisy = set(table.loc[table["noisy_label"], "patient"])
     assert gap(study, bench, forgotten) >= 0.05

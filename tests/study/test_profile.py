@@ -4,7 +4,7 @@ import yaml
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, get_method
 from medunlearn.study.profile import PROFILES, load_profile, panel, settings_of
-from tests.study.conftest import TINY
+from tests.conftest import TINY
 
 
 @pytest.mark.parametrize("name", yaml.safe_load(PROFILES.read_text()))

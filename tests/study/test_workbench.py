@@ -16,7 +16,7 @@ def test_a_task_holds_what_a_method_may_read_and_no_test_image(bench):
     table = bench.study.cohort.table
     spec = unlearned("salun", cell, 0)
     task = bench.task(spec, clock=None)
-    forgotten = set(bench.study.draw(spec).patients)
+    forgotten = set(bench.ledger.draws.of(spec).patients)
     parts = {
         name: table.loc[getattr(task, name).rows.numpy()]
         for name in ("retain", "forget", "holdout")
@@ -39,7 +39,7 @@ def test_a_retrained_model_never_sees_the_forgotten(bench, monkeypatch):
     monkeypatch.setattr(bench, "write", lambda *_: None)
     cell = middle_cell(bench.study.profile)
     bench.train([original(0), retrained(cell, 0)])
-    gone = set(bench.study.draw(retrained(cell, 0)).patients)
+    gone = set(bench.ledger.draws.of(retrained(cell, 0)).patients)
     assert seen[0] - seen[1] == gone
 
 
@@ -80,4 +80,4 @@ def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkey
 
     monkeypatch.setattr(module, "build_cohort", of_one_sex)
     study = open_study("phantom", "laptop", runs=str(tmp_path / "runs"), device="cpu")
-    assert study.profile.compositions == ["random"]
+    assert study.profile.compositions == ["random", "easy", "hard"]
