@@ -11,10 +11,9 @@ from medunlearn.study.draws import Draws
 from medunlearn.study.models import (
     BY_DIFFICULTY,
     ModelSpec,
+    is_watched,
     original,
     references,
-    relearning_cell,
-    retrained,
 )
 from medunlearn.study.study import PROJECT, Study
 
@@ -49,7 +48,7 @@ def describe(
         made_from: Keys of its ``sources``.
     """
     drawn = spec.cell is not None and not _by_difficulty(spec)
-    watched = relearning_cell(study.profile, spec)
+    watched = is_watched(study.profile, spec)
     packages = ("torch", "monai", "numpy")
     versions = {name: version(name).split("+")[0] for name in packages}
     ingredients = {
@@ -59,15 +58,13 @@ def describe(
         "forget set": draws.of(spec).sha256 if drawn else None,
         "inputs": list(made_from),
         "notebook": notebook_hash(PROJECT / "notebooks" / f"{_NOTEBOOKS[spec.role]}.ipynb"),
-        "code": module_hashes(*_modules(spec, watched=watched is not None)),
+        "code": module_hashes(*_modules(spec, watched=watched)),
         "cohort": study.cohort.sha256,
         "versions": {"python": ".".join(platform.python_version_tuple()[:2]), **versions},
         "device": study.device,
     }
     if watched:
-        forgotten = draws.of(retrained(watched, spec.seed)).sha256
-        settings = study.profile.relearning.model_dump()
-        ingredients["relearning"] = {"forget set": forgotten, **settings}
+        ingredients["relearning"] = study.profile.relearning.model_dump()
     if spec.role == "timing":
         ingredients["cost"] = study.profile.cost.model_dump()
     return ingredients

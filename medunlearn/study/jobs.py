@@ -12,6 +12,7 @@ from medunlearn.study.models import (
     all_timings,
     cells,
     floor_seeds,
+    methods_at,
     middle_cell,
     original,
     references,
@@ -75,7 +76,7 @@ def plan_jobs(study: Study) -> list[Job]:
     unlearning = [
         _unlearning_job(method, cell, profile)
         for cell in cells(profile)
-        for method in profile.methods
+        for method in methods_at(profile, cell)
     ]
     timings = all_timings(profile)
     cost = Job(

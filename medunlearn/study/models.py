@@ -147,14 +147,17 @@ def middle_cell(profile: Profile) -> Cell:
     return Cell("random", profile.middle_size)
 
 
-def relearning_cell(profile: Profile, spec: ModelSpec) -> Cell | None:
-    """The forget set on whose return a model is watched; none for most models.
+def is_watched(profile: Profile, spec: ModelSpec) -> bool:
+    """Whether the return of its forget set is measured: at the middle size only."""
+    return spec.cell == middle_cell(profile) and spec.role in {"retrained", "unlearned"}
 
-    At the middle size only. An original forgets nothing: it is watched in place of doing nothing.
+
+def methods_at(profile: Profile, cell: Cell) -> list[str]:
+    """The methods that are run on a forget set.
+
+    At the middle size doing nothing is among them, so that it is watched as they are.
     """
-    middle = middle_cell(profile)
-    watched = spec.role == "original" or spec.cell == middle
-    return middle if watched and spec.role in {"original", "retrained", "unlearned"} else None
+    return [*(["original"] if cell == middle_cell(profile) else []), *profile.methods]
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:
@@ -165,7 +168,11 @@ def all_models(profile: Profile) -> list[ModelSpec]:
         *(original(seed) for seed in seeds(profile)),
         *(retrained(middle_cell(profile), seed) for seed in floor_seeds(profile)),
         *(retrained(cell, seed) for cell, seed in pairs),
-        *(unlearned(method, cell, seed) for method in profile.methods for cell, seed in pairs),
+        *(
+            unlearned(method, cell, seed)
+            for cell, seed in pairs
+            for method in methods_at(profile, cell)
+        ),
     ]
 
 

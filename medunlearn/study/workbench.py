@@ -20,7 +20,7 @@ from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
 from medunlearn.study.ingredients import sources
 from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import ModelSpec, original, relearning_cell, retrained
+from medunlearn.study.models import ModelSpec, is_watched, original
 from medunlearn.study.study import Study
 from medunlearn.training import initial_state, prepare_device, train
 
@@ -163,8 +163,8 @@ class Workbench:
     def write(self, folder: Path, spec: ModelSpec, model: nn.Module, clock: Clock) -> None:
         """Predictions, costs, relearning where it is watched, and weights that are needed again."""
         key = self.ledger.entry(spec).key
-        if cell := relearning_cell(self.study.profile, spec):
-            retain, forget = map(self.batches, self.training_rows(retrained(cell, spec.seed)))
+        if is_watched(self.study.profile, spec):
+            retain, forget = map(self.batches, self.training_rows(spec))
             settings = self.study.profile.relearning.model_dump()
             seen = relearn(model, retain, forget, self.recipe, seed=spec.seed, **settings)
             seen.insert(0, "model_key", key)

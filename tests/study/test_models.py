@@ -9,9 +9,9 @@ from medunlearn.study.models import (
     all_models,
     all_timings,
     cells,
+    is_watched,
     make_cell,
     middle_cell,
-    relearning_cell,
     retrained,
     unlearned,
 )
@@ -58,10 +58,10 @@ def test_the_floor_and_the_reference_models_use_seeds_that_nothing_else_uses():
 
 
 def test_the_return_of_the_forget_set_is_watched_at_the_middle_size_only():
-    watched = [spec for spec in all_models(LAPTOP) if relearning_cell(LAPTOP, spec)]
-    roles = Counter(spec.method or spec.oracle_set or spec.role for spec in watched)
+    watched = [spec for spec in all_models(LAPTOP) if is_watched(LAPTOP, spec)]
+    roles = Counter(spec.method or spec.oracle_set for spec in watched)
     assert roles == dict.fromkeys(("original", "A", "B", *LAPTOP.methods), 8)
-    assert {spec.cell for spec in watched} == {None, middle_cell(LAPTOP)}
+    assert {spec.cell for spec in watched} == {middle_cell(LAPTOP)}
 
 
 def test_cost_is_measured_for_every_method_and_size_and_one_retraining():
