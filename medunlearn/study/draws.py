@@ -38,7 +38,7 @@ class Draws:
             if cell.composition in BY_DIFFICULTY:
                 from medunlearn.evaluation.difficulty import patient_confidence
 
-                confidence = patient_confidence(self.references().difficulty(), table)
+                confidence = patient_confidence(self.references().confidence(), table)
             if cell.composition == HALF:
                 drawn = draw_half(table, spec.seed)
             else:

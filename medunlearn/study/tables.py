@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST, TRAIN
+from medunlearn.evaluation.strata import measure_difficulty, reliability
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, all_models, all_timings, references
 from medunlearn.study.study import Study
@@ -40,7 +41,7 @@ class Tables:
         costs: One row for each timed region; ``exclusive`` ones come from the cost pass.
         cohort: The cohort's table.
         draws: Patients that models were not to know, by name of the draw.
-        difficulty: One row for each sample, as from ``References.difficulty``; empty if no or not
+        difficulty: One row for each sample, as from ``measure_difficulty``; empty if no or not
             all reference models are there.
         reliability: Split-half reliability of difficulty, on ``train`` and ``test``.
         relearning: How the forget set returns, as from ``relearn``, with the models' columns.
@@ -95,13 +96,13 @@ def _collect_difficulty(study: Study, ledger: Ledger, folder: Path) -> None:
     Half of the models would be another measure.
     """
     specs = references(study.profile)
-    difficulty, reliability = pd.DataFrame(columns=DIFFICULTY_COLUMNS), {}
+    difficulty, reliable = pd.DataFrame(columns=DIFFICULTY_COLUMNS), {}
     if specs and all(ledger.is_done(spec) for spec in specs):
         known = ledger.draws.references()
-        difficulty = known.difficulty()
-        reliability = {part: known.reliability(part) for part in (TRAIN, TEST)}
+        difficulty = measure_difficulty(known)
+        reliable = {part: reliability(known, part) for part in (TRAIN, TEST)}
     _replace(folder / "difficulty.parquet", pa.Table.from_pandas(difficulty))
-    _write(folder / "reliability.json", reliability)
+    _write(folder / "reliability.json", reliable)
 
 
 def load_tables(study: Study) -> Tables:
