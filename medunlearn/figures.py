@@ -16,7 +16,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from medunlearn.cohort.build import Cohort
-from medunlearn.evaluation.results import FLOOR, GROUPS, NOTHING, PARTS, RETRAINED
+from medunlearn.evaluation.lineups import FLOOR, NOTHING, RETRAINED
+from medunlearn.evaluation.measurements import PARTS
+from medunlearn.evaluation.results import GROUPS
 from medunlearn.methods import get_method
 
 PART_TITLES = {"retain": "retain set", "forget": "forget set", "test": "test set"}
@@ -104,7 +106,7 @@ def plot_gaps(
 ) -> Figure:
     """Gap to retraining by forget size: one panel a partition, one colour and marker a method.
 
-    Seeds (as from ``Evaluation.by_seed``) are faint points, margins half widths of the band.
+    Seeds (as from ``measure_seeds``) are faint points, margins half widths of the band.
     """
     chosen = _choose(results, measure)
     points = seeds[(seeds["composition"] == "random") & (seeds["group"] == "all")]

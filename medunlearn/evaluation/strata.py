@@ -26,7 +26,9 @@ def measure_difficulty(references: References) -> pd.DataFrame:
     Returns:
         One row for each sample: ``sample``; ``confidence_out``, the mean logit-scaled confidence
         over the models that did not see its patient; ``memorisation`` (NaN outside training);
-        ``stratum``: hard, medium or easy.
+        ``stratum``: hard, medium or easy; ``little_memorised``: whether its patient is in the
+        lowest third of the training patients by mean memorisation. Fewer than 64 models rank
+        single images poorly by that, so it serves for means over the stratum alone.
     """
     table, confidence = references.table, references.confidence()
     patients = patient_table(table)
@@ -38,12 +40,15 @@ def measure_difficulty(references: References) -> pd.DataFrame:
         cuts = np.quantile(known, [1 / 3, 2 / 3])
         ranks = np.searchsorted(cuts, members["confidence"])
         stratum[members.index] = np.array(STRATA, dtype=object)[ranks]
+    memorisation = pd.Series(references.memorisation()).groupby(table["patient"].to_numpy()).mean()
+    little = memorisation.rank(method="first", pct=True) <= 1 / 3  # outside training: NaN, False
     return pd.DataFrame(
         {
             "sample": table["sample"].to_numpy(),
             "confidence_out": confidence,
             "memorisation": references.memorisation(),
             "stratum": table["patient"].map(stratum).to_numpy(),
+            "little_memorised": table["patient"].map(little).to_numpy(),
         }
     )
 

@@ -1,4 +1,4 @@
-"""The images a measure is taken on: a partition as drawn, one sex or all, classes pooled."""
+"""The images a measure is taken on: a partition as drawn, a group of patients, classes pooled."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +8,9 @@ import pandas as pd
 
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.evaluation.performance import Subset
+
+UNMEMORISED = "unmemorised"
+"""Training patients of the lowest tertile of memorisation."""
 
 RARE = 10
 """Classes with fewer patients of some sex than this are pooled in class-balanced measures."""
@@ -21,11 +24,13 @@ class Subsets:
         cohort: One row for each sample.
         draws: Forgotten patients by name of the draw.
         reference: Code of the class that counts as negative.
+        difficulty: As from ``strata.measure_difficulty``; empty if it was not measured.
     """
 
     cohort: pd.DataFrame
     draws: Mapping[str, Sequence[int]]
     reference: int
+    difficulty: pd.DataFrame = field(default_factory=pd.DataFrame)
     _known: dict[tuple[str, str, str], Subset] = field(default_factory=dict)
 
     def has_patients(self, draw: str, part: str, group: str) -> bool:
@@ -33,7 +38,14 @@ class Subsets:
         return len(self.of(draw, part, group).samples) > 0
 
     def of(self, draw: str, part: str, group: str) -> Subset:
-        """The images of a partition (retain and forget as drawn) and a sex (or all)."""
+        """The images of a partition (retain and forget as drawn) and a group of patients.
+
+        Args:
+            draw: Name of the forget set.
+            part: ``retain``, ``forget``, or a partition.
+            group: ``all``, a sex, a stratum of difficulty (whole patients), ``unmemorised``, or
+                several of these, as in ``F hard``: who is in each of them.
+        """
         key = (draw if part in {"retain", "forget"} else "", part, group)
         if key not in self._known:
             table = self.cohort
@@ -44,15 +56,31 @@ class Subsets:
                 rows = table[table["partition"] == part]
             strata = rows["label"].to_numpy(np.int64)
             strata = np.where(np.isin(strata, list(self._pooled(draw, part))), -1, strata)
-            inside = np.full(len(rows), True) if group == "all" else (rows["sex"] == group)
+            inside = np.full(len(rows), True)
+            for word in group.split():
+                inside &= self._members(word)[rows.index]
             self._known[key] = Subset(
                 samples=rows.loc[inside, "sample"].to_numpy(np.int64),
                 patients=rows.loc[inside, "patient"].to_numpy(np.int64),
                 labels=rows.loc[inside, "label"].to_numpy(np.int64),
-                strata=strata[np.asarray(inside)],
+                strata=strata[inside],
                 reference=self.reference,
             )
         return self._known[key]
+
+    def _members(self, word: str) -> pd.Series:
+        """Whether each sample of the cohort is in one group, by the cohort's index."""
+        if word == "all":
+            return pd.Series(True, index=self.cohort.index)
+        if word in {"F", "M"}:
+            return (self.cohort["sex"] == word).fillna(False)
+        if self.difficulty.empty:
+            return pd.Series(False, index=self.cohort.index)
+        known = self.difficulty.set_index("sample").reindex(self.cohort["sample"])
+        known.index = self.cohort.index
+        if word == UNMEMORISED:
+            return known["little_memorised"].fillna(False).astype(bool)
+        return known["stratum"] == word
 
     def _pooled(self, draw: str, part: str) -> set[int]:
         """Classes too rare to be averaged by themselves: the same for all draws of a cell."""

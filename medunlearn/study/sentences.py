@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medunlearn.evaluation.results import DIFFERENCE, FLOOR, NOTHING, PARTS
+from medunlearn.evaluation.lineups import FLOOR, NOTHING
+from medunlearn.evaluation.measurements import PARTS
+from medunlearn.evaluation.results import DIFFERENCE
 from medunlearn.methods import get_method
 from medunlearn.study.models import seeds
 from medunlearn.study.profile import Profile

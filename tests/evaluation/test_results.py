@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from medunlearn.evaluation.levels import levels_by_partition
-from medunlearn.evaluation.results import Evaluation
+from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.results import measure_results, measure_seeds
 from medunlearn.evaluation.subsets import Subsets, pooled_classes
 
 
@@ -35,7 +36,7 @@ def evaluate(cohort, models):
     columns = ["role", "oracle_set", "method", "forget_size", "draw", "seed"]
     table = pd.DataFrame([m[:6] for m in models], columns=columns).assign(composition="random")
     logits = np.stack([answers(cohort, m[6]) for m in models])
-    return Evaluation(table, logits, cohort, DRAWS, reference=0)
+    return Measurements(table, logits, cohort, DRAWS, reference=0)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def pick(results, **where):
 
 @pytest.fixture(scope="module")
 def results(evaluation):
-    return evaluation.results()
+    return measure_results(evaluation)
 
 
 ACCURACY = {"measure": "accuracy", "group": "all", "forget_size": 0.1}
@@ -133,7 +134,7 @@ def test_a_method_without_its_retrained_models_is_left_out(cohort):
         ("unlearned", None, "finetune", 0.1, "random-0.1-shared", 1, honest),
         ("unlearned", None, "salun", 0.1, "random-0.1-shared", 1, honest),
     ]
-    found = evaluate(cohort, models).results()
+    found = measure_results(evaluate(cohort, models))
     assert set(found["method"]) == {"retrain", "finetune"}
     assert set(found["seeds"]) == {1}
 
@@ -145,12 +146,12 @@ def test_a_cohort_of_one_sex_or_none_has_no_difference(cohort):
         models = [
             ("retrained", "A", None, 0.1, "random-0.1-shared", seed, honest) for seed in (0, 1)
         ]
-        groups = set(evaluate(alone, models).results()["group"])
+        groups = set(measure_results(evaluate(alone, models))["group"])
         assert groups == ({"all", "F"} if sex else {"all"})
 
 
 def test_single_seeds_average_to_the_estimate(evaluation, results):
-    seeds = evaluation.by_seed("accuracy")
+    seeds = measure_seeds(evaluation, "accuracy")
     where = (seeds["method"] == "finetune") & (seeds["partition"] == "forget")
     mine = seeds[where & (seeds["group"] == "all") & (seeds["forget_size"] == 0.1)]
     row = pick(results, **ACCURACY, method="finetune", partition="forget", quantity="gap")
@@ -209,7 +210,7 @@ def test_a_model_that_has_blown_up_has_no_measure_and_does_not_stop_the_others(c
     made = evaluate(cohort, models)
     logits = made.logits.copy()
     logits[5] = np.nan
-    found = Evaluation(made.models, logits, cohort, DRAWS, 0).results()
+    found = measure_results(Measurements(made.models, logits, cohort, DRAWS, 0))
     assert found.loc[found["method"] == "sfron", "estimate"].isna().all()
     fine = found[(found["method"] == "finetune") & (found["measure"] == "accuracy")]
     assert fine["estimate"].notna().all()
@@ -221,7 +222,7 @@ def test_an_ensemble_of_its_own_has_levels_but_no_gap(cohort):
     models = [("retrained", "A", None, 0.1, "random-0.1-shared", s, honest) for s in (0, 1)]
     models += [("unlearned", None, "sisa", 0.1, "random-0.1-shared", s, honest) for s in (0, 1)]
     made = evaluate(cohort, models)
-    found = made.results()
+    found = measure_results(made)
     assert set(found.loc[found["method"] == "sisa", "quantity"]) == {"level"}
-    seeds = made.by_seed("accuracy")
+    seeds = measure_seeds(made, "accuracy")
     assert seeds.loc[seeds["method"] == "sisa", "gap"].isna().all()

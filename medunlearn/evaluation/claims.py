@@ -1,0 +1,181 @@
+"""The contrasts that the five claims rest on: what is asked, of whom, and whether it may be judged.
+
+Confirmatory contrasts are those of a few methods named before results are seen, on the random
+forget set of the middle size; everything else is exploratory. Verdicts are given in
+`statistics.verdicts`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medunlearn.cohort.partition import patient_table
+from medunlearn.evaluation.contrasts import Terms, make_row, refuse
+from medunlearn.evaluation.generalisation import generalisation_contrasts
+from medunlearn.evaluation.lineups import LineUp, has_gap, line_ups
+from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.strata import RELIABLE
+from medunlearn.evaluation.subsets import UNMEMORISED
+from medunlearn.statistics.intervals import Interval, contrast_interval, regression_interval
+
+AGE_BANDS = 3
+BY_CONSTRUCTION = "doing nothing differs here by construction: read it beside floor and ceiling"
+
+
+def measure_contrasts(measurements: Measurements, terms: Terms) -> pd.DataFrame:
+    """Every contrast of claims C1 to C4.
+
+    Returns:
+        One row for each ``claim``, ``contrast``, ``partition``, ``measure``, ``adjustment`` and
+        ``method``: ``estimate``, ``low``, ``high``, ``standard_error``, ``df``, ``seeds``,
+        ``patients``, and for `verdicts.judge` ``family``, ``confirmatory``, ``margin`` and
+        ``refused``.
+    """
+    rows: list[dict[str, object]] = []
+    for line_up in line_ups(measurements.models):
+        middle = line_up.composition == "random" and line_up.forget_size == terms.middle_size
+        if middle and has_gap(line_up.method):
+            claims = _Claims(measurements, terms, line_up)
+            rows += [*claims.utility(), *claims.sexes(), *claims.difficulty()]
+    rows += generalisation_contrasts(measurements, terms)
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class _Claims:
+    """The contrasts of one method at the middle size."""
+
+    measurements: Measurements
+    terms: Terms
+    line_up: LineUp
+
+    def utility(self) -> Iterator[dict[str, object]]:
+        """C1: gap on the retain and the forget set; sure probabilities where decisions saturate."""
+        for part in ("retain", "forget"):
+            for measure in ("accuracy", "brier", "confidence"):
+                found = self.measurements.interval(self.line_up, part, measure)
+                yield self._row("C1", "gap", part, measure, found, ["all"])
+
+    def sexes(self) -> Iterator[dict[str, object]]:
+        """C2: gap of women minus gap of men; adjusted on the forget set, where groups are small."""
+        both, sides = self.measurements, ("F", "M")
+        for part in ("forget", "retain", "test"):
+            if not both.has(self.line_up, part, sides):
+                continue
+            for measure in ("balanced_accuracy", "accuracy", "true_positive_rate",
+                            "false_positive_rate", "brier"):  # fmt: skip
+                found = both.interval(self.line_up, part, measure, sides, (1, -1))
+                primary = part == "test" and measure == "balanced_accuracy"
+                yield self._row("C2", "F - M", part, measure, found, sides, primary=primary)
+            if part == "forget":
+                found, names = self._adjusted(part)
+                given = {"adjustment": names, "primary": True}
+                yield self._row("C2", "F - M", part, "accuracy", found, sides, **given)
+            if part == "test" and (standard := self._age_standardised(part)) is not None:
+                given = {"adjustment": "age"}
+                yield self._row("C2", "F - M", part, "accuracy", standard, sides, **given)
+
+    def difficulty(self) -> Iterator[dict[str, object]]:
+        """C4: gap of hard minus gap of easy patients, and whether sex and difficulty interact."""
+        sides, crossed = ("hard", "easy"), ("F hard", "F easy", "M hard", "M easy")
+        unsure = "" if self.terms.reliability >= RELIABLE else self._unreliable()
+        if self.measurements.has(self.line_up, "test", sides):
+            found = self.measurements.interval(self.line_up, "test", "accuracy", sides, (1, -1))
+            given = {"primary": True, "refused": unsure}
+            yield self._row("C4", "hard - easy", "test", "accuracy", found, sides, **given)
+        if self.measurements.has(self.line_up, "test", crossed):
+            weights = (1, -1, -1, 1)
+            found = self.measurements.interval(self.line_up, "test", "accuracy", crossed, weights)
+            what = "(F hard - F easy) - (M hard - M easy)"
+            yield self._row("C4", what, "test", "accuracy", found, crossed, refused=unsure)
+        for group in (*sides, UNMEMORISED):
+            if self.measurements.has(self.line_up, "forget", [group]):
+                found = self.measurements.interval(self.line_up, "forget", "accuracy", [group])
+                refused = "" if group == UNMEMORISED else BY_CONSTRUCTION
+                given = {"refused": refused or unsure}
+                yield self._row(
+                    "C4", f"gap, {group}", "forget", "accuracy", found, [group], **given
+                )
+
+    def _unreliable(self) -> str:
+        found = f"{self.terms.reliability:.2f}"
+        return f"split-half reliability of difficulty is {found}, below {RELIABLE}"
+
+    def _adjusted(self, part: str) -> tuple[Interval, str]:
+        """Sex adjusted for label and difficulty by analysis of covariance over patients."""
+        table, values = self._patients(part)
+        labels = pd.get_dummies(table["rarest"], drop_first=True, dtype=float)
+        columns = [np.ones(len(table)), (table["sex"] == "F").to_numpy(float), *labels.to_numpy().T]
+        names = "label"
+        if table["confidence"].notna().all():
+            columns.append(table["confidence"].to_numpy() - table["confidence"].mean())
+            names = "label, difficulty"
+        design = np.column_stack(columns)
+        wanted = np.eye(design.shape[1])[1]
+        level = self.measurements.level
+        return regression_interval(values, design, wanted, level=level), names
+
+    def _age_standardised(self, part: str) -> Interval | None:
+        """Women and men of each age band, bands weighing as in both sexes together."""
+        table, values = self._patients(part)
+        known = table["age"].notna().to_numpy() if "age" in table else np.zeros(len(table), bool)
+        if known.sum() < 2 * AGE_BANDS:
+            return None
+        table, values = table[known], values[:, known]
+        bands = pd.qcut(table["age"], AGE_BANDS, labels=False, duplicates="drop").to_numpy()
+        groups, weights = [], []
+        for band in np.unique(bands):
+            for sex, sign in (("F", 1), ("M", -1)):
+                groups.append(values[:, (bands == band) & (table["sex"] == sex).to_numpy()])
+                weights.append(sign * float((bands == band).mean()))
+        if min(group.shape[1] for group in groups) < 2:
+            return None
+        return contrast_interval(groups, weights, level=self.measurements.level)
+
+    def _patients(self, part: str) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+        """Patients whose sex is known, with covariates, and their gaps (seeds, patients)."""
+        both = self.measurements
+        subset = both.subsets.of(self.line_up.runs[0].draw, part, "all")
+        rows = both.cohort[both.cohort["sample"].isin(subset.samples)]
+        table = patient_table(rows)
+        if "age" in rows:
+            table["age"] = rows.groupby("patient")["age"].mean()
+        table["confidence"] = np.nan
+        if not both.difficulty.empty:
+            confidence = both.difficulty.set_index("sample")["confidence_out"]
+            by_patient = rows["sample"].map(confidence).groupby(rows["patient"]).mean()
+            table["confidence"] = by_patient
+        values = np.stack(both.gaps(self.line_up, part, "all", "accuracy"))
+        known = table["sex"].isin(["F", "M"]).to_numpy()
+        return table[known], values[:, known]
+
+    def _row(
+        self,
+        claim: str,
+        contrast: str,
+        part: str,
+        measure: str,
+        found: Interval,
+        groups: Sequence[str],
+        *,
+        adjustment: str = "",
+        primary: bool = False,
+        refused: str = "",
+    ) -> dict[str, object]:
+        patients = self.measurements.patients(self.line_up, part, groups)
+        return make_row(
+            self.terms,
+            claim=claim,
+            contrast=contrast,
+            partition=part,
+            measure=measure,
+            adjustment=adjustment,
+            method=self.line_up.method,
+            found=found,
+            margin=self.terms.margins[part],
+            primary=primary,
+            refused=refused or refuse(self.terms, found.runs, patients),
+        )
