@@ -1,0 +1,213 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_paired
+
+from medunlearn.statistics.verdicts import (
+    DIFFERENT,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    NEGLIGIBLE,
+    NOT_ESTIMABLE,
+    NOT_TESTED,
+    judge,
+    none_is_biased,
+    p_values,
+    reachable_margin,
+)
+
+
+def contrast(estimate, standard_error=0.01, **other):
+    return {
+        "family": "C2",
+        "confirmatory": True,
+        "estimate": estimate,
+        "standard_error": standard_error,
+        "df": 10.0,
+        "margin": 0.03,
+        "refused": "",
+    } | other
+
+
+def judged(*rows):
+    return judge(pd.DataFrame(list(rows)))
+
+
+def test_p_values_are_those_of_the_t_tests_of_statsmodels():
+    random = np.random.default_rng(0)
+    for shift in (-0.5, -0.1, 0.0, 0.2):
+        women, men = random.normal(shift, 1, 30), random.normal(0, 1, 20)
+        both = CompareMeans(DescrStatsW(women), DescrStatsW(men))
+        difference, equivalence = p_values(
+            women.mean() - men.mean(), both.std_meandiff_pooledvar, 48, 0.6
+        )
+        assert difference == pytest.approx(both.ttest_ind()[1])
+        assert equivalence == pytest.approx(both.ttost_ind(-0.6, 0.6)[0])
+        own = stats.sem(women)
+        assert p_values(women.mean(), own, 29, 0.4)[1] == pytest.approx(
+            ttost_paired(women, np.zeros(30), -0.4, 0.4)[0]
+        )
+
+
+@pytest.mark.parametrize("estimate", [-0.02, 0.0, 0.011, 0.012, 0.05])
+def test_equivalence_is_the_ninety_percent_interval_within_the_margin(estimate):
+    difference, equivalence = p_values(estimate, 0.01, 10, 0.03)
+    low, high = stats.t.interval(0.90, 10, estimate, 0.01)
+    assert (equivalence < 0.05) == (low > -0.03 and high < 0.03)
+    low, high = stats.t.interval(0.95, 10, estimate, 0.01)
+    assert (difference < 0.05) == (low > 0 or high < 0)
+
+
+def test_the_sign_of_a_contrast_changes_neither_p_value():
+    women, men = p_values([0.02, -0.02], 0.01, 10, 0.03)
+    assert women[0] == pytest.approx(women[1])
+    assert men[0] == pytest.approx(men[1])
+
+
+@pytest.mark.parametrize("error", [np.nan, 0.0, 1e-17])
+def test_without_a_spread_there_is_no_p_value(error):
+    assert np.isnan(p_values(0.0, error, 7, 0.03)).all()
+
+
+@pytest.mark.parametrize("df", [1, 3, 7.4, 60, 1e5])
+def test_the_reachable_margin_gives_the_power_in_simulation(df):
+    """400,000 replicates: two Monte Carlo standard errors are .0013."""
+    random = np.random.default_rng(1)
+    estimate, error = random.normal(size=400_000), np.sqrt(random.chisquare(df, 400_000) / df)
+    for power in (0.5, 0.8):
+        margin = reachable_margin(1.0, df, power=power)
+        half = stats.t.isf(0.05, df) * error
+        found = (-margin < estimate - half) & (estimate + half < margin)
+        assert found.mean() == pytest.approx(power, abs=0.0025)
+
+
+def test_with_known_variance_the_reachable_margin_is_the_textbooks():
+    assert reachable_margin(0.02, 1e7) == pytest.approx(0.02 * (1.6449 + 1.2816), rel=1e-4)
+
+
+def test_the_reachable_margin_scales_with_the_error_and_needs_one():
+    several = reachable_margin([0.01, 0.02, np.nan, 0.0], 7)
+    assert several[1] == pytest.approx(2 * several[0])
+    assert np.isnan(several[2:]).all()
+    assert isinstance(reachable_margin(0.01, 7), float)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "error", "verdict"),
+    [
+        (0.08, 0.01, DIFFERENT),
+        (-0.08, 0.01, DIFFERENT),
+        (0.001, 0.01, EQUIVALENT),
+        (0.01, 0.002, NEGLIGIBLE),
+        (-0.01, 0.002, NEGLIGIBLE),
+        (0.02, 0.02, INCONCLUSIVE),
+        (0.0, np.nan, NOT_ESTIMABLE),
+        (0.0, 0.0, NOT_ESTIMABLE),
+        (np.nan, np.nan, NOT_TESTED),
+    ],
+)
+def test_each_kind_of_verdict(estimate, error, verdict):
+    assert judged(contrast(estimate, error))["verdict"].tolist() == [verdict]
+
+
+def test_a_large_p_value_alone_is_never_equivalence():
+    row = judged(contrast(0.0, 0.05)).iloc[0]
+    assert row["p_difference"] == 1
+    assert row["verdict"] == INCONCLUSIVE
+
+
+def test_a_refused_contrast_has_neither_p_value_nor_verdict():
+    row = judged(contrast(0.0, 0.001, refused="needs 8 seeds")).iloc[0]
+    assert row["verdict"] == NOT_TESTED
+    assert row.filter(like="p_").isna().all()
+    assert row["reachable_margin"] == pytest.approx(reachable_margin(0.001, 10))
+
+
+def test_without_a_margin_no_equivalence_is_asked():
+    found = judged(contrast(0.08, margin=np.nan), contrast(0.0, margin=np.nan))
+    assert found["verdict"].tolist() == [DIFFERENT, INCONCLUSIVE]
+    assert found["p_equivalence_adjusted"].isna().all()
+
+
+def test_holm_within_a_claim():
+    """Worked out: .01, .02, .03 become 3 x .01, 2 x .02, and no less than the one before."""
+    errors = 0.05 / stats.t.isf(np.array([0.03, 0.01, 0.02]) / 2, 10)
+    found = judged(*(contrast(0.05, e) for e in errors), contrast(0.05, 0.01, family="C4"))
+    assert found["p_difference_adjusted"][:3].tolist() == pytest.approx([0.04, 0.03, 0.04])
+    assert found["p_difference_adjusted"][3] == found["p_difference"][3]
+    assert set(found["correction"]) == {"Holm"}
+
+
+def test_benjamini_hochberg_for_what_is_exploratory():
+    """Worked out: .01, .02, .03 times 3 / rank."""
+    errors = 0.05 / stats.t.isf(np.array([0.03, 0.01, 0.02]) / 2, 10)
+    rows = [contrast(0.05, e, confirmatory=False) for e in errors]
+    found = judged(*rows, contrast(0.05, 0.001), contrast(0.05, 0.001, family="x"))
+    assert found["p_difference_adjusted"][:3].tolist() == pytest.approx([0.03, 0.03, 0.03])
+    assert found["correction"].tolist() == ["Benjamini-Hochberg"] * 3 + ["Holm"] * 2
+
+
+def test_equivalence_is_corrected_apart_from_difference():
+    found = judged(contrast(0.08, 0.01), contrast(0.004, 0.01), contrast(0.0, margin=np.nan))
+    assert found["p_difference_adjusted"][0] == pytest.approx(3 * found["p_difference"][0])
+    # two are asked: the smaller p-value doubles
+    assert found["p_equivalence_adjusted"][1] == pytest.approx(2 * found["p_equivalence"][1])
+
+
+def test_the_correction_decides_the_verdict():
+    alone, several = contrast(0.0245, 0.01), [contrast(0.001, 0.01)] * 3
+    assert judged(alone)["verdict"][0] == DIFFERENT
+    assert judged(alone, *several)["verdict"][0] == INCONCLUSIVE
+    close = contrast(0.009, 0.01)
+    assert judged(close)["verdict"][0] == EQUIVALENT
+    assert judged(close, *several)["verdict"][0] == EQUIVALENT  # the last of Holm's steps
+    assert judged(close, *[contrast(0.08, 0.01)] * 3)["verdict"][0] == INCONCLUSIVE
+
+
+def test_what_was_not_tested_costs_the_others_nothing():
+    row = contrast(0.05, 0.017)
+    beside = [contrast(0.0, np.nan), contrast(0.05, 0.01, refused="few"), contrast(np.nan)]
+    alone, among = judged(row), judged(row, *beside)
+    assert among["p_difference_adjusted"][0] == alone["p_difference_adjusted"][0]
+    assert among["p_equivalence_adjusted"][0] == alone["p_equivalence_adjusted"][0]
+
+
+def test_rows_keep_their_order_and_index():
+    table = pd.DataFrame([contrast(0.08, family=f) for f in "badc"], index=[3, 3, 1, 0])
+    found = judge(table)
+    assert found["family"].tolist() == list("badc")
+    assert found.index.tolist() == [3, 3, 1, 0]
+    assert judge(table.iloc[:0])["verdict"].tolist() == []
+
+
+def test_no_method_is_biased_only_if_every_single_test_says_so():
+    fine = [contrast(0.009, 0.01), contrast(0.0, 0.01)]
+    assert none_is_biased(judged(*fine))
+    # each unadjusted: Holm would have called the first inconclusive
+    assert none_is_biased(judged(*[contrast(0.009, 0.01)] * 5))
+    assert not none_is_biased(judged(*fine, contrast(0.02, 0.01)))
+    assert not none_is_biased(judged(*fine, contrast(0.0, np.nan)))
+    assert not none_is_biased(judged(*fine, contrast(0.0, 0.01, refused="few seeds")))
+    assert not none_is_biased(judged(*fine).iloc[:0])
+
+
+def test_false_verdicts_are_rare_at_zero_and_at_the_margin():
+    """200,000 replicates for the p-values, 2,000 for verdicts of families of one."""
+    random, runs = np.random.default_rng(2), 200_000
+    for truth, wrong in ((0.0, {DIFFERENT, NEGLIGIBLE}), (0.03, {EQUIVALENT, NEGLIGIBLE})):
+        errors = 0.008 * np.sqrt(random.chisquare(10, runs) / 10)
+        estimates = random.normal(truth, 0.008, runs)
+        found = p_values(estimates, errors, 10, 0.03)[1 if truth else 0]
+        assert (found < 0.05).mean() == pytest.approx(0.05, abs=0.0015)
+        rows = pd.DataFrame([contrast(0.0)] * 2000).assign(family=np.arange(2000))
+        rows = rows.assign(standard_error=errors[:2000], estimate=estimates[:2000])
+        share = judge(rows)["verdict"].isin(wrong).mean()
+        assert share == pytest.approx(0.05, abs=0.015)
+
+
+def test_missing_columns_and_senseless_margins_are_refused():
+    with pytest.raises(ValueError, match="lack df, margin; expected family"):
+        judge(pd.DataFrame([contrast(0.0)]).drop(columns=["df", "margin"]))
+    with pytest.raises(ValueError, match=r"margin is -0\.03; expected positive, or NaN"):
+        judged(contrast(0.0, margin=-0.03))
