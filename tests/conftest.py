@@ -15,10 +15,12 @@ TINY = {
     "seeds": 2, "floor_seeds": 2, "references": 4,
     "relearning": {"steps": 4, "every": 2, "learning_rate": 0.02},
     "methods": {"finetune": {"epochs": 1}, "salun": {"epochs": 1}},
+    "confirmatory": ["finetune", "salun"],
     "cost": {"warmups": 0, "repeats": 1},
     "statistics": {
         "level": 0.95, "verdict_seeds": 8, "verdict_patients": 20,
-        "margins": {"retain": 0.05, "forget": 0.05, "test": 0.03}, "justification": "A test.",
+        "margins": {"retain": 0.05, "forget": 0.05, "test": 0.03, "slope": 0.015, "attack": 0.05},
+        "justification": "A test.",
     },
 }  # fmt: skip
 """The smallest study that has every part: 240 patients, 2 seeds, 2 sizes, 2 methods."""

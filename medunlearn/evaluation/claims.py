@@ -72,11 +72,11 @@ class _Claims:
                 yield self._row("C2", "F - M", part, measure, found, sides, primary=primary)
             if part == "forget":
                 found, names = self._adjusted(part)
-                given = {"adjustment": names, "primary": True}
-                yield self._row("C2", "F - M", part, "accuracy", found, sides, **given)
+                row = self._row("C2", "F - M", part, "accuracy", found, sides, primary=True)
+                yield {**row, "adjustment": names}
             if part == "test" and (standard := self._age_standardised(part)) is not None:
-                given = {"adjustment": "age"}
-                yield self._row("C2", "F - M", part, "accuracy", standard, sides, **given)
+                row = self._row("C2", "F - M", part, "accuracy", standard, sides)
+                yield {**row, "adjustment": "age"}
 
     def difficulty(self) -> Iterator[dict[str, object]]:
         """C4: gap of hard minus gap of easy patients, and whether sex and difficulty interact."""
@@ -84,21 +84,20 @@ class _Claims:
         unsure = "" if self.terms.reliability >= RELIABLE else self._unreliable()
         if self.measurements.has(self.line_up, "test", sides):
             found = self.measurements.interval(self.line_up, "test", "accuracy", sides, (1, -1))
-            given = {"primary": True, "refused": unsure}
-            yield self._row("C4", "hard - easy", "test", "accuracy", found, sides, **given)
+            row = self._row("C4", "hard - easy", "test", "accuracy", found, sides, primary=True)
+            yield {**row, "refused": row["refused"] or unsure}
         if self.measurements.has(self.line_up, "test", crossed):
             weights = (1, -1, -1, 1)
             found = self.measurements.interval(self.line_up, "test", "accuracy", crossed, weights)
             what = "(F hard - F easy) - (M hard - M easy)"
-            yield self._row("C4", what, "test", "accuracy", found, crossed, refused=unsure)
+            row = self._row("C4", what, "test", "accuracy", found, crossed)
+            yield {**row, "refused": row["refused"] or unsure}
         for group in (*sides, UNMEMORISED):
             if self.measurements.has(self.line_up, "forget", [group]):
                 found = self.measurements.interval(self.line_up, "forget", "accuracy", [group])
-                refused = "" if group == UNMEMORISED else BY_CONSTRUCTION
-                given = {"refused": refused or unsure}
-                yield self._row(
-                    "C4", f"gap, {group}", "forget", "accuracy", found, [group], **given
-                )
+                refused = unsure if group == UNMEMORISED else BY_CONSTRUCTION
+                row = self._row("C4", f"gap, {group}", "forget", "accuracy", found, [group])
+                yield {**row, "refused": row["refused"] or refused}
 
     def _unreliable(self) -> str:
         found = f"{self.terms.reliability:.2f}"
@@ -161,9 +160,7 @@ class _Claims:
         found: Interval,
         groups: Sequence[str],
         *,
-        adjustment: str = "",
         primary: bool = False,
-        refused: str = "",
     ) -> dict[str, object]:
         patients = self.measurements.patients(self.line_up, part, groups)
         return make_row(
@@ -172,10 +169,10 @@ class _Claims:
             contrast=contrast,
             partition=part,
             measure=measure,
-            adjustment=adjustment,
+            adjustment="",
             method=self.line_up.method,
             found=found,
             margin=self.terms.margins[part],
             primary=primary,
-            refused=refused or refuse(self.terms, found.runs, patients),
+            refused=refuse(self.terms, found.runs, patients),
         )

@@ -30,9 +30,8 @@ def plot_difficulty(difficulty: pd.DataFrame, cohort: pd.DataFrame) -> Figure:
     bins = np.histogram_bin_edges(table["confidence_out"], 40)
     for stratum, colour in STRATUM_COLOURS.items():
         inside = (table["stratum"] == stratum) & (table["partition"] == "test")
-        right.hist(
-            table.loc[inside, "confidence_out"], bins, color=colour, alpha=0.7, label=stratum
-        )
+        shown = table.loc[inside, "confidence_out"]
+        right.hist(shown, bins.tolist(), color=colour, alpha=0.7, label=stratum)
     right.set(xlabel="confidence (log odds)", ylabel="images", title="test set, by stratum")
     right.legend()
     return figure
@@ -92,13 +91,13 @@ def plot_relearning(relearning: pd.DataFrame, methods: Sequence[str]) -> Figure:
             np.where(relearning["oracle_set"] == "A", "retrain", FLOOR),
         )
     )
-    means = named.groupby(["who", "step"])["accuracy"].mean().unstack("step")
+    means = named.pivot_table(index="who", columns="step", values="accuracy")
     figure, axis = plt.subplots(figsize=(9, 3.6), layout="constrained")
     for who in ("retrain", FLOOR, NOTHING, *methods):
         if who in means.index:
-            style, wide = style_of(who), who in {"retrain", NOTHING}
-            line = {"linewidth": 2.2 if wide else 1.2, "markersize": 5, "label": label_of(who)}
-            axis.plot(means.columns, means.loc[who], **style, **line)
+            style = style_of(who)
+            width = 2.2 if who in {"retrain", NOTHING} else 1.2
+            axis.plot(means.columns, means.loc[who], label=label_of(who), linewidth=width, **style)
     axis.set(xlabel="steps on the retain set", ylabel="accuracy on the forget set")
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.legend(loc="outside right upper")

@@ -23,13 +23,18 @@ def plot_trade_off(privacy: pd.DataFrame, utility: pd.DataFrame, attack: str) ->
     axis.axvline(0, color="black", linewidth=0.8)
     for row in both.to_dict("records"):
         x, y = row["estimate_utility"], row["estimate_privacy"]
-        spread = {
-            "xerr": [[x - row["low_utility"]], [row["high_utility"] - x]],
-            "yerr": [[y - row["low_privacy"]], [row["high_privacy"] - y]],
-        }
         style = style_of(row["method"])
-        drawn = {"fmt": style["marker"], "color": style["color"], "elinewidth": 0.7}
-        axis.errorbar(x, y, markersize=8, label=label_of(row["method"]), **spread, **drawn)
+        axis.errorbar(
+            x,
+            y,
+            xerr=[[x - row["low_utility"]], [row["high_utility"] - x]],
+            yerr=[[y - row["low_privacy"]], [row["high_privacy"] - y]],
+            fmt=style["marker"],
+            color=style["color"],
+            elinewidth=0.7,
+            markersize=8,
+            label=label_of(row["method"]),
+        )
     axis.annotate("as retrained", (0, 0), (6, 6), textcoords="offset points", size=9)
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     axis.set(xlabel="gap on the test set (points of accuracy)", ylabel=f"{attack}: excess AUC")

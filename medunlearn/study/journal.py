@@ -14,9 +14,17 @@ COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
 
 _REPORTING = (
     "medunlearn.figures",
+    "medunlearn.evaluation.audits",
+    "medunlearn.evaluation.claims",
+    "medunlearn.evaluation.controls",
     "medunlearn.evaluation.costs",
     "medunlearn.evaluation.results",
+    "medunlearn.evaluation.strata",
+    "medunlearn.evaluation.worst_groups",
+    "medunlearn.statistics.verdicts",
+    "medunlearn.study.answers",
     "medunlearn.study.sentences",
+    "medunlearn.study.synthesis",
     "medunlearn.study.tables",
     "medunlearn.study.report",
 )
@@ -44,7 +52,7 @@ def is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
     record = study.folder / "jobs" / f"{notebook}.json"
     if not record.is_file() or not record.with_suffix(".ipynb").is_file():
         return True
-    files = ("index.html", "results.csv", "costs.csv", "figures/gaps.png")
+    files = ("index.html", "results.csv", "verdicts.csv", "verdicts.json", "figures/gaps.png")
     if notebook == SYNTHESIS and not all((study.folder / "report" / f).is_file() for f in files):
         return True
     return bool(json.loads(record.read_text())["key"] != notebook_key(study, notebook, ledger))

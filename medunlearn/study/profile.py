@@ -55,8 +55,15 @@ class Statistics(_Strict):
     level: Share
     verdict_seeds: int = Field(ge=2)
     verdict_patients: int = Field(ge=2)
-    margins: dict[Literal["retain", "forget", "test"], Share]
+    margins: dict[Literal["retain", "forget", "test", "slope", "attack"], Share]
     justification: str
+
+    @field_validator("margins")
+    @classmethod
+    def _hold_all(cls, given: dict[str, float]) -> dict[str, float]:
+        if absent := {"retain", "forget", "test", "slope", "attack"} - set(given):
+            raise ValueError(f"expected a margin for {', '.join(sorted(absent))} too")
+        return given
 
 
 class Profile(_Strict):
@@ -75,6 +82,7 @@ class Profile(_Strict):
     references: int = Field(ge=0, multiple_of=2)
     relearning: Relearning
     methods: dict[str, dict[str, Setting]]
+    confirmatory: list[str] = Field(max_length=5)
     cost: Cost
     statistics: Statistics
 
@@ -105,6 +113,13 @@ class Profile(_Strict):
         faults = [f for method, settings in given.items() for f in check_settings(method, settings)]
         if faults:
             raise ValueError("; ".join(faults))
+        return given
+
+    @field_validator("confirmatory")
+    @classmethod
+    def _be_run(cls, given: list[str], info: ValidationInfo) -> list[str]:
+        if absent := [name for name in given if name not in info.data.get("methods", given)]:
+            raise ValueError(f"{', '.join(absent)}: not among the profile's methods")
         return given
 
 

@@ -4,19 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
-from medunlearn.evaluation.lineups import FLOOR, NOTHING
-from medunlearn.evaluation.measurements import PARTS
-from medunlearn.evaluation.results import DIFFERENCE
-from medunlearn.methods import get_method
+from medunlearn.evaluation.strata import RELIABLE
+from medunlearn.figures.style import label_of
+from medunlearn.study.answers import points
 from medunlearn.study.models import seeds
 from medunlearn.study.profile import Profile
 from medunlearn.study.study import Study
+from medunlearn.study.synthesis import terms_hash
 from medunlearn.study.tables import Tables
-
-FIT_POINTS = 0.05
-"""Smallest memorisation gap, in accuracy, at which a study is fit for its question."""
-
 
 def describe_design(study: Study, tables: Tables) -> str:
     """What was run, and what of the design is missing."""
@@ -24,14 +22,17 @@ def describe_design(study: Study, tables: Tables) -> str:
     patients = tables.cohort.groupby("partition")["patient"].nunique()
     sizes = ", ".join(f"{size:.0%}" for size in profile.forget_sizes)
     name = Path(study.profile_name).stem
+    margins = ", ".join(f"{what} {m:g}" for what, m in profile.statistics.margins.items())
     lines = [
         f"**{manifest.title}**, profile `{name}`, computed on `{study.device}`: "
         f"{patients['train']} training and {patients['test']} test patients, "
         f"{len(seeds(profile))} paired seeds, {profile.floor_seeds} fresh seeds for the floor; "
-        f"{len(profile.methods)} methods; forget sizes {sizes} of the training patients; "
+        f"{profile.references} reference models; {len(profile.methods)} methods; forget sizes {sizes} of the training patients; "
         f"network `{profile.network}`, {profile.training.epochs} epochs.",
         "",
-        f"Margins: {profile.statistics.justification}",
+        f"Settled before results (hash `{terms_hash(study)}`): margins {margins}; confirmatory "
+        f"{', '.join(label_of(name) for name in profile.confirmatory)}. "
+        f"{profile.statistics.justification}",
     ]
     if manifest.unit != "patient":
         lines += ["", f"No patient ids are published: a *patient* here is a **{manifest.unit}**."]
@@ -46,73 +47,70 @@ def describe_design(study: Study, tables: Tables) -> str:
     return "\n".join(lines)
 
 
-def describe_fitness(results: pd.DataFrame, profile: Profile) -> str:
-    """Whether there is anything to forget: ceiling against floor, by the rule of the protocol."""
-    gap = _pick(results, profile, measure="accuracy", partition="forget", group="all")
-    ceiling, floor = _row(gap, NOTHING), _row(gap, FLOOR)
-    if ceiling is None or floor is None:
-        return "Ceiling or floor are missing: whether the study is fit is **not known**."
-    fit = ceiling.estimate >= FIT_POINTS and ceiling.low > floor.high
-    verdict = "is **fit** for the question" if fit else "is **not fit**: no verdict may rest on it"
-    return (
-        f"Doing nothing leaves accuracy on the forget set {_points(ceiling)} above retraining; "
-        f"retraining on fresh seeds differs by {_points(floor)}. At least "
-        f"{100 * FIT_POINTS:.0f} points are asked for, with limits apart: the study {verdict}."
-    )
-
-
-def describe_sexes(results: pd.DataFrame, profile: Profile) -> str:
-    """Difference between the sexes of each method's gap, with intervals and never a verdict."""
-    rows = _pick(results, profile, measure="balanced_accuracy", group=DIFFERENCE)
-    if rows.empty:
-        return "The cohort does not tell the patients' sex, or not both: nothing is compared."
-    lines = [
-        "Gap of women minus gap of men, in points of class-balanced accuracy:",
-        "",
-        "| method | " + " | ".join(PARTS) + " |",
-        "|---|" + "---|" * len(PARTS),
-    ]
-    for method in dict.fromkeys(rows["method"]):
-        name = "floor" if method == FLOOR else get_method(method).label
-        each = [_row(rows[rows["partition"] == part], method) for part in PARTS]
+def describe_difficulty(tables: Tables) -> str:
+    """How reliable difficulty is and, where the truth is known, how right."""
+    if tables.difficulty.empty:
+        return "Difficulty was **not measured**: reference models are missing."
+    reliable = ", ".join(f"{r:.2f} on {part}" for part, r in tables.reliability.items())
+    lines = [f"Split-half reliability of difficulty: {reliable} (asked for: {RELIABLE})."]
+    table = tables.cohort.merge(tables.difficulty, on="sample")
+    if {"conspicuity", "noisy_label"} <= set(table):
+        seen = table[(table["conspicuity"] > 0) & ~table["noisy_label"].astype(bool)]
+        r = spearmanr(seen["conspicuity"], seen["confidence_out"]).statistic
+        area = roc_auc_score(table["noisy_label"].astype(bool), -table["confidence_out"])
         lines.append(
-            f"| {name} | " + " | ".join("-" if row is None else _points(row) for row in each) + " |"
+            f"The embedded cohort knows the truth: confidence ranks the conspicuity of findings with "
+            f"a rank correlation of {r:.2f}, and low confidence finds wrong labels with an AUROC of "
+            f"{area:.2f}."
         )
-    averaged = ", ".join(
-        f"{rows.loc[rows['partition'] == part, 'classes'].max()} on the {part} set"
-        for part in PARTS
-        if (rows["partition"] == part).any()
-    )
-    lines += ["", f"Classes averaged over, those rare in either sex pooled: {averaged}."]
-    asked = profile.statistics.verdict_seeds
-    reason = (
-        f"needs {asked} paired seeds, this profile has {profile.seeds}"
-        if profile.seeds < asked
-        else "these are intervals, without the tests of equivalence that a verdict needs"
-    )
-    return "\n".join([*lines, "", f"Bias between the sexes: **not tested** ({reason})."])
+    return " ".join(lines)
 
 
-def _pick(results: pd.DataFrame, profile: Profile, **where: str) -> pd.DataFrame:
-    """Gaps of the random forget set of the middle size."""
+def describe_costs(costs: pd.DataFrame, profile: Profile) -> str:
+    """C5: what a method costs beside one retraining; without tuning there is no verdict."""
+    if costs.empty:
+        return "The cost pass has not run: **nothing is known of cost**."
+    middle = costs[costs["forget_size"] == profile.middle_size].sort_values("estimate")
+    told = ", ".join(
+        f"{label_of(str(row['method']))} {row['estimate']:.2f}" for row in middle.to_dict("records")
+    )
+    dear = int((middle["low"] > 1).sum())
+    return (
+        f"**C5, seconds of preparation and unlearning / seconds of one retraining:** {told}. "
+        f"{dear} of {len(middle)} cost more than retraining. Measured on: "
+        f"{', '.join(costs['device'].unique())}. The claim is about *tuning*, which was not "
+        "measured: it is **not tested**."
+    )
+
+
+def composition_table(results: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """Gap in accuracy on the forget set, by whom it is drawn from."""
     chosen = results[
         (results["quantity"] == "gap")
-        & (results["composition"] == "random")
+        & (results["group"] == "all")
         & (results["forget_size"] == profile.middle_size)
+        & (results["measure"] == "accuracy")
+        & (results["partition"] == "forget")
     ]
-    for column, value in where.items():
-        chosen = chosen[chosen[column] == value]
-    return chosen
+    shown = chosen.assign(shown=[points(row) for row in chosen.to_dict("records")])
+    wide = shown.pivot_table(
+        index="method", columns="composition", values="shown", aggfunc="first", sort=False
+    )
+    return wide.rename(index=label_of).fillna("")
 
 
-def _row(rows: pd.DataFrame, method: str) -> pd.Series | None:
-    found = rows[rows["method"] == method]
-    return found.iloc[0] if len(found) else None
-
-
-def _points(row: pd.Series) -> str:
-    """Percentage points with the interval; where there is none, the reason."""
-    estimate = f"{100 * row.estimate:+.1f}"
-    if not np.isfinite(row.low):
-        return f"{estimate} (not estimable)"
-    return f"{estimate} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+def threshold_table(results: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """At one threshold for both sexes: true and false positives and calibration, level by sex."""
+    measures = ["true_positive_rate", "false_positive_rate", "calibration_error"]
+    chosen = results[
+        (results["quantity"] == "level")
+        & results["group"].isin(["F", "M"])
+        & (results["forget_size"] == profile.middle_size)
+        & results["measure"].isin(measures)
+        & (results["partition"] == "test")
+        & (results["composition"] == "random")
+    ]
+    wide = chosen.pivot_table(
+        index="method", columns=["measure", "group"], values="estimate", sort=False
+    )
+    return wide.rename(index=label_of).round(3)

@@ -67,7 +67,8 @@ class Study:
         Raises:
             InputError: The method or a setting is not known.
         """
-        faults = check_settings(method, settings)
+        # doing nothing may be asked for in a notebook, but is no method of a profile
+        faults = check_settings(method, settings) if method != "original" or settings else []
         if faults:
             raise InputError("parameters", faults)
         methods = {**self.profile.methods, method: {**self.settings(method), **settings}}

@@ -51,6 +51,10 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
         ({"methods": {"retrain": {}}}, "method 'retrain' is not known"),
         ({"middle_size": 0.3}, "middle_size: given 0.3; expected one of the forget sizes"),
         ({"compositions": ["female"]}, "expected 'random' among them"),
+        ({"compositions": ["random", "hard"], "references": 0}, "expected at least 2"),
+        ({"references": 3}, "multiple of 2"),
+        ({"confirmatory": ["finetune", "scrub"]}, "scrub: not among the profile's methods"),
+        ({"statistics": {**TINY["statistics"], "margins": {"test": 0.03}}}, "attack, forget"),
     ],
 )
 def test_a_design_that_cannot_be_is_refused(tmp_path, change, said):

@@ -1,7 +1,18 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.study.models import middle_cell, original, retrained, unlearned
+from medunlearn.errors import InputError
+from medunlearn.evaluation.difficulty import patient_confidence
+from medunlearn.study.models import (
+    Cell,
+    middle_cell,
+    original,
+    reference,
+    references,
+    retrained,
+    unlearned,
+)
 from medunlearn.study.study import open_study
 from medunlearn.study.workbench import Workbench
 
@@ -81,3 +92,40 @@ def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkey
     monkeypatch.setattr(module, "build_cohort", of_one_sex)
     study = open_study("phantom", "laptop", runs=str(tmp_path / "runs"), device="cpu")
     assert study.profile.compositions == ["random", "easy", "hard"]
+
+
+def test_doing_nothing_is_run_like_a_method_and_changes_nothing(bench):
+    study = bench.study.with_settings("original", {})
+    nothing = unlearned("original", middle_cell(study.profile), 0)
+    bench.train([original(0)])
+    Workbench(study).unlearn([nothing])
+    assert bench.ledger.is_done(nothing), "another key than that of the grid"
+    np.testing.assert_array_equal(bench.logits(nothing), bench.logits(original(0)))
+    assert (bench.ledger.path(nothing) / "relearning.parquet").is_file()
+
+
+def test_doing_nothing_has_no_settings(bench):
+    with pytest.raises(InputError, match="'original' is not known"):
+        bench.study.with_settings("original", {"epochs": 1})
+
+
+def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(bench):
+    """A notebook opened on its own: nobody has trained the reference models before."""
+    cell = Cell("hard", 0.1)
+    spec = unlearned("finetune", cell, 0)
+    bench.train([original(0)])
+    bench.unlearn([spec])
+    assert bench.ledger.missing([spec, *references(bench.study.profile)]) == []
+    confidence = bench.ledger.draws.references().confidence()
+    by_patient = patient_confidence(confidence, bench.study.cohort.table)
+    hard = by_patient[list(bench.ledger.draws.of(spec).patients)]
+    table = bench.study.cohort.table
+    train = by_patient[table.loc[table["partition"] == "train", "patient"].unique()]
+    assert hard.mean() < train.quantile(0.25)
+
+
+def test_a_reference_model_sees_the_other_half_of_its_partner(bench):
+    one, other = (set(bench.training_rows(reference(seed))[0]) for seed in (200, 201))
+    assert not one & other
+    table = bench.study.cohort.table
+    assert len(one | other) == (table["partition"] == "train").sum()

@@ -1,0 +1,156 @@
+"""From the tables of a study to its verdicts, and the files that hold them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from medunlearn.cohort.partition import TEST
+from medunlearn.evaluation.audits import audit
+from medunlearn.evaluation.claims import measure_contrasts
+from medunlearn.evaluation.contrasts import Terms, refuse
+from medunlearn.evaluation.controls import run_controls, switched_off
+from medunlearn.evaluation.costs import cost_intervals
+from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.results import measure_results
+from medunlearn.evaluation.worst_groups import worst_groups
+from medunlearn.sources import canonical_hash
+from medunlearn.statistics.verdicts import judge
+from medunlearn.study.study import Study
+from medunlearn.study.tables import Tables
+
+AREAS = ("population", "rmia", "retain_exposure")
+"""Audits in units of area under the ROC curve, for which a margin was settled."""
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """Everything that the report tells, as tables.
+
+    Args:
+        measurements: All measures, by model and patient.
+        terms: What was settled before results were seen.
+        results: Levels and gaps (`measure_results`).
+        controls: How each control came out (`run_controls`).
+        verdicts: Contrasts of the claims, judged (`measure_contrasts`, `judge`).
+        audits: Audits of the forget set, those against retraining judged.
+        worst: Worst groups.
+        costs: Ratios to one retraining (`cost_intervals`).
+    """
+
+    measurements: Measurements
+    terms: Terms
+    results: pd.DataFrame
+    controls: pd.DataFrame
+    verdicts: pd.DataFrame
+    audits: pd.DataFrame
+    worst: pd.DataFrame
+    costs: pd.DataFrame
+
+
+def synthesise(study: Study, tables: Tables) -> Synthesis:
+    """Measure, run the controls, and judge what they leave to be judged.
+
+    Args:
+        study: The study: its profile holds margins and confirmatory methods.
+        tables: Its tables; no model is run.
+    """
+    measurements = Measurements(
+        models=tables.models,
+        logits=tables.logits,
+        cohort=tables.cohort,
+        draws=tables.draws,
+        reference=study.cohort.reference,
+        difficulty=tables.difficulty,
+        level=study.profile.statistics.level,
+    )
+    terms = terms_of(study, tables)
+    contrasts = measure_contrasts(measurements, terms)
+    audits = _audit(measurements, terms)
+    controls = run_controls(measurements, terms, contrasts, audits)
+    return Synthesis(
+        measurements=measurements,
+        terms=terms,
+        results=measure_results(measurements),
+        controls=controls,
+        verdicts=_judge(contrasts, switched_off(controls)),
+        audits=_judge(audits, switched_off(controls)),
+        worst=worst_groups(measurements, terms),
+        costs=cost_intervals(tables.costs, study.profile.statistics.level),
+    )
+
+
+def terms_of(study: Study, tables: Tables) -> Terms:
+    """The terms of a study's verdicts, from its profile."""
+    profile, statistics = study.profile, study.profile.statistics
+    return Terms(
+        margins=statistics.margins,
+        confirmatory=profile.confirmatory,
+        middle_size=profile.middle_size,
+        seeds=profile.seeds,
+        verdict_seeds=statistics.verdict_seeds,
+        verdict_patients=statistics.verdict_patients,
+        reliability=tables.reliability.get(TEST, float("nan")),
+    )
+
+
+def terms_hash(study: Study) -> str:
+    """Of margins, confirmatory methods and conditions: printed, so that they cannot drift."""
+    settled = [study.profile.statistics.model_dump(), study.profile.confirmatory]
+    return canonical_hash(settled)[:12]
+
+
+def write_synthesis(synthesis: Synthesis, folder: Path) -> list[Path]:
+    """Write ``{results,verdicts,audits,controls,worst_groups,costs}.csv`` and ``verdicts.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "results": synthesis.results,
+        "verdicts": synthesis.verdicts,
+        "audits": synthesis.audits,
+        "controls": synthesis.controls,
+        "worst_groups": synthesis.worst,
+        "costs": synthesis.costs,
+    }
+    paths = []
+    for name, table in files.items():
+        paths.append(folder / f"{name}.csv")
+        table.to_csv(paths[-1], index=False, float_format="%.10g")
+    verdicts = synthesis.verdicts.to_json(orient="records", double_precision=10)
+    content = {
+        "controls": json.loads(synthesis.controls.to_json(orient="records")),
+        "verdicts": json.loads(verdicts),
+    }
+    paths.append(folder / "verdicts.json")
+    paths[-1].write_text(json.dumps(content, indent=1) + "\n")
+    return paths
+
+
+def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
+    """The audits as contrasts: against retraining, exploratory, with the margin of an attack."""
+    found = audit(
+        measurements.models,
+        measurements.logits,
+        measurements.cohort,
+        measurements.draws,
+        None if measurements.difficulty.empty else measurements.difficulty,
+        forget_size=terms.middle_size,
+        level=measurements.level,
+    )
+    is_area = found["audit"].str.startswith(AREAS) & ~found["audit"].str.endswith("tpr")
+    return found.assign(
+        claim="privacy",
+        family="privacy, against " + found["against"],
+        confirmatory=False,
+        margin=is_area.map({True: terms.margins["attack"], False: float("nan")}),
+        refused=[
+            refuse(terms, int(seeds), int(patients))
+            for seeds, patients in zip(found["seeds"], found["patients"], strict=True)
+        ],
+    )
+
+
+def _judge(contrasts: pd.DataFrame, off: dict[str, str]) -> pd.DataFrame:
+    """Verdicts, after those whose control failed are refused."""
+    reasons = contrasts["claim"].map(off).fillna("")
+    return judge(contrasts.assign(refused=contrasts["refused"].where(reasons == "", reasons)))
