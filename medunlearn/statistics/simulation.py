@@ -66,7 +66,9 @@ class Scenario:
         faults = []
         if self.calm < 0:
             most = PATIENT_EFFECT * self.changed
-            faults.append(f"patient_sd {self.patient_sd} needs a disagreement of at least {most}")
+            faults.append(
+                f"patient_sd {self.patient_sd} needs a disagreement of {most:.4g} or more"
+            )
         effects = abs(self.gap) + abs(self.contrast) / 2 + PATIENT_EFFECT * (self.patient_sd > 0)
         if effects + CUT * (self.seed_sd + self.seed_sex_sd / 2) > 1:
             faults.append("effects may add up to more than 1, the largest gap there is")
