@@ -1,0 +1,170 @@
+"""Simulated studies whose truth is known.
+
+The gap d of an image is the difference of two decisions, right (1) or wrong (0): -1, 0 or 1. Seed
+i, sex g and patient j decide how likely each is::
+
+    mu_igj = gap +- (contrast + c_i) / 2 + b_i + u_j            + for women, - for men
+    P(d = 1), P(d = -1) = (q + mu) / 2, (q - mu) / 2   with q = max(disagreement_j, |mu|)
+
+so E d = mu whatever the effects. All effects have mean 0: the contrast of the sexes is *exactly*
+the one asked for, over patients and seeds, and images are alike only through their patient.
+
+- b_i, c_i: normal, cut at four standard deviations. c_i is what the *contrast* of a seed deviates
+  by, with all patients of the world: chance of training that happens to favour a sex.
+- u_j: nearly always 0; +-0.8 for the few patients about whom every model of a method changes its
+  mind. Their share follows from the standard deviation asked for. All images of theirs and all
+  seeds agree, as they do where a method fails on a kind of patient.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+PATIENT_EFFECT = 0.8
+CUT = 4.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A study's design and the truth it is to find; effects in shares, 0.01 is a point.
+
+    Args:
+        seeds: Paired training seeds.
+        patients: Of both sexes together.
+        most_images: A patient has 1 to this many images, equally likely.
+        contrast: True gap of women minus true gap of men.
+        gap: True gap, mean of the sexes: a damaging method has a negative one.
+        disagreement: Share of decisions in which unlearned and retrained model differ; more
+            where the effects demand it.
+        patient_sd: Standard deviation of patients' true gaps, the same in all seeds.
+        seed_sd: Standard deviation over seeds of the gap that both sexes share.
+        seed_sex_sd: Standard deviation over seeds of the true contrast.
+        women: Share of women.
+
+    Raises:
+        ValueError: No probabilities could give these effects.
+    """
+
+    seeds: int = 8
+    patients: int = 1500
+    most_images: int = 1
+    contrast: float = 0.0
+    gap: float = 0.0
+    disagreement: float = 0.09
+    patient_sd: float = 0.0
+    seed_sd: float = 0.01
+    seed_sex_sd: float = 0.0
+    women: float = 0.5
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.calm < 0:
+            most = PATIENT_EFFECT * self.changed
+            faults.append(
+                f"patient_sd {self.patient_sd} needs a disagreement of {most:.4g} or more"
+            )
+        effects = abs(self.gap) + abs(self.contrast) / 2 + PATIENT_EFFECT * (self.patient_sd > 0)
+        if effects + CUT * (self.seed_sd + self.seed_sex_sd / 2) > 1:
+            faults.append("effects may add up to more than 1, the largest gap there is")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    @property
+    def changed(self) -> float:
+        """Share of patients about whom every model changes its mind."""
+        return (self.patient_sd / PATIENT_EFFECT) ** 2
+
+    @property
+    def calm(self) -> float:
+        """Disagreement about all other patients."""
+        return (self.disagreement - PATIENT_EFFECT * self.changed) / (1 - self.changed)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """What a simulated study measured.
+
+    Args:
+        values: Gap of each image in each seed, -1, 0 or 1, (seeds, images).
+        images: Number of images of each patient, (patients,); a patient's lie side by side.
+        women: How many patients are women; they come first.
+    """
+
+    values: NDArray[np.int8]
+    images: NDArray[np.int64]
+    women: int
+
+    @cached_property
+    def by_patient(self) -> tuple[Floats, Floats]:
+        """Means over each patient's images, of women and of men, (seeds, patients of the sex)."""
+        starts = np.cumsum(self.images) - self.images
+        sums = np.add.reduceat(self.values, starts, axis=1, dtype=np.float64)
+        means: Floats = sums / self.images
+        return means[:, : self.women], means[:, self.women :]
+
+    @cached_property
+    def by_image(self) -> tuple[Floats, Floats]:
+        """Means over seeds of each image, of women and of men, (images of the sex,)."""
+        means: Floats = self.values.mean(axis=0)
+        first = int(self.images[: self.women].sum())
+        return means[:first], means[first:]
+
+
+def simulate_gaps(scenario: Scenario, random: np.random.Generator) -> Gaps:
+    """Draw patients, their images, seeds, and every image's gap in every seed."""
+    seeds, patients = scenario.seeds, scenario.patients
+    women = round(scenario.women * patients)
+    side = np.where(np.arange(patients) < women, 0.5, -0.5)
+    changes = random.random(patients) < scenario.changed
+    patient = PATIENT_EFFECT * changes * random.choice([-1, 1], patients)
+    seed = scenario.seed_sd * _cut_normal(seeds, random)
+    seed_sex = scenario.seed_sex_sd * _cut_normal(seeds, random)
+    of_seed = seed[:, None] + np.outer(scenario.contrast + seed_sex, side)
+    mean = scenario.gap + of_seed + patient
+    differ = np.maximum(np.where(changes, 0.0, scenario.calm), np.abs(mean))
+    images = random.integers(1, scenario.most_images, patients, endpoint=True)
+    # one number decides: small ones are a gain, large ones a loss
+    below, above = (
+        np.repeat(bound.astype(np.float32), images, axis=1)
+        for bound in ((differ + mean) / 2, 1 - (differ - mean) / 2)
+    )
+    drawn = random.random(below.shape, dtype=np.float32)
+    values = (drawn < below).view(np.int8) - (drawn >= above).view(np.int8)
+    return Gaps(values, images, women)
+
+
+def grid(
+    margin: float,
+    *,
+    seeds: Iterable[int] = (4, 8, 16),
+    seed_sex_sd: Iterable[float] = (0.0, 0.01, 0.03),
+    patient_sd: Iterable[float] = (0.0, 0.2),
+    most_images: Iterable[int] = (1, 4),
+    patients: Iterable[int] = (300, 1500),
+    contrasts: Iterable[float] | None = None,
+) -> list[Scenario]:
+    """All combinations; contrasts are none, the margin and twice the margin unless given."""
+    truths = (0.0, margin, 2 * margin) if contrasts is None else contrasts
+    cells = product(seeds, seed_sex_sd, patient_sd, most_images, patients, truths)
+    return [
+        Scenario(
+            seeds=count,
+            patients=size,
+            most_images=most,
+            contrast=truth,
+            patient_sd=spread,
+            seed_sex_sd=drift,
+        )
+        for count, drift, spread, most, size, truth in cells
+    ]
+
+
+def _cut_normal(count: int, random: np.random.Generator) -> Floats:
+    """Standard normal, beyond four set to four: symmetric, so that the mean stays 0."""
+    return np.clip(random.standard_normal(count), -CUT, CUT)
