@@ -95,9 +95,9 @@ class _Claims:
         for group in (*sides, UNMEMORISED):
             if self.measurements.has(self.line_up, "forget", [group]):
                 found = self.measurements.interval(self.line_up, "forget", "accuracy", [group])
-                refused = unsure if group == UNMEMORISED else BY_CONSTRUCTION
                 row = self._row("C4", f"gap, {group}", "forget", "accuracy", found, [group])
-                yield {**row, "refused": row["refused"] or refused}
+                judged = group == UNMEMORISED
+                yield {**row, "refused": row["refused"] or unsure if judged else BY_CONSTRUCTION}
 
     def _unreliable(self) -> str:
         found = f"{self.terms.reliability:.2f}"

@@ -3,6 +3,7 @@
 from medunlearn.figures.cohort import plot_examples
 from medunlearn.figures.costs import plot_costs
 from medunlearn.figures.difficulty import plot_difficulty, plot_relearning, plot_strata
+from medunlearn.figures.error_rates import plot_error_rates, plot_power, plot_verdicts
 from medunlearn.figures.forest import plot_forest
 from medunlearn.figures.gaps import plot_gaps, plot_levels, plot_sexes
 from medunlearn.figures.style import label_of, save_figure, use_style
@@ -12,14 +13,17 @@ __all__ = [
     "label_of",
     "plot_costs",
     "plot_difficulty",
+    "plot_error_rates",
     "plot_examples",
     "plot_forest",
     "plot_gaps",
     "plot_levels",
+    "plot_power",
     "plot_relearning",
     "plot_sexes",
     "plot_strata",
     "plot_trade_off",
+    "plot_verdicts",
     "save_figure",
     "use_style",
 ]

@@ -1,6 +1,7 @@
 """The answer to each claim in a sentence, generated from the verdicts: none is written by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,15 +88,14 @@ def answer_privacy(audits: pd.DataFrame, attack: str = "rmia") -> str:
     return _answer("Attack (RMIA), excess area over retraining, exploratory", parts)
 
 
-def points(row: dict[str, object], unit: str = "") -> str:
+def points(row: Mapping[Any, Any], unit: str = "") -> str:
     """Percentage points with the interval; where there is none, the estimate alone."""
-    estimate = 100 * float(str(row["estimate"]))
-    low, high = (100 * float(str(row[end])) for end in ("low", "high"))
+    estimate, low, high = (100 * row[name] for name in ("estimate", "low", "high"))
     shown = f"{estimate:+.1f}{unit}"
     return f"{shown} ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else shown
 
 
-def per_doubling(row: dict[str, object]) -> str:
+def per_doubling(row: Mapping[Any, Any]) -> str:
     """A slope, in points per doubling."""
     return points(row, " per doubling")
 
@@ -132,7 +132,7 @@ def _answer(head: str, parts: list[str], rows: pd.DataFrame | None = None) -> st
     return "\n".join(lines)
 
 
-def _tally(rows: pd.DataFrame, show: Callable[[dict[str, object]], str] = points) -> str:
+def _tally(rows: pd.DataFrame, show: Callable[[Mapping[Any, Any]], str] = points) -> str:
     """How many methods got which verdict, and which; reasons where nothing was tested."""
     methods = rows[~rows["method"].isin(["original", "floor", "retrain"])]
     if methods.empty:

@@ -16,6 +16,7 @@ from medunlearn.study.study import Study
 from medunlearn.study.synthesis import terms_hash
 from medunlearn.study.tables import Tables
 
+
 def describe_design(study: Study, tables: Tables) -> str:
     """What was run, and what of the design is missing."""
     profile, manifest = study.profile, study.cohort.manifest
@@ -27,7 +28,8 @@ def describe_design(study: Study, tables: Tables) -> str:
         f"**{manifest.title}**, profile `{name}`, computed on `{study.device}`: "
         f"{patients['train']} training and {patients['test']} test patients, "
         f"{len(seeds(profile))} paired seeds, {profile.floor_seeds} fresh seeds for the floor; "
-        f"{profile.references} reference models; {len(profile.methods)} methods; forget sizes {sizes} of the training patients; "
+        f"{profile.references} reference models; {len(profile.methods)} methods; "
+        f"forget sizes {sizes} of the training patients; "
         f"network `{profile.network}`, {profile.training.epochs} epochs.",
         "",
         f"Settled before results (hash `{terms_hash(study)}`): margins {margins}; confirmatory "
@@ -59,9 +61,9 @@ def describe_difficulty(tables: Tables) -> str:
         r = spearmanr(seen["conspicuity"], seen["confidence_out"]).statistic
         area = roc_auc_score(table["noisy_label"].astype(bool), -table["confidence_out"])
         lines.append(
-            f"The embedded cohort knows the truth: confidence ranks the conspicuity of findings with "
-            f"a rank correlation of {r:.2f}, and low confidence finds wrong labels with an AUROC of "
-            f"{area:.2f}."
+            "The embedded cohort knows the truth: confidence ranks the conspicuity of findings "
+            f"with a rank correlation of {r:.2f}, and low confidence finds wrong labels with an "
+            f"AUROC of {area:.2f}."
         )
     return " ".join(lines)
 

@@ -85,7 +85,7 @@ def terms_of(study: Study, tables: Tables) -> Terms:
     """The terms of a study's verdicts, from its profile."""
     profile, statistics = study.profile, study.profile.statistics
     return Terms(
-        margins=statistics.margins,
+        margins={str(what): margin for what, margin in statistics.margins.items()},
         confirmatory=profile.confirmatory,
         middle_size=profile.middle_size,
         seeds=profile.seeds,
@@ -153,4 +153,6 @@ def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
 def _judge(contrasts: pd.DataFrame, off: dict[str, str]) -> pd.DataFrame:
     """Verdicts, after those whose control failed are refused."""
     reasons = contrasts["claim"].map(off).fillna("")
-    return judge(contrasts.assign(refused=contrasts["refused"].where(reasons == "", reasons)))
+    refused = contrasts["refused"].where(reasons == "", reasons)
+    judged: pd.DataFrame = judge(contrasts.assign(refused=refused))
+    return judged

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from medunlearn.figures import BAND
+from medunlearn.figures.style import BAND
 from medunlearn.statistics.error_rates import ALPHA, ANALYSES, OURS, false_verdicts
 from medunlearn.statistics.verdicts import DIFFERENT, EQUIVALENT, INCONCLUSIVE, NEGLIGIBLE
 

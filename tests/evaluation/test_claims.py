@@ -1,0 +1,277 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from medunlearn.evaluation.claims import measure_contrasts
+from medunlearn.evaluation.contrasts import Terms
+from medunlearn.evaluation.measurements import Measurements
+
+TRAIN, EVALUATION, TEST = 400, 40, 600
+SEEDS = range(8)
+SIZES = (0.05, 0.1, 0.2)
+DRAWS = {"random-0.1-shared": list(range(40))} | {
+    f"random-{size:g}-seed{seed}": list(range(20 * seed, 20 * seed + round(TRAIN * size)))
+    for seed in SEEDS
+    for size in (0.05, 0.2)
+}
+TERMS = Terms(
+    margins={"retain": 0.05, "forget": 0.05, "test": 0.03, "slope": 0.015, "attack": 0.05},
+    confirmatory=("finetune",),
+    middle_size=0.1,
+    seeds=8,
+    verdict_seeds=8,
+    verdict_patients=20,
+    reliability=0.9,
+)
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    """One image a patient; women have findings less often, and are older."""
+    random = np.random.default_rng(9)
+    count = TRAIN + EVALUATION + TEST
+    sex = np.where(np.arange(count) % 2 == 0, "F", "M")
+    return pd.DataFrame(
+        {
+            "sample": np.arange(count),
+            "patient": np.arange(count),
+            "partition": np.repeat(
+                ["train", "validation_evaluation", "test"], [TRAIN, EVALUATION, TEST]
+            ),
+            "sex": sex,
+            "age": random.normal(np.where(sex == "F", 60, 45), 12),
+            "label": (random.random(count) < np.where(sex == "F", 0.3, 0.5)).astype(int),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def difficulty(cohort):
+    random = np.random.default_rng(10)
+    confidence = random.normal(size=len(cohort))
+    return pd.DataFrame(
+        {
+            "sample": cohort["sample"],
+            "confidence_out": confidence,
+            "stratum": np.array(["hard", "medium", "easy"])[np.digitize(confidence, [-0.43, 0.43])],
+            "little_memorised": (cohort["partition"] == "train") & (cohort["patient"] % 3 == 0),
+        }
+    )
+
+
+def measure(cohort, difficulty, lost, *, seeds=SEEDS, methods=("finetune",)):
+    """A study whose unlearned models are right less often than retrained ones.
+
+    Args:
+        lost: From (cohort, forget size) to the probability that a right decision turns wrong.
+    """
+    random, rows, logits = np.random.default_rng(11), [], []
+
+    def add(right, **names):
+        rows.append({"oracle_set": None, "method": None, "composition": None, **names})
+        decided = np.where(right, cohort["label"], 1 - cohort["label"])
+        logits.append((4 * np.eye(2)[decided] - 2).astype(np.float32))
+
+    for seed in seeds:
+        add(np.full(len(cohort), True), role="original", seed=seed)
+        for size in SIZES:
+            draw = "random-0.1-shared" if size == 0.1 else f"random-{size:g}-seed{seed}"
+            names = {"forget_size": size, "draw": draw, "seed": seed, "composition": "random"}
+            base = random.random(len(cohort)) < 0.9
+            add(base, role="retrained", oracle_set="A", **names)
+            for method in methods:
+                kept = random.random(len(cohort)) >= lost(cohort, size)
+                add(base & kept, role="unlearned", method=method, **names)
+            if size == 0.1:
+                other = random.random(len(cohort)) < 0.9
+                fresh = {**names, "seed": 100 + seed}
+                add(other, role="retrained", oracle_set="B", **fresh)
+    return Measurements(
+        pd.DataFrame(rows), np.stack(logits), cohort, DRAWS, 0, difficulty=difficulty
+    )
+
+
+def row(contrasts, **where):
+    chosen = contrasts
+    for column, value in where.items():
+        chosen = chosen[chosen[column] == value]
+    assert len(chosen) == 1, chosen
+    return chosen.iloc[0]
+
+
+TEST_SEXES = {"claim": "C2", "partition": "test", "measure": "balanced_accuracy"}
+FORGET_SEXES = {"claim": "C2", "partition": "forget", "adjustment": "label, difficulty"}
+
+
+@pytest.fixture(scope="module")
+def harmless(cohort, difficulty):
+    study = measure(cohort, difficulty, lambda table, _: np.zeros(len(table)))
+    return measure_contrasts(study, TERMS)
+
+
+@pytest.fixture(scope="module")
+def sexist(cohort, difficulty):
+    """Women lose a fifth of their right decisions."""
+    study = measure(cohort, difficulty, lambda t, _: np.where(t["sex"] == "F", 0.2, 0.0))
+    return study, measure_contrasts(study, TERMS)
+
+
+def test_what_women_lose_is_a_negative_contrast_of_women_minus_men(sexist):
+    _, contrasts = sexist
+    for where in (TEST_SEXES, FORGET_SEXES):
+        found = row(contrasts, method="finetune", **where)
+        assert found.estimate == pytest.approx(-0.18, abs=0.05)
+        assert found.high < 0
+
+
+def test_the_contrast_on_the_forget_set_is_the_coefficient_of_an_analysis_of_covariance(
+    sexist, cohort, difficulty
+):
+    study, contrasts = sexist
+    forgotten = cohort["patient"].isin(DRAWS["random-0.1-shared"])
+    models, right = study.models, study.logits.argmax(-1) == cohort["label"].to_numpy()
+    middle = models[models["forget_size"] == 0.1]
+    ours = right[middle.index[middle["method"] == "finetune"]].astype(float)
+    base = right[middle.index[middle["oracle_set"] == "A"]].astype(float)
+    table = cohort[forgotten].merge(difficulty, on="sample")
+    table["gap"] = (ours - base).mean(axis=0)[forgotten]
+    fitted = smf.ols("gap ~ C(sex, Treatment('M')) + C(label) + confidence_out", table).fit()
+    found = row(contrasts, method="finetune", **FORGET_SEXES)
+    assert found.estimate == pytest.approx(fitted.params.iloc[1])
+
+
+def test_a_loss_on_findings_alone_is_a_contrast_of_accuracy_and_none_once_classes_weigh_the_same(
+    cohort, difficulty
+):
+    """Men have more findings: in plain accuracy they seem to lose more."""
+    study = measure(cohort, difficulty, lambda t, _: np.where(t["label"] == 1, 0.4, 0.0))
+    contrasts = measure_contrasts(study, TERMS)
+    plain = row(contrasts, claim="C2", partition="test", measure="accuracy", adjustment="",
+                method="finetune")  # fmt: skip
+    balanced = row(contrasts, method="finetune", **TEST_SEXES)
+    assert plain.low > 0.02
+    assert abs(balanced.estimate) < 0.02
+
+
+def test_standardised_by_age_what_the_old_lose_is_no_contrast_of_the_sexes(cohort, difficulty):
+    study = measure(cohort, difficulty, lambda t, _: np.where(t["age"] > 55, 0.4, 0.0))
+    contrasts = measure_contrasts(study, TERMS)
+    where = {"claim": "C2", "partition": "test", "measure": "accuracy", "method": "finetune"}
+    raw = row(contrasts, adjustment="", **where).estimate
+    standardised = row(contrasts, adjustment="age", **where).estimate
+    assert raw < -0.1
+    assert abs(standardised) < 0.6 * abs(raw), "three bands take most of it away"
+
+
+def test_hard_minus_easy_is_negative_where_hard_patients_lose(cohort, difficulty):
+    hard = (difficulty["stratum"] == "hard").to_numpy()
+    study = measure(cohort, difficulty, lambda *_: np.where(hard, 0.3, 0.0))
+    contrasts = measure_contrasts(study, TERMS)
+    found = row(contrasts, claim="C4", contrast="hard - easy", method="finetune")
+    assert found.estimate == pytest.approx(-0.27, abs=0.05)
+    crossed = row(
+        contrasts, claim="C4", contrast="(F hard - F easy) - (M hard - M easy)", method="finetune"
+    )
+    assert crossed.low < 0 < crossed.high
+
+
+def test_sex_and_difficulty_interact_where_hard_women_alone_lose(cohort, difficulty):
+    chosen = (difficulty["stratum"] == "hard").to_numpy() & (cohort["sex"] == "F").to_numpy()
+    study = measure(cohort, difficulty, lambda *_: np.where(chosen, 0.3, 0.0))
+    found = row(
+        measure_contrasts(study, TERMS),
+        claim="C4", contrast="(F hard - F easy) - (M hard - M easy)", method="finetune",
+    )  # fmt: skip
+    assert found.estimate == pytest.approx(-0.27, abs=0.06)
+
+
+def test_the_slope_is_per_doubling_and_negative_where_larger_forget_sets_cost_more(
+    cohort, difficulty
+):
+    loss = {0.05: 0.05, 0.1: 0.10, 0.2: 0.15}
+    study = measure(cohort, difficulty, lambda t, size: np.full(len(t), loss[size]))
+    contrasts = measure_contrasts(study, TERMS)
+    found = row(contrasts, claim="C3", contrast="slope of U - R", method="finetune")
+    assert found.estimate == pytest.approx(-0.045, abs=0.01)
+    assert found.high < 0
+    assert found.margin == 0.015
+    level = row(contrasts, claim="C3", contrast="U - R", method="finetune")
+    assert level.estimate == pytest.approx(-0.09, abs=0.01)
+
+
+def test_a_clinic_sees_the_change_from_the_original(harmless):
+    """Originals here are always right, retrained models in nine of ten: so is the unlearned one."""
+    for method in ("finetune", "retrain"):
+        found = row(harmless, claim="C3", contrast="U - O", method=method)
+        assert found.estimate == pytest.approx(-0.1, abs=0.02)
+    assert not (harmless["contrast"].str.contains("U - O") & (harmless["method"] == "floor")).any()
+
+
+def test_only_named_methods_at_the_primary_measures_are_confirmatory(cohort, difficulty):
+    study = measure(
+        cohort, difficulty, lambda t, _: np.zeros(len(t)), methods=("finetune", "scrub")
+    )
+    chosen = measure_contrasts(study, TERMS).query("confirmatory")
+    assert set(chosen["method"]) == {"finetune"}
+    names = chosen[["claim", "contrast", "partition", "measure", "adjustment"]]
+    assert {tuple(name) for name in names.to_numpy()} == {
+        ("C2", "F - M", "test", "balanced_accuracy", ""),
+        ("C2", "F - M", "forget", "accuracy", "label, difficulty"),
+        ("C3", "slope of U - R", "test", "accuracy", ""),
+        ("C4", "hard - easy", "test", "accuracy", ""),
+    }
+
+
+def test_few_seeds_few_patients_and_missing_runs_are_refused_with_the_reason(cohort, difficulty):
+    def nothing(table, _):
+        return np.zeros(len(table))
+
+    few = replace(TERMS, seeds=2)
+    found = measure_contrasts(measure(cohort, difficulty, nothing, seeds=range(2)), few)
+    assert found["refused"].str.startswith("needs 8 paired seeds, this profile has 2").all()
+    unbalanced = measure_contrasts(measure(cohort, difficulty, nothing, seeds=range(7)), TERMS)
+    assert unbalanced["refused"].str.contains("1 of 8 paired seeds are missing").all()
+    strict = replace(TERMS, verdict_patients=21)  # 20 women and 20 men are forgotten
+    found = measure_contrasts(measure(cohort, difficulty, nothing), strict)
+    forget = found[(found["claim"] == "C2") & (found["partition"] == "forget")]
+    assert forget["refused"].str.contains("needs 21 patients in each group, one has 20").all()
+    assert (found.loc[found["claim"] == "C3", "refused"] == "").all()
+
+
+@pytest.mark.parametrize("known", [0.79, float("nan")])
+def test_unreliable_difficulty_carries_no_verdict(cohort, difficulty, known):
+    study = measure(cohort, difficulty, lambda t, _: np.zeros(len(t)))
+    contrasts = measure_contrasts(study, replace(TERMS, reliability=known))
+    hard = contrasts[(contrasts["claim"] == "C4") & (contrasts["partition"] == "test")]
+    assert hard["refused"].str.contains("split-half reliability").all()
+    assert (contrasts.loc[contrasts["claim"] == "C3", "refused"] == "").all()
+
+
+def test_hard_and_easy_of_the_forget_set_are_never_judged(cohort, difficulty):
+    study = measure(cohort, difficulty, lambda t, _: np.zeros(len(t)))
+    contrasts = measure_contrasts(study, replace(TERMS, verdict_patients=10))
+    for group in ("hard", "easy"):
+        rows = contrasts[contrasts["contrast"] == f"gap, {group}"]
+        assert rows["refused"].str.contains("by construction").all()
+    assert (contrasts.loc[contrasts["contrast"] == "gap, unmemorised", "refused"] == "").all()
+
+
+def test_a_cohort_without_sex_or_difficulty_has_the_other_claims(cohort):
+    alone = cohort.assign(sex=None)
+    study = measure(alone, pd.DataFrame(), lambda t, _: np.zeros(len(t)))
+    contrasts = measure_contrasts(study, TERMS)
+    assert set(contrasts["claim"]) == {"C1", "C3"}
+
+
+def test_where_no_difficulty_is_known_the_forget_set_is_adjusted_for_the_label_alone(cohort):
+    study = measure(cohort, pd.DataFrame(), lambda t, _: np.zeros(len(t)))
+    contrasts = measure_contrasts(study, TERMS)
+    assert "label" in set(contrasts.loc[contrasts["partition"] == "forget", "adjustment"])
+
+
+def test_the_floor_is_a_contrast_of_its_own(harmless):
+    assert {"floor", "original", "finetune"} <= set(harmless["method"])
+    assert not harmless.loc[harmless["method"] == "floor", "confirmatory"].any()
