@@ -4,7 +4,7 @@ A gap is a model's measure minus that of the model retrained without the same pa
 same seed. The retrained models on fresh seeds give the floor, doing nothing gives the ceiling.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -14,6 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST
+from medunlearn.evaluation.lineups import FLOOR as FLOOR
+from medunlearn.evaluation.lineups import NOTHING as NOTHING
+from medunlearn.evaluation.lineups import RETRAINED as RETRAINED
+from medunlearn.evaluation.lineups import Run, has_gap, line_ups
 from medunlearn.evaluation.performance import (
     MEASURES,
     Predicted,
@@ -22,7 +26,6 @@ from medunlearn.evaluation.performance import (
     threshold_at,
 )
 from medunlearn.evaluation.subsets import Subsets
-from medunlearn.methods import get_method
 from medunlearn.statistics.intervals import Interval, contrast_interval, runs_interval
 
 PARTS = ("retain", "forget", "test")
@@ -30,19 +33,7 @@ GROUPS = ("all", "F", "M")
 DIFFERENCE = "F - M"
 CALIBRATION = "calibration_error"
 
-NOTHING, RETRAINED, FLOOR = "original", "retrain", "floor"
-"""Do nothing, oracle set A and oracle set B stand among the methods under these names."""
-
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One model of a line-up: its seed, its row in the models table, the draw it forgot."""
-
-    seed: int
-    row: int
-    draw: str
 
 
 @dataclass(frozen=True)
@@ -83,21 +74,24 @@ class Evaluation:
             has no row; limits that cannot be estimated are NaN.
         """
         rows: list[dict[str, object]] = []
-        for names, method, runs, base in self._line_ups():
-            quantities = ["level", "gap"] if _has_gap(method) else ["level"]
+        for cell in line_ups(self.models):
+            names = {"composition": cell.composition, "forget_size": cell.forget_size}
+            quantities = ["level", "gap"] if has_gap(cell.method) else ["level"]
             for part in PARTS:
                 for group in (*GROUPS, DIFFERENCE):
                     sides = group.split(" - ")
                     if all(
                         self.subsets.has_patients(r.draw, part, side)
-                        for r in runs
+                        for r in cell.runs
                         for side in sides
                     ):
                         for measure, quantity in product((*MEASURES, CALIBRATION), quantities):
-                            minus = base if quantity == "gap" else None
-                            found = self._interval(runs, minus, part, sides, measure)
+                            minus = cell.base if quantity == "gap" else None
+                            found = self._interval(cell.runs, minus, part, sides, measure)
                             what = {"partition": part, "group": group, "measure": measure}
-                            rows.append({**names, "method": method, **what, "quantity": quantity})
+                            rows.append(
+                                {**names, "method": cell.method, **what, "quantity": quantity}
+                            )
                             rows[-1] |= found
         return pd.DataFrame(rows)
 
@@ -105,54 +99,24 @@ class Evaluation:
         """Level and gap of every single seed, columns as in ``results`` and ``seed``."""
         rows = [
             {
-                **names,
-                "method": method,
+                "composition": cell.composition,
+                "forget_size": cell.forget_size,
+                "method": cell.method,
                 "partition": part,
                 "group": group,
                 "seed": run.seed,
                 "level": (mean := self._values(run, part, group, measure).mean()),
                 "gap": mean - self._values(paired, part, group, measure).mean()
-                if _has_gap(method)
+                if has_gap(cell.method)
                 else np.nan,
             }
-            for names, method, runs, base in self._line_ups()
+            for cell in line_ups(self.models)
             for part in PARTS
             for group in GROUPS
-            for run, paired in zip(runs, base, strict=True)
+            for run, paired in zip(cell.runs, cell.base, strict=True)
             if self.subsets.has_patients(run.draw, part, group)
         ]
         return pd.DataFrame(rows)
-
-    def _line_ups(self) -> Iterator[tuple[dict[str, object], str, list[Run], list[Run]]]:
-        """Every forget set and method: its runs, and beside each the retrained model it is held to.
-
-        Only seeds that have both are used; a method with none has no line-up.
-        """
-        retrained = self.models[self.models["role"] == "retrained"]
-        originals = self.models[self.models["role"] == "original"]
-        ours = retrained[retrained["oracle_set"] == "A"]
-        design = ours[["composition", "forget_size"]].drop_duplicates()
-        for composition, size in design.itertuples(index=False, name=None):
-            names: dict[str, object] = {"composition": composition, "forget_size": size}
-            here = self.models[
-                (self.models["composition"] == composition) & (self.models["forget_size"] == size)
-            ]
-            base = _by_seed(here[here["oracle_set"] == "A"])
-            methods = {RETRAINED: base, NOTHING: _by_seed(originals)}
-            unlearned = here[here["role"] == "unlearned"]
-            for method in unlearned["method"].unique():
-                methods[method] = _by_seed(unlearned[unlearned["method"] == method])
-            for method, known in methods.items():
-                seeds = sorted(base.keys() & known.keys())
-                # an original has no draw of its own: it is held to the cell's
-                runs = [Run(seed, known[seed].row, base[seed].draw) for seed in seeds]
-                if runs:
-                    yield names, method, runs, [base[seed] for seed in seeds]
-            fresh = list(_by_seed(here[here["oracle_set"] == "B"]).values())
-            # any pairing will do: fresh seeds share nothing with the others
-            pairs = list(zip(fresh, base.values(), strict=False))
-            if pairs:
-                yield names, FLOOR, [run for run, _ in pairs], [paired for _, paired in pairs]
 
     def _interval(
         self,
@@ -215,16 +179,3 @@ class Evaluation:
             chosen = probabilities(self.logits[row, subset.samples])
             self._thresholds[row] = threshold_at(subset, 1 - chosen[:, self.reference])
         return self._thresholds[row]
-
-
-def _has_gap(method: str) -> bool:
-    """Not the yardstick, nor an ensemble: its gap to its *own* retraining is 0 by construction."""
-    own = method not in {RETRAINED, NOTHING, FLOOR} and get_method(method).own_training
-    return method != RETRAINED and not own
-
-
-def _by_seed(models: pd.DataFrame) -> dict[int, Run]:
-    """Models by seed, ascending."""
-    seeds, draws = models["seed"].astype(int), models["draw"].astype(str)
-    rows = zip(seeds, models.index, draws, strict=True)
-    return {seed: Run(seed, int(row), draw) for seed, row, draw in sorted(rows)}
