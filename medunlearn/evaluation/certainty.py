@@ -45,7 +45,8 @@ def true_positive_rate_at(
     # weighted non-members count as many as equally weighted ones of the same variance (Kish)
     negatives = 1 / float((weights**2).sum()) if len(weights) else 0.0
     reasons = []
-    if rate * negatives < FEWEST_FALSE_POSITIVES:
+    # weights sum to 1 but for rounding
+    if rate * negatives < FEWEST_FALSE_POSITIVES - 1e-6:
         allowed = f"{rate:g} x {negatives:.0f} non-members allow {rate * negatives:.1f}"
         reasons.append(f"{allowed} false positives, at least {FEWEST_FALSE_POSITIVES} needed")
     if models < FEWEST_MODELS:

@@ -3,10 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from medunlearn.evaluation.seed_pairs import PairMean, pair_mean, pseudo_values
+
 Floats = NDArray[np.float64]
 
 FEWEST_LEFT = 2
 """Models of either kind that a mean and a standard deviation need."""
+
+FEWEST_SEEDS = FEWEST_LEFT + 3
+"""For an interval: two are left out with the pair, and one by the jackknife."""
 
 _SMALLEST_SD = 1e-6
 """In nats; models that agree to rounding error have no spread to divide by."""
@@ -17,11 +22,12 @@ def leave_pair_out(unlearned: Floats, retrained: Floats, *, same_seeds: bool) ->
 
     For each pair (i, j): the distribution of label confidence of either kind is a Gaussian fitted
     to the models outside of the pair; both left-out models are ranked by the log-likelihood ratio
-    of the two. This is the per-sample audit of Triantafillou et al. 2024, "Are we making progress
-    in unlearning? Findings from the first NeurIPS unlearning competition", with the likelihood
-    ratio of Carlini et al. 2022 as the attack. Left-out models are compared within their fold
-    only. For unlearned models that are retrained ones the mean is exactly 1/2; if only one model
-    is left out at a time, 0.40 with 8 models a side, if none is, 0.66 (simulated).
+    of the two. The question is that of Triantafillou et al. 2024, "Are we making progress in
+    unlearning? Findings from the first NeurIPS unlearning competition", the Gaussians are those of
+    Carlini et al. 2022, "Membership Inference Attacks From First Principles"; the folds are ours.
+    Left-out models are compared within their fold only. For unlearned models that are retrained
+    ones the mean is 1/2; with 8 models a side it is 0.40 if one model at a time is left out, and
+    0.66 if none is (simulated).
 
     Args:
         unlearned: Label confidence in nats, (seeds, samples).
@@ -32,29 +38,53 @@ def leave_pair_out(unlearned: Floats, retrained: Floats, *, same_seeds: bool) ->
 
     Returns:
         1, 0 or (tie) 1/2, (seeds, seeds, samples); NaN for pairs that are not used, everywhere if
-        fewer than two models of either kind are left.
+        fewer than two models of either kind are left, and where a model has no finite value.
     """
-    wins = np.full((len(unlearned), len(retrained), unlearned.shape[1]), np.nan)
-    if min(len(unlearned), len(retrained)) - (2 if same_seeds else 1) < FEWEST_LEFT:
-        return wins
-    for i, j in np.ndindex(wins.shape[:2]):
-        if same_seeds and i == j:
-            continue
-        ours, theirs = ((i, j), (i, j)) if same_seeds else ((i,), (j,))
-        fits = [
-            _fit(np.delete(unlearned, ours, axis=0)),
-            _fit(np.delete(retrained, theirs, axis=0)),
-        ]
-        first, second = (_log_ratio(model, *fits) for model in (unlearned[i], retrained[j]))
-        wins[i, j] = (first > second) + 0.5 * (first == second)
-    # a model that has blown up wins and loses nothing
-    wins[:, :, ~np.isfinite(np.vstack([unlearned, retrained])).all(axis=0)] = np.nan
+    ours, theirs = len(unlearned), len(retrained)
+    left_out = 2 if same_seeds else 1
+    if min(ours, theirs) - left_out < FEWEST_LEFT:
+        return np.full((ours, theirs, unlearned.shape[1]), np.nan)
+    centre = np.vstack([unlearned, retrained]).mean(axis=0)
+    u, r = unlearned - centre, retrained - centre
+    if same_seeds:
+        fits = [_fit(x, x[:, None] + x[None], (x**2)[:, None] + (x**2)[None], 2) for x in (u, r)]
+    else:
+        fits = [_fit(u, u[:, None], u[:, None] ** 2, 1), _fit(r, r[None], r[None] ** 2, 1)]
+    first, second = _log_ratio(u[:, None], *fits), _log_ratio(r[None], *fits)
+    wins: Floats = (first > second) + 0.5 * (first == second)
+    wins[np.isnan(first) | np.isnan(second)] = np.nan
+    if same_seeds:
+        wins[np.arange(ours), np.arange(ours)] = np.nan
     return wins
 
 
-def _fit(values: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation over models, (samples,) each."""
-    return values.mean(axis=0), np.maximum(values.std(axis=0, ddof=1), _SMALLEST_SD)
+def told_apart(unlearned: Floats, retrained: Floats) -> PairMean:
+    """Chance that a pair of *different* seeds is told apart, from seeds outside of the pair.
+
+    Seeds enter as pairs and by the fits: the jackknife over seeds does all of it again without
+    one. (Simulated, 8 seeds, 60 patients: intervals of the mean cover it in 97-100 % if nothing is
+    to be told, in 91-96 % otherwise; with the fits held in 84-96 %.)
+
+    Args:
+        unlearned: Label confidence in nats, (seeds, samples), row k from seed k.
+        retrained: Likewise.
+    """
+
+    def mean_without(seed: int | None) -> Floats:
+        kept = np.arange(len(unlearned)) != seed
+        return pair_mean(leave_pair_out(unlearned[kept], retrained[kept], same_seeds=True))
+
+    everyone = mean_without(None)
+    without = np.stack([mean_without(seed) for seed in range(len(unlearned))])
+    return PairMean(everyone, pseudo_values(everyone, without))
+
+
+def _fit(values: Floats, sums: Floats, squares: Floats, left_out: int) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of all models but those whose sum and sum of squares is given."""
+    count = len(values) - left_out
+    mean = (values.sum(axis=0) - sums) / count
+    variance = ((values**2).sum(axis=0) - squares - count * mean**2) / (count - 1)
+    return mean, np.sqrt(np.maximum(variance, _SMALLEST_SD**2))
 
 
 def _log_ratio(

@@ -9,14 +9,21 @@ from numpy.typing import NDArray
 from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.agreement import pair_decisions, pair_divergence, tug_of_war
 from medunlearn.evaluation.comparisons import Comparison, Finding, not_estimable
-from medunlearn.evaluation.forgetting_quality import leave_pair_out
+from medunlearn.evaluation.forgetting_quality import FEWEST_SEEDS as FEWEST_TOLD_APART
+from medunlearn.evaluation.forgetting_quality import told_apart
 from medunlearn.evaluation.readings import Readings
-from medunlearn.evaluation.seed_pairs import FEWEST_SEEDS, pair_mean, pairs_interval, seed_values
+from medunlearn.evaluation.seed_pairs import (
+    FEWEST_SEEDS,
+    PairMean,
+    average_pairs,
+    excess_interval,
+)
 from medunlearn.statistics.intervals import runs_interval
 
 Floats = NDArray[np.float64]
 Rows = tuple[int, ...]
 
+PAIRS = {"divergence": pair_divergence, "equal_decisions": pair_decisions}
 PARTS = ("retain", "forget", TEST)
 TOLD_APART = 0.9
 """Share of pairs above which a sample gives the unlearning away."""
@@ -36,7 +43,7 @@ class Likeness:
 
     readings: Readings
     level: float
-    _known: dict[tuple[str, str, Rows, Rows], Floats] = field(default_factory=dict)
+    _known: dict[tuple[str, str, Rows, Rows], PairMean] = field(default_factory=dict)
 
     def findings(self, one: Comparison) -> Iterator[Finding]:
         """By group of patients; agreement on each partition, quality on the forget set."""
@@ -52,20 +59,18 @@ class Likeness:
     def _finding(self, one: Comparison, audit: str, part: str, group: str) -> Finding:
         inside = self.readings.inside(part, group)
         ours, theirs = (
-            self._of_patients(audit, part, rows, one.base)[..., inside]
+            self._of_patients(audit, part, rows, one.base, inside)
             for rows in (one.rows, one.others)
         )
-        found = pairs_interval(ours - theirs, level=self.level)
-        return Finding(
-            audit, part, group, found, float(pair_mean(ours).mean()), self._note(one, audit)
-        )
+        found = excess_interval(ours, theirs, level=self.level)
+        return Finding(audit, part, group, found, float(ours.mean.mean()), self._note(one, audit))
 
     def _share(self, one: Comparison, group: str) -> Finding:
         """Share of samples at which most pairs are told apart."""
         inside = self.readings.inside("forget", group)
         shares = []
         for rows in (one.rows, one.others):
-            told = pair_mean(self._pairs("forgetting_quality", "forget", rows, one.base))
+            told = self._of_samples("forgetting_quality", "forget", rows, one.base).mean
             above = np.where(np.isfinite(told), told > TOLD_APART, np.nan)
             shares.append(float(self.readings.by_patient(above, "forget")[inside].mean()))
         found = not_estimable(shares[0] - shares[1], len(one.seeds), int(inside.sum()))
@@ -76,47 +81,47 @@ class Likeness:
         """Over seeds only: absolute differences are no means over patients."""
         inside = {part: self.readings.inside(part, group) for part in PARTS}
         patients = sum(int(chosen.sum()) for chosen in inside.values())
+        names = ("tug_of_war", "all", group)
+        if not all(chosen.any() for chosen in inside.values()):
+            found = not_estimable(np.nan, len(one.seeds), patients)
+            return Finding(*names, found, np.nan, "a partition has no patient")
         ours, others, base = (
             np.array([[self._accuracy(row, part, inside[part]) for part in PARTS] for row in rows])
             for rows in (one.rows, one.others, one.base)
         )
-        mine = tug_of_war(ours, base)
-        excess = mine - tug_of_war(others, base)
-        if len(excess) < FEWEST_SEEDS:
-            found = not_estimable(float(pair_mean(excess).mean()), len(excess), patients)
+        mine, theirs = (average_pairs(tug_of_war(each, base)) for each in (ours, others))
+        excess = (mine.by_seed - theirs.by_seed)[:, 0]
+        if np.isfinite(excess).all():
+            found = runs_interval(excess, patients, level=self.level)
         else:
-            found = runs_interval(seed_values(excess)[:, 0], patients, level=self.level)
+            found = not_estimable(float((mine.mean - theirs.mean)[0]), len(excess), patients)
         note = self._note(one, "tug_of_war") or "interval over seeds only"
-        return Finding("tug_of_war", "all", group, found, float(pair_mean(mine)[0]), note)
+        return Finding(*names, found, float(mine.mean[0]), note)
 
     def _accuracy(self, row: int, part: str, inside: NDArray[np.bool_]) -> float:
-        answers, subset = self.readings.answers(row, part), self.readings.part(part)
-        if not inside.any() or np.isnan(answers).any():
-            return np.nan
-        right = (answers.argmax(axis=1) == subset.labels).astype(np.float64)
-        return float(self.readings.by_patient(right, part)[inside].mean())
+        return float(self.readings.accuracy(row, part)[inside].mean())
 
-    def _of_patients(self, audit: str, part: str, rows: Rows, base: Rows) -> Floats:
-        """Pairs by patient, (seeds, seeds, patients)."""
-        key = (f"{audit} of patients", part, rows, base)
-        if key not in self._known:
-            pairs = self._pairs(audit, part, rows, base)
-            self._known[key] = self.readings.by_patient(pairs, part)
-        return self._known[key]
+    def _of_patients(
+        self, audit: str, part: str, rows: Rows, base: Rows, inside: NDArray[np.bool_]
+    ) -> PairMean:
+        found = self._of_samples(audit, part, rows, base)
+        mean, by_seed = (
+            self.readings.by_patient(values, part)[..., inside]
+            for values in (found.mean, found.by_seed)
+        )
+        return PairMean(mean, by_seed)
 
-    def _pairs(self, audit: str, part: str, rows: Rows, base: Rows) -> Floats:
-        """Pairs by sample, (seeds, seeds, samples)."""
+    def _of_samples(self, audit: str, part: str, rows: Rows, base: Rows) -> PairMean:
         key = (audit, part, rows, base)
-        if audit == "forgetting_quality":
-            if key not in self._known:
-                ours, theirs = (
-                    self._stack(self.readings.confidence, r, part) for r in (rows, base)
-                )
-                self._known[key] = leave_pair_out(ours, theirs, same_seeds=True)
-            return self._known[key]
-        compare = {"divergence": pair_divergence, "equal_decisions": pair_decisions}[audit]
-        ours, theirs = (self._stack(self.readings.answers, r, part) for r in (rows, base))
-        return compare(ours, theirs)
+        if key not in self._known:
+            read = self.readings
+            if audit == "forgetting_quality":
+                ours, theirs = (self._stack(read.confidence, each, part) for each in (rows, base))
+                self._known[key] = told_apart(ours, theirs)
+            else:
+                ours, theirs = (self._stack(read.answers, each, part) for each in (rows, base))
+                self._known[key] = average_pairs(PAIRS[audit](ours, theirs))
+        return self._known[key]
 
     @staticmethod
     def _stack(read: Callable[[int, str], Floats], rows: Rows, part: str) -> Floats:
@@ -124,6 +129,6 @@ class Likeness:
 
     @staticmethod
     def _note(one: Comparison, audit: str) -> str:
-        needed = 4 if audit == "forgetting_quality" else FEWEST_SEEDS
+        needed = FEWEST_TOLD_APART if audit == "forgetting_quality" else FEWEST_SEEDS
         few = len(one.seeds) < needed
-        return f"{len(one.seeds)} seeds, at least {needed} needed" if few else ""
+        return f"{len(one.seeds)} seeds, an interval needs {needed}" if few else ""

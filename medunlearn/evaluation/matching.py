@@ -37,6 +37,7 @@ class Match:
         shares: Which non-members make up a cell, equal weights that sum to 1, (cells, others).
         matched: Share of all members matched at each level, in the order of ``LEVELS``.
         dropped: Members without any like non-member.
+        unknown: What is known of no member, and therefore not matched by.
     """
 
     members: Ints
@@ -45,6 +46,7 @@ class Match:
     shares: Floats
     matched: tuple[float, ...]
     dropped: int
+    unknown: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Floats:
@@ -57,12 +59,14 @@ class Match:
     def note(self) -> str:
         """How well it went, for the record."""
         levels = [
-            f"{share:.0%} on {' x '.join(names)}"
+            f"{share:.0%} on {' x '.join(name for name in names if name not in self.unknown)}"
             for names, share in zip(LEVELS, self.matched, strict=True)
             if share
         ]
-        lost = [f"{self.dropped} members without match dropped"] if self.dropped else []
-        return "; ".join([f"matched {', '.join(levels)}"] * bool(levels) + lost)
+        told = [f"matched {', '.join(levels)}"] if levels else []
+        told += [f"{name} not known" for name in self.unknown]
+        told += [f"{self.dropped} members without match dropped"] if self.dropped else []
+        return "; ".join(told)
 
 
 def patient_strata(cohort: pd.DataFrame, difficulty: pd.DataFrame | None) -> pd.DataFrame:
@@ -109,16 +113,15 @@ def match(members: pd.DataFrame, others: pd.DataFrame) -> Match:
     cells: list[Ints] = []
     ids: list[Ints] = []
     for names in LEVELS:
-        theirs, mine = _keys(others, names), _keys(left, names)
-        counts = theirs.value_counts()
-        found = mine[mine.map(counts).fillna(0) >= FEWEST]
-        for key in sorted(set(found)):
-            inside = (theirs == key).to_numpy()
-            ids.append(found.index[found == key].to_numpy(np.int64))
+        mine, theirs, strata = _codes(left, others, names)
+        counts = np.bincount(theirs, minlength=strata)
+        found = counts[mine] >= FEWEST
+        for code in np.unique(mine[found]):
+            ids.append(left.index.to_numpy(np.int64)[mine == code])
             cells.append(np.full(len(ids[-1]), len(rows)))
-            rows.append(inside / inside.sum())
-        matched.append(len(found) / max(len(members), 1))
-        left = left.drop(found.index)
+            rows.append((theirs == code) / counts[code])
+        matched.append(float(found.sum()) / max(len(members), 1))
+        left = left[~found]
     shares = np.array(rows).reshape(len(rows), len(others))
     used = shares.sum(axis=0) > 0
     found_ids, places = _joined(ids), _joined(cells)
@@ -130,6 +133,7 @@ def match(members: pd.DataFrame, others: pd.DataFrame) -> Match:
         shares=shares[:, used],
         matched=tuple(matched),
         dropped=len(left),
+        unknown=tuple(name for name in LEVELS[0] if (members[name] == UNKNOWN).all()),
     )
 
 
@@ -137,8 +141,14 @@ def _joined(parts: Sequence[Ints]) -> Ints:
     return np.concatenate([*parts, np.array([], np.int64)]).astype(np.int64)
 
 
-def _keys(table: pd.DataFrame, names: Sequence[str]) -> pd.Series:
-    """A stratum's name for each patient."""
-    columns = (table[name].astype(str) for name in names)
-    joined = ["/".join(parts) for parts in zip(*columns, strict=True)]
-    return pd.Series(joined, index=table.index, dtype=object)
+def _codes(
+    members: pd.DataFrame, others: pd.DataFrame, names: Sequence[str]
+) -> tuple[Ints, Ints, int]:
+    """Stratum of each patient as 0 .. strata - 1, and how many there are."""
+    keys = [
+        "/".join(parts)
+        for table in (members, others)
+        for parts in zip(*(table[name].astype(str) for name in names), strict=True)
+    ]
+    known, codes = np.unique(np.array(keys, dtype=str), return_inverse=True)
+    return codes[: len(members)], codes[len(members) :], len(known)

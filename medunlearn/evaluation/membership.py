@@ -121,9 +121,8 @@ def log_mean_probability(log_p: Floats, out: Flags | None = None) -> Floats:
     counted = np.full(log_p.shape, True) if out is None else out
     number = counted.sum(axis=0)
     total = logsumexp(np.where(counted, log_p, -np.inf), axis=0)
-    with np.errstate(divide="ignore"):
-        mean = total - np.log(number)
-    return np.where(number > 0, mean, np.nan)
+    mean: Floats = np.where(number > 0, total, np.nan) - np.log(np.maximum(number, 1))
+    return mean
 
 
 def rmia(

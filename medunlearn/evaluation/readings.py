@@ -47,6 +47,8 @@ class Readings:
     _log_p: dict[int, Floats] = field(default_factory=dict)
     _means: dict[int, Floats] = field(default_factory=dict)
     _scores: dict[tuple[str, int, int], Scores] = field(default_factory=dict)
+    _accuracy: dict[tuple[int, str], Floats] = field(default_factory=dict)
+    _inside: dict[tuple[str, str], Flags] = field(default_factory=dict)
     _averages: dict[str, csr_array] = field(default_factory=dict)
 
     @cached_property
@@ -59,27 +61,40 @@ class Readings:
 
     def inside(self, part: str, group: str) -> Flags:
         """Which patients of a part are of one sex, or all."""
-        subset = self.part(part)
-        if group == "all":
-            return np.full(len(subset.patient_ids), True)
-        sexes = self.cohort["sex"].to_numpy(object)[subset.samples]
-        inside: Flags = np.isin(subset.patient_ids, subset.patients[sexes == group])
-        return inside
+        if (part, group) not in self._inside:
+            subset = self.part(part)
+            of_group = self.cohort["sex"].to_numpy(object)[subset.samples] == group
+            inside = np.isin(subset.patient_ids, subset.patients[of_group])
+            self._inside[part, group] = inside | (group == "all")
+        return self._inside[part, group]
 
     @cached_property
     def groups(self) -> list[str]:
         """All, and each sex that has a patient to forget."""
         return [group for group in GROUPS if self.inside("forget", group).any()]
 
+    @cached_property
+    def _finite(self) -> Flags:
+        finite: Flags = np.array([np.isfinite(one).all() for one in self.logits])
+        return finite
+
     def is_finite(self, row: int) -> bool:
         """Whether the model has not blown up."""
-        return bool(np.isfinite(self.logits[row]).all())
+        return bool(self._finite[row])
 
     def answers(self, row: int, part: str) -> Floats:
         """Probabilities, (samples of the part, classes)."""
         if not self.is_finite(row):
             return np.full((len(self.part(part).samples), self.logits.shape[2]), np.nan)
         return probabilities(self.logits[row, self.part(part).samples])
+
+    def accuracy(self, row: int, part: str) -> Floats:
+        """Share of right decisions, (patients of the part,)."""
+        if (row, part) not in self._accuracy:
+            subset, chosen = self.part(part), self.answers(row, part)
+            right = (chosen.argmax(axis=1) == subset.labels).astype(np.float64)
+            self._accuracy[row, part] = self.by_patient(right + 0 * chosen.sum(axis=1), part)
+        return self._accuracy[row, part]
 
     def confidence(self, row: int, part: str) -> Floats:
         """Logit-scaled label confidence, (samples of the part,)."""
@@ -195,9 +210,9 @@ class Readings:
     def _log_probability(self, row: int) -> Floats:
         """Of every sample's label, (samples,)."""
         if row not in self._log_p:
-            if self.is_finite(row):
-                labels = self.cohort["label"].to_numpy(np.int64)
-                self._log_p[row] = label_log_probability(self.logits[row], labels)
-            else:
-                self._log_p[row] = np.full(self.logits.shape[1], np.nan)
+            labels = self.cohort["label"].to_numpy(np.int64)
+            finite = self.is_finite(row)
+            # a model that has blown up has no score
+            logits = self.logits[row] if finite else np.full_like(self.logits[row], np.nan)
+            self._log_p[row] = label_log_probability(logits, labels)
         return self._log_p[row]

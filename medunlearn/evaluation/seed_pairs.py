@@ -1,8 +1,12 @@
 """Means over pairs of models from *different* seeds, and what each seed and patient adds to them.
 
 Two models of one seed share their start, so they agree for reasons that have nothing to do with
-forgetting: pairs of one seed are never used.
+forgetting: pairs of one seed are never used. Every model is in many pairs, so pairs are no
+replicates; seeds are, and are left out one at a time, in both roles: Arvesen 1969, "Jackknifing
+U-statistics".
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +19,20 @@ FEWEST_SEEDS = 3
 """Two seeds make one pair of either order: nothing is left when one of them is left out."""
 
 
+@dataclass(frozen=True)
+class PairMean:
+    """A mean over pairs of seeds, at every sample or patient.
+
+    Args:
+        mean: (units,).
+        by_seed: Jackknife pseudo-values, whose mean over seeds is ``mean``, (seeds, units); NaN
+            with too few seeds.
+    """
+
+    mean: Floats
+    by_seed: Floats
+
+
 def without_same_seed(pairs: Floats) -> Floats:
     """NaN where both models have the same seed, in place: (seeds, seeds, ...)."""
     pairs[np.arange(len(pairs)), np.arange(len(pairs))] = np.nan
@@ -22,10 +40,10 @@ def without_same_seed(pairs: Floats) -> Floats:
 
 
 def pair_mean(pairs: Floats) -> Floats:
-    """Mean over all pairs of different seeds, (...); NaN if there is none.
+    """Mean over all pairs of different seeds, (units,); NaN if there is none.
 
     Args:
-        pairs: (seeds, seeds, ...), the diagonal is ignored.
+        pairs: (seeds, seeds, units), the diagonal is ignored.
     """
     seeds = len(pairs)
     if seeds < 2:
@@ -34,37 +52,47 @@ def pair_mean(pairs: Floats) -> Floats:
     return mean
 
 
-def seed_values(pairs: Floats) -> Floats:
-    """Jackknife pseudo-values of the mean over pairs, leaving out one seed in either role.
-
-    Every model is in many pairs, so pairs are not replicates; seeds are. With m the mean over
-    pairs, r_s and c_s those over the pairs with s on the left and on the right, and n seeds:
-    n m - (n - 1) m_without_s = m + (n - 1)/(n - 2) (r_s + c_s - 2 m). Their mean is m, and their
-    variance over n estimates (a little too large) that of m: Arvesen 1969, "Jackknifing
-    U-statistics".
+def pseudo_values(everyone: Floats, without: Floats) -> Floats:
+    """Jackknife pseudo-values n theta - (n - 1) theta_without_s, shifted to have the mean theta.
 
     Args:
-        pairs: (seeds, seeds, patients), the diagonal is ignored; at least three seeds.
+        everyone: (units,).
+        without: The same without each seed in turn, (seeds, units).
+    """
+    seeds = len(without)
+    values = seeds * everyone - (seeds - 1) * without
+    shifted: Floats = values - values.mean(axis=0) + everyone
+    return shifted
 
-    Returns:
-        (seeds, patients).
+
+def average_pairs(pairs: Floats) -> PairMean:
+    """Mean over pairs of a quantity that depends on the two models of a pair only.
+
+    With m the mean, r_s and c_s those over the pairs with s on the left and on the right, and n
+    seeds, m_without_s = (n m - r_s - c_s) / (n - 2).
+
+    Args:
+        pairs: (seeds, seeds, units), the diagonal is ignored.
     """
     seeds, mean = len(pairs), pair_mean(pairs)
-    clean = pairs.copy()
-    clean[np.arange(seeds), np.arange(seeds)] = 0
+    if seeds < FEWEST_SEEDS:
+        return PairMean(mean, np.full((seeds, len(mean)), np.nan))
+    others = ~np.eye(seeds, dtype=bool)[..., None]
+    clean = np.where(others, pairs, 0)
     sides = (clean.sum(axis=1) + clean.sum(axis=0)) / (seeds - 1)
-    values: Floats = mean + (seeds - 1) / (seeds - 2) * (sides - 2 * mean)
-    return values
+    return PairMean(mean, pseudo_values(mean, (seeds * mean - sides) / (seeds - 2)))
 
 
-def pairs_interval(pairs: Floats, *, level: float = 0.95) -> Interval:
-    """Interval of the mean over pairs and patients, both seeds of a pair and patients random.
+def excess_interval(ours: PairMean, theirs: PairMean, *, level: float = 0.95) -> Interval:
+    """Interval of the difference of two means over pairs and patients.
 
     Args:
-        pairs: (seeds, seeds, patients); an excess is a difference of such arrays.
+        ours: Of patients, by seed.
+        theirs: Likewise, the same patients and seeds.
         level: Of the interval.
     """
-    if len(pairs) < FEWEST_SEEDS:
-        estimate = float(pair_mean(pairs).mean())
-        return Interval(estimate, np.nan, np.nan, np.nan, np.nan, len(pairs), pairs.shape[2])
-    return contrast_interval([seed_values(pairs)], (1,), level=level)
+    values = ours.by_seed - theirs.by_seed
+    estimate = float((ours.mean - theirs.mean).mean())
+    if np.isfinite(estimate) and not np.isfinite(values).all():
+        return Interval(estimate, np.nan, np.nan, np.nan, np.nan, *values.shape)
+    return contrast_interval([values], (1,), level=level)
