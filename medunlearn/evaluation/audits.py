@@ -1,0 +1,112 @@
+"""All audits of a study's forget set, as one table: is what should be forgotten still known?"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medunlearn.evaluation.attacks import Attacks
+from medunlearn.evaluation.comparisons import Comparison, Finding, comparisons
+from medunlearn.evaluation.likeness import Likeness
+from medunlearn.evaluation.lineups import RETRAINED, line_ups
+from medunlearn.evaluation.matching import patient_strata
+from medunlearn.evaluation.readings import Readings
+
+COLUMNS = (
+    "method", "audit", "partition", "group", "against", "estimate", "standard_error", "df",
+    "low", "high", "seeds", "patients", "level_estimate", "note",
+)  # fmt: skip
+
+
+def audit(
+    models: pd.DataFrame,
+    logits: NDArray[np.float32],
+    cohort: pd.DataFrame,
+    draws: Mapping[str, Sequence[int]],
+    difficulty: pd.DataFrame | None = None,
+    *,
+    forget_size: float,
+    composition: str = "random",
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Every audit of every method on one forget set that all seeds share.
+
+    Args:
+        models: One row for each model; ``reference`` models name the draw of the patients that
+            they did *not* see.
+        logits: (models, samples, classes).
+        cohort: One row for each sample.
+        draws: Patients by name of the draw.
+        difficulty: ``sample`` and ``stratum`` (easy, medium, hard) of train and test samples; none
+            if it was not measured.
+        forget_size: Share of the training patients.
+        composition: Of the forget set.
+        level: Of the intervals.
+
+    Returns:
+        One row for each method (unlearned ones, do nothing, set B), audit, partition, group of
+        patients (all, F, M) and yardstick (``against``). ``estimate`` is the difference from the
+        yardstick's models and ``level_estimate`` the audit's own value, means over seeds. Audits:
+        ``population``, ``rmia``, ``retain_exposure`` (areas under the ROC curve; ``_folded`` where
+        abnormally unlikely is conspicuous too), ``rmia_tpr``, ``epsilon``; ``forgetting_quality``
+        and ``forgetting_quality_share`` (above 0.9); ``divergence``, ``equal_decisions``,
+        ``tug_of_war``. What cannot be estimated is NaN, with a ``note`` why. Intervals are
+        conditional on the forget set, the reference models and the split.
+
+    Raises:
+        ValueError: Each seed forgets other patients.
+    """
+    cell = [
+        one
+        for one in line_ups(models)
+        if one.composition == composition and np.isclose(one.forget_size, forget_size)
+    ]
+    base = [run for one in cell if one.method == RETRAINED for run in one.runs]
+    if not base:
+        return pd.DataFrame(columns=list(COLUMNS))
+    if len({run.draw for run in base}) > 1:
+        raise ValueError(
+            f"forget size {forget_size:g} ({composition}): each seed forgets other patients; "
+            "audits need the size at which all seeds share a draw"
+        )
+    retrained = {run.seed: run.row for run in base}
+    strata = patient_strata(cohort, difficulty)
+    readings = Readings(models, logits, cohort, draws, base[0].draw, retrained)
+    audits = Attacks(readings, strata, level), Likeness(readings, level)
+    rows = [
+        _row(one, finding, readings)
+        for one in comparisons(cell)
+        for kind in audits
+        for finding in kind.findings(one)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(one: Comparison, finding: Finding, readings: Readings) -> dict[str, object]:
+    """A finding as a row; notes say what all findings of a comparison have to say."""
+    found = finding.interval
+    lost = sum(not readings.is_finite(row) for row in {*one.rows, *one.others, *one.base})
+    notes = [finding.note]
+    if lost:
+        notes.append(f"{lost} of the models compared have blown up")
+    elif len(one.seeds) < 2:
+        notes.append("one seed: no interval")
+    elif np.isfinite(found.estimate) and not np.isfinite(found.standard_error) and not notes[0]:
+        notes.append("no spread: not estimable (ceiling)")
+    return {
+        "method": one.method,
+        "audit": finding.audit,
+        "partition": finding.partition,
+        "group": finding.group,
+        "against": one.against,
+        "estimate": found.estimate,
+        "standard_error": found.standard_error,
+        "df": found.df,
+        "low": found.low,
+        "high": found.high,
+        "seeds": found.runs,
+        "patients": found.patients,
+        "level_estimate": finding.level,
+        "note": "; ".join(filter(None, notes)),
+    }

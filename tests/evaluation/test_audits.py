@@ -1,0 +1,256 @@
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medunlearn.evaluation.audits import COLUMNS, audit
+from tests.evaluation.audited import DRAW, FORGET, Made
+
+ATTACKS = ("population", "rmia")
+
+
+def pick(table, **where):
+    for column, value in where.items():
+        table = table[table[column] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+@pytest.fixture(scope="module")
+def study():
+    """salun remembers, scrub makes the forgotten unlikely, finetune is honest."""
+    made = Made(seed=0)
+    forgotten = made.inside(range(FORGET))
+    retained = (made.cohort["partition"] == "train").to_numpy() & ~forgotten
+    methods = [("salun", 1.5 * forgotten), ("scrub", -5.0 * forgotten), ("finetune", 0.0),
+               ("ssd", 2.5 * retained)]  # fmt: skip
+    return made.add_study(seeds=6, methods=methods)
+
+
+@pytest.fixture(scope="module")
+def table(study):
+    return audit(*study.inputs, forget_size=0.1)
+
+
+def test_there_is_a_row_for_each_method_audit_group_and_yardstick(table):
+    assert list(table.columns) == list(COLUMNS)
+    keys = ["method", "audit", "partition", "group", "against"]
+    assert not table.duplicated(keys).any()
+    methods = {"original", "floor", "salun", "scrub", "finetune", "ssd"}
+    assert set(table["method"]) == methods
+    for group in ("all", "F", "M"):
+        rows = table[(table["group"] == group) & (table["audit"] == "rmia")]
+        assert len(rows) == 2 * len(methods) - 1
+    assert set(table.loc[table["method"] == "floor", "against"]) == {"retrained"}
+
+
+@pytest.mark.parametrize("audited", [*ATTACKS, "forgetting_quality"])
+@pytest.mark.parametrize("against", ["retrained", "floor"])
+def test_what_is_remembered_is_detected_and_what_is_not_is_not(table, audited, against):
+    where = {"audit": audited, "group": "all", "against": against}
+    for method in ("original", "salun"):
+        assert pick(table, method=method, **where).low > 0.05
+    honest = pick(table, method="finetune", **where)
+    assert abs(honest.estimate) < 0.05
+    assert honest.low < 0.01
+    assert honest.high > -0.01
+
+
+@pytest.mark.parametrize("audited", [*ATTACKS, "retain_exposure", "forgetting_quality"])
+def test_set_b_lies_at_the_floor(table, audited):
+    row = pick(table, method="floor", audit=audited, group="all", against="retrained")
+    assert row.low < 0 < row.high
+    assert row.patients > 100 or audited == "forgetting_quality"
+
+
+def test_abnormally_unlikely_members_are_seen_by_the_folded_attack(table):
+    where = {"method": "scrub", "group": "all", "against": "retrained"}
+    for attack in ATTACKS:
+        assert pick(table, audit=attack, **where).high < -0.2
+        assert pick(table, audit=f"{attack}_folded", **where).low > 0.1
+
+
+def test_retain_exposure_sees_a_method_that_trains_on_the_retain_set_again(table):
+    where = {"audit": "retain_exposure", "group": "all", "against": "retrained"}
+    assert pick(table, method="ssd", **where).low > 0.03
+    honest = pick(table, method="finetune", **where)
+    assert honest.low < 0 < honest.high
+    assert honest.level_estimate > 0.6  # retraining exposes the retain set too
+
+
+def test_estimates_are_differences_of_levels(table):
+    for audited in ("rmia", "forgetting_quality"):
+        where = {"audit": audited, "group": "all"}
+        fine = pick(table, method="finetune", against="floor", **where)
+        floor = pick(table, method="floor", against="retrained", **where)
+        assert fine.estimate == pytest.approx(fine.level_estimate - floor.level_estimate)
+
+
+def test_agreement_is_an_excess_over_retraining_again(table):
+    for method, low, high in (("finetune", -0.01, 0.01), ("salun", 0.02, 1), ("scrub", 0.1, 1)):
+        where = {"method": method, "group": "all", "against": "retrained"}
+        row = pick(table, audit="divergence", partition="forget", **where)
+        assert low < row.estimate < high
+    decisions = {"audit": "equal_decisions", "partition": "forget", "group": "all"}
+    assert pick(table, method="scrub", against="retrained", **decisions).high < -0.3
+    # the remembered are told by how sure the model is, not by what it decides
+    assert pick(table, method="salun", against="retrained", **decisions).estimate > -0.1
+    unchanged = pick(table, audit="divergence", partition="test", method="salun", group="all",
+                     against="retrained")  # fmt: skip
+    assert unchanged.low < 0 < unchanged.high
+    assert pick(table, audit="tug_of_war", method="scrub", group="all", against="floor").high < 0
+
+
+def test_doing_nothing_looks_better_than_perfect_if_pairs_of_one_seed_are_used():
+    """Models of one seed share their start: a method that changes nothing agrees too well."""
+    made = Made(seed=5)
+    methods = [("finetune", 0.0)]
+    for seed in range(6):
+        start = made.start(1.5)
+        made.add("retrained", seed, oracle_set="A", start=start, unseen=range(FORGET))
+        made.add("unlearned", seed, method=methods[0][0], start=start, unseen=range(FORGET))
+    found = audit(*made.inputs, forget_size=0.1)
+    row = pick(found, audit="divergence", partition="test", group="all")
+    assert row.low < 0 < row.high
+
+
+def test_women_and_men_are_audited_apart(study, table):
+    women = study.cohort["sex"] == "F"
+    forgotten = study.cohort["patient"] < FORGET
+    where = {"method": "salun", "audit": "divergence", "partition": "forget",
+             "against": "retrained"}  # fmt: skip
+    counts = {g: pick(table, group=g, **where).patients for g in ("all", "F", "M")}
+    assert counts["F"] == study.cohort.loc[women & forgotten, "patient"].nunique()
+    assert counts["F"] + counts["M"] == counts["all"] == FORGET
+
+
+def test_few_models_certify_nothing_and_say_why(table):
+    for audited in ("epsilon", "rmia_tpr"):
+        row = pick(table, method="salun", audit=audited, against="retrained")
+        assert np.isnan(row.estimate)
+        assert "at least 64 needed" in row.note
+
+
+def test_without_references_there_is_no_retain_exposure_and_no_difficulty():
+    made = Made(seed=1).add_study(seeds=3, references=0)
+    models, logits, cohort, draws, _ = made.inputs
+    found = audit(models, logits, cohort, draws, forget_size=0.1)
+    exposed = found[found["audit"].str.startswith("retain_exposure")]
+    assert exposed["estimate"].isna().all()
+    assert set(exposed["note"]) == {"no reference models"}
+    assert found.loc[found["audit"] == "rmia", "note"].str.contains("difficulty not known").all()
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_few_seeds_give_humbler_rows(seeds):
+    found = audit(*Made(seed=2).add_study(seeds=seeds).inputs, forget_size=0.1)
+    area = pick(found, method="original", audit="population", group="all", against="retrained")
+    assert np.isfinite(area.estimate)
+    assert np.isfinite(area.low) == (seeds > 1)
+    quality = pick(found, method="original", audit="forgetting_quality", group="all",
+                   against="retrained")  # fmt: skip
+    assert np.isnan(quality.low)
+    assert f"{seeds} seeds, an interval needs 5" in quality.note
+    if seeds == 1:
+        assert "one seed: no interval" in area.note
+
+
+def test_a_method_with_fewer_seeds_is_held_to_these():
+    made = Made(seed=3).add_study(seeds=4, methods=[("salun", 0.0)])
+    models, logits, *rest = made.inputs
+    kept = models[~((models["method"] == "salun") & (models["seed"] > 1))]
+    found = audit(kept.reset_index(drop=True), logits[kept.index], *rest, forget_size=0.1)
+    rows = found[found["method"] == "salun"]
+    assert set(rows["seeds"]) == {2}
+
+
+@pytest.mark.parametrize("sexes", [("F",), (None,)])
+def test_a_cohort_of_one_sex_or_none_is_audited_as_a_whole(sexes):
+    found = audit(*Made(seed=4, sexes=sexes).add_study(seeds=3).inputs, forget_size=0.1)
+    assert set(found["group"]) == ({"all", "F"} if sexes[0] else {"all"})
+    row = pick(found, method="original", audit="rmia", group="all", against="retrained")
+    assert row.low > 0
+
+
+def test_a_class_that_is_missing_among_test_patients_drops_its_members():
+    made = Made(seed=6).add_study(seeds=3)
+    models, logits, cohort, draws, difficulty = made.inputs
+    absent = (cohort["partition"] == "test") & (cohort["label"] == 2)
+    changed = cohort.assign(label=cohort["label"].mask(absent, 0))
+    found = audit(models, logits, changed, draws, difficulty, forget_size=0.1)
+    row = pick(found, method="original", audit="rmia", group="all", against="retrained")
+    assert "members without match dropped" in row.note
+    assert np.isfinite(row.low)
+
+
+def test_a_model_that_has_blown_up_silences_its_method_only():
+    made = Made(seed=7).add_study(seeds=5, methods=[("salun", 0.0), ("ssd", 0.0)])
+    row = made.models.index[made.models["method"] == "salun"][0]
+    made.logits[row][:] = np.nan
+    found = audit(*made.inputs, forget_size=0.1)
+    lost = found[found["method"] == "salun"]
+    assert lost["estimate"].isna().all()
+    assert lost["note"].str.contains("1 of the models compared have blown up").all()
+    whole = found[(found["method"] == "ssd") & ~found["audit"].isin(["epsilon", "rmia_tpr"])]
+    assert whole["estimate"].notna().all()
+
+
+def test_without_retrained_models_there_is_nothing_to_audit():
+    made = Made(seed=8)
+    made.add("original", 0)
+    found = audit(*made.inputs, forget_size=0.1)
+    assert found.empty
+    assert list(found.columns) == list(COLUMNS)
+
+
+def test_forget_sets_of_each_seeds_own_are_refused():
+    made = Made(seed=9).add_study(seeds=2)
+    made.draws["random-0.1-seed1"] = list(range(5, 5 + FORGET))
+    models, *rest = made.inputs
+    own = (models["oracle_set"] == "A") & (models["seed"] == 1)
+    changed = models.assign(draw=models["draw"].mask(own, "random-0.1-seed1"))
+    with pytest.raises(ValueError, match="each seed forgets other patients"):
+        audit(changed, *rest, forget_size=0.1)
+
+
+def test_other_forget_sets_are_left_alone(study):
+    models, *rest = study.inputs
+    assert audit(models, *rest, forget_size=0.2).empty
+    assert audit(models, *rest, forget_size=0.1, composition="female").empty
+    assert DRAW in study.draws
+
+
+@pytest.mark.slow
+def test_the_audits_of_a_laptop_study_take_seconds():
+    random = np.random.default_rng(0)
+    parts = np.repeat(["train", "validation_evaluation", "test"], [550, 151, 1500])
+    owner = np.sort(np.concatenate([np.arange(len(parts)), random.integers(0, len(parts), 3100)]))
+    cohort = pd.DataFrame(
+        {"sample": np.arange(len(owner)), "patient": owner, "partition": parts[owner],
+         "sex": random.choice(["F", "M"], len(parts))[owner],
+         "label": random.integers(0, 4, len(owner))}
+    )  # fmt: skip
+    difficulty = cohort[["sample"]].assign(
+        stratum=random.choice(["easy", "medium", "hard"], len(owner))
+    )
+    draws = {DRAW: list(range(55))}
+    names = ["finetune", "neg_grad", "neg_grad_plus", "random_labels", "salun", "l1_sparse",
+             "cf_k", "scrub", "bad_teacher", "ssd"]  # fmt: skip
+    rows = [("original", None, None, s, None) for s in range(8)]
+    rows += [("retrained", "A", None, s, DRAW) for s in range(8)]
+    rows += [("retrained", "B", None, s, DRAW) for s in range(100, 108)]
+    rows += [("unlearned", None, name, s, DRAW) for name in names for s in range(8)]
+    for k in range(16):
+        draws[f"half-{k}"] = list(range(275 * (k % 2), 275 + 275 * (k % 2)))
+        rows.append(("reference", None, None, 200 + k, f"half-{k}"))
+    models = pd.DataFrame(rows, columns=["role", "oracle_set", "method", "seed", "draw"])
+    cell = models["role"].isin(["retrained", "unlearned"])
+    models = models.assign(
+        forget_size=cell.map({True: 0.1}), composition=cell.map({True: "random"})
+    )
+    logits = random.normal(size=(len(models), len(cohort), 4)).astype(np.float32)
+    audit(models.iloc[:32], logits[:32], cohort, draws, difficulty, forget_size=0.1)  # imports
+    began = time.process_time()
+    audit(models, logits, cohort, draws, difficulty, forget_size=0.1)
+    assert time.process_time() - began < 10

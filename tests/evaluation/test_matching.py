@@ -1,0 +1,97 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from medunlearn.evaluation.matching import match, patient_strata
+
+
+def patients(rows, first=0):
+    """Patients as (sex, label, difficulty, how many)."""
+    listed = [row[:3] for row in rows for _ in range(row[3])]
+    table = pd.DataFrame(listed, columns=["sex", "label", "difficulty"])
+    return table.set_axis(range(first, first + len(table)))
+
+
+def share_of(found, others, **where):
+    table = others.loc[found.others]
+    chosen = np.all([table[name] == value for name, value in where.items()], axis=0)
+    return found.weights[chosen].sum()
+
+
+def test_non_members_are_distributed_as_the_members_are():
+    members = patients([("F", 0, "hard", 6), ("M", 0, "easy", 3), ("M", 1, "hard", 1)])
+    others = patients(
+        [("F", 0, "hard", 5), ("F", 0, "easy", 90), ("M", 0, "easy", 40), ("M", 1, "hard", 2)], 100
+    )
+    found = match(members, others)
+    assert found.weights.sum() == pytest.approx(1)
+    assert share_of(found, others, sex="F", label=0, difficulty="hard") == pytest.approx(0.6)
+    assert share_of(found, others, sex="M", label=0, difficulty="easy") == pytest.approx(0.3)
+    assert share_of(found, others, label=1) == pytest.approx(0.1)
+    assert share_of(found, others, sex="F", difficulty="easy") == 0
+    assert found.matched == (1, 0, 0)
+
+
+def test_strata_without_non_members_are_coarsened_difficulty_first():
+    members = patients([("F", 0, "hard", 2), ("F", 1, "hard", 1), ("M", 2, "easy", 1)])
+    others = patients(
+        [("F", 0, "easy", 4), ("M", 0, "hard", 4), ("F", 1, "hard", 3), ("F", 2, "easy", 2)], 100
+    )
+    found = match(members, others)
+    assert found.matched == (0.25, 0.5, 0.25)
+    # women of label 0 stand for women, however easy, not for men
+    assert share_of(found, others, sex="F", label=0) == pytest.approx(0.5)
+    assert share_of(found, others, sex="M") == 0
+    assert share_of(found, others, sex="F", label=2) == pytest.approx(0.25)
+    assert "25% on sex x label x difficulty" in found.note
+
+
+def test_one_like_patient_is_not_enough():
+    members = patients([("F", 0, "hard", 2)])
+    others = patients([("F", 0, "hard", 1), ("F", 0, "easy", 9)], 100)
+    assert match(members, others).matched == (0, 1, 0)
+
+
+def test_members_without_any_like_patient_are_dropped_and_counted():
+    members = patients([("F", 0, "hard", 3), ("F", 7, "hard", 2)])
+    found = match(members, patients([("F", 0, "hard", 3)], 100))
+    assert found.dropped == 2
+    assert list(found.members) == [0, 1, 2]
+    assert found.matched == (0.6, 0, 0)
+    assert "2 members without match dropped" in found.note
+    nobody = match(members[members["label"] == 7], patients([("F", 0, "hard", 3)], 100))
+    assert len(nobody.members) == len(nobody.weights) == 0
+
+
+def test_cells_belong_to_their_members_in_any_order():
+    members = patients([("F", 0, "hard", 2), ("M", 0, "easy", 2)]).sample(frac=1, random_state=1)
+    others = patients([("M", 0, "easy", 3), ("F", 0, "hard", 3)], 100).sample(
+        frac=1, random_state=2
+    )
+    found = match(members, others)
+    for member, cell in zip(found.members, found.cells, strict=True):
+        inside = found.others[found.shares[cell] > 0]
+        assert set(others.loc[inside, "sex"]) == {members.loc[member, "sex"]}
+
+
+def test_a_patients_stratum_is_the_mean_of_its_images_and_its_rarest_label():
+    cohort = pd.DataFrame(
+        {"sample": range(7), "patient": [0, 0, 0, 1, 1, 2, 3], "label": [0, 0, 1, 0, 0, 0, 0],
+         "sex": ["F", "F", "F", "M", "M", None, "M"]}
+    )  # fmt: skip
+    strata = ["easy", "hard", "hard", "easy", "medium", "easy"]
+    difficulty = pd.DataFrame({"sample": range(6), "stratum": strata})
+    found = patient_strata(cohort, difficulty)
+    assert list(found["difficulty"]) == ["medium", "medium", "easy", "unknown"]
+    assert list(found["label"]) == [1, 0, 0, 0]
+    assert list(found["sex"]) == ["F", "M", "unknown", "M"]
+
+
+def test_without_difficulty_patients_are_matched_by_sex_and_label():
+    cohort = pd.DataFrame(
+        {"sample": range(4), "patient": range(4), "label": 0, "sex": ["F", "F", "F", "M"]}
+    )
+    found = patient_strata(cohort, None)
+    matched = match(found.loc[[0]], found.loc[[1, 2, 3]])
+    assert list(matched.others) == [1, 2]
+    assert matched.note == "matched 100% on sex x label; difficulty not known"

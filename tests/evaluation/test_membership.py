@@ -1,0 +1,245 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from medunlearn.evaluation.matching import match
+from medunlearn.evaluation.membership import (
+    area_interval,
+    folded,
+    log_mean_probability,
+    placements,
+    rmia,
+)
+
+HARD = {"easy": 0.0, "medium": 1.0, "hard": 2.0}
+
+
+def people(random, count, hard_share, first=0):
+    """Patients of whom this share is hard; the others are easy or medium."""
+    rest = (1 - hard_share) / 2
+    difficulty = random.choice(list(HARD), count, p=[rest, rest, hard_share])
+    return pd.DataFrame(
+        {"sex": random.choice(["F", "M"], count), "label": 0, "difficulty": difficulty},
+        index=range(first, first + count),
+    )
+
+
+def alike(members, others):
+    """Everyone in one stratum: the plain area under the ROC curve."""
+    tables = [
+        pd.DataFrame({"sex": "F", "label": 0, "difficulty": "easy"}, index=range(a, a + n))
+        for a, n in ((0, members), (members, others))
+    ]
+    return match(*tables)
+
+
+def test_the_area_is_the_share_of_pairs_that_the_member_wins():
+    random = np.random.default_rng(0)
+    members, others = random.integers(0, 6, 30).astype(float), random.integers(0, 5, 40)
+    pairs = members[:, None] - others[None]
+    expected = ((pairs > 0) + 0.5 * (pairs == 0)).mean()
+    found = placements(alike(30, 40), members, others.astype(float))
+    assert found.area == pytest.approx(expected)
+    assert found.members.mean() == pytest.approx(expected)
+    assert found.others.mean() == pytest.approx(0, abs=1e-12)
+
+
+def test_weighted_non_members_count_by_their_weight():
+    random = np.random.default_rng(1)
+    members, others = people(random, 40, 0.7), people(random, 200, 0.2, first=100)
+    found, scores = match(members, others), random.normal(size=(2, 200))
+    ours, theirs = scores[0, : len(found.members)], scores[1, : len(found.others)]
+    brute = sum(
+        weight * np.mean((ours > score) + 0.5 * (ours == score))
+        for weight, score in zip(found.weights, theirs, strict=True)
+    )
+    assert placements(found, ours, theirs).area == pytest.approx(brute)
+
+
+def test_unweighted_values_are_the_components_of_delong():
+    random = np.random.default_rng(2)
+    ours, theirs = random.normal(0.5, 1, 25), random.normal(size=40)
+    found = placements(alike(25, 40), ours, theirs)
+    wins = (ours[:, None] > theirs[None]).astype(float)
+    assert found.members == pytest.approx(wins.mean(axis=1))
+    # the root is Bessel's correction inside the stratum
+    assert found.others == pytest.approx((wins.mean(axis=0) - wins.mean()) * (40 / 39) ** 0.5)
+
+
+@pytest.mark.parametrize("shift", [-1.0, 0.7, 2.0])
+def test_the_attacks_have_the_areas_of_two_normal_distributions(shift):
+    random = np.random.default_rng(3)
+    ours, theirs = random.normal(shift, 1, 20000), random.normal(size=20000)
+    found, a = alike(20000, 20000), norm.cdf(shift / 2**0.5)
+    assert placements(found, ours, theirs).area == pytest.approx(a, abs=0.01)
+    fold = placements(found, *folded(found, ours, theirs)).area
+    assert fold == pytest.approx(a**2 + (1 - a) ** 2, abs=0.01)
+
+
+def test_only_the_folded_attack_sees_members_that_became_unlikely_or_likely():
+    random = np.random.default_rng(4)
+    side = np.where(np.arange(400) % 2, 3.0, -3.0)
+    ours, theirs = random.normal(size=400) + side, random.normal(size=600)
+    found = alike(400, 600)
+    assert placements(found, ours, theirs).area == pytest.approx(0.5, abs=0.05)
+    assert placements(found, *folded(found, ours, theirs)).area > 0.9
+    unlikely = -np.abs(ours)
+    assert placements(found, unlikely, theirs).area < 0.05
+    assert placements(found, *folded(found, unlikely, theirs)).area > 0.9
+
+
+def test_the_fold_is_at_the_weighted_median():
+    members = pd.DataFrame({"sex": ["F"] * 9 + ["M"], "label": 0, "difficulty": "easy"})
+    others = pd.DataFrame(
+        {"sex": ["F"] * 3 + ["M"] * 30, "label": 0, "difficulty": "easy"}, index=range(10, 43)
+    )
+    found = match(members, others)
+    scores = np.concatenate([[4.0, 5.0, 6.0], np.full(30, -50.0)])
+    assert folded(found, np.array([5.0]), scores)[0] == pytest.approx([0])
+
+
+def test_unmatched_a_hard_forget_set_makes_honest_models_look_attacked_and_matching_repairs_it():
+    random = np.random.default_rng(5)
+    members, others = people(random, 400, 0.8), people(random, 2000, 0.2, first=1000)
+    # a retrained model has seen neither: hard patients are unlikely in either group
+    score = {
+        i: random.normal() - HARD[d] for t in (members, others) for i, d in t.difficulty.items()
+    }
+    ours = np.array([score[i] for i in members.index])
+    theirs = np.array([score[i] for i in others.index])
+    blind = placements(alike(400, 2000), ours, theirs).area
+    found = match(members, others)
+    matched = placements(found, ours, np.array([score[i] for i in found.others])).area
+    assert blind < 0.35
+    assert matched == pytest.approx(0.5, abs=0.04)
+
+
+def draw(random, seeds, *, leak=0.0, members=60, others=150, honest=1.0):
+    """Placements of leaking and of honest models on one draw of patients of three strata.
+
+    Leaking and honest models of a patient agree in what the patient is like.
+    """
+    ours, theirs = people(random, members, 0.5), people(random, others, 0.25, first=1000)
+    found = match(ours, theirs)
+    level = [
+        random.normal(0, honest, len(ids)) - table.loc[ids, "difficulty"].map(HARD).to_numpy()
+        for table, ids in ((ours, found.members), (theirs, found.others))
+    ]
+    placed = ([], [])
+    for _ in range(seeds):
+        for kind, extra in enumerate((leak + random.normal(0, 0.2), random.normal(0, 0.2))):
+            noisy = [mean + random.normal(0, 0.7, len(mean)) for mean in level]
+            placed[kind].append(placements(found, noisy[0] + extra, noisy[1]))
+    return placed
+
+
+@pytest.mark.parametrize("difference", [True, False])
+def test_intervals_have_the_variance_of_drawing_patients_and_seeds_anew(difference):
+    random = np.random.default_rng(6)
+    estimates, variances, covered = [], [], []
+    for _ in range(150):
+        leaking, honest = draw(random, 4, leak=0.5)
+        found = area_interval(leaking, honest if difference else None)
+        estimates.append(found.estimate)
+        variances.append(found.standard_error**2)
+        covered.append((found.low, found.high))
+    ratio = np.mean(variances) / np.var(estimates)
+    assert 0.8 < ratio < 1.4
+    low, high = np.array(covered).T
+    truth = np.mean(estimates)
+    assert 0.92 <= ((low <= truth) & (truth <= high)).mean() <= 0.995
+
+
+def test_patients_alone_vary_as_much_as_both_groups_placements_say():
+    """Without seed noise all variance is of patients: drop either group's and it is too small."""
+    random = np.random.default_rng(7)
+    areas, ours, theirs = [], [], []
+    for _ in range(200):
+        members, others = people(random, 50, 0.5), people(random, 60, 0.3, first=1000)
+        found = match(members, others)
+        first, second = (
+            random.normal(size=len(ids)) - 2 * table.loc[ids, "difficulty"].map(HARD).to_numpy()
+            for table, ids in ((members, found.members), (others, found.others))
+        )
+        placed = placements(found, first, second)
+        areas.append(placed.area)
+        ours.append(placed.members.var(ddof=1) / len(first))
+        theirs.append(placed.others.var(ddof=1) / len(second))
+    total = np.var(areas)
+    assert 0.75 < (np.mean(ours) + np.mean(theirs)) / total < 1.3
+    assert max(np.mean(ours), np.mean(theirs)) / total < 0.75
+
+
+def test_exchangeable_patients_have_one_half_in_their_interval():
+    random = np.random.default_rng(8)
+    covered = 0
+    for _ in range(120):
+        _, honest = draw(random, 3)
+        found = area_interval(honest)
+        covered += found.low <= 0.5 <= found.high
+    assert covered / 120 >= 0.91
+
+
+def test_the_difference_is_that_of_each_seeds_areas():
+    random = np.random.default_rng(9)
+    leaking, honest = draw(random, 3, leak=1.0)
+    found = area_interval(leaking, honest)
+    differences = [a.area - b.area for a, b in zip(leaking, honest, strict=True)]
+    assert found.estimate == pytest.approx(np.mean(differences))
+    assert found.low > 0
+    assert found.runs == 3
+
+
+def test_a_model_that_has_blown_up_has_no_area():
+    found = alike(3, 4)
+    scores = np.full(3, np.nan), np.zeros(4)
+    assert np.isnan(placements(found, *scores).area)
+    assert np.isnan(folded(found, np.zeros(3), np.full(4, np.nan))[0]).all()
+
+
+def test_references_are_averaged_as_probabilities():
+    p = np.array([[0.2, 0.9], [0.6, 1e-300]])
+    assert log_mean_probability(np.log(p)) == pytest.approx(np.log([0.4, 0.45]))
+    out = np.array([[True, False], [False, False]])
+    assert log_mean_probability(np.log(p), out) == pytest.approx([np.log(0.2), np.nan], nan_ok=True)
+
+
+def test_rmia_is_the_weighted_share_of_the_population_that_is_dominated():
+    ratio, population = np.array([0.0, 1.0, 5.0]), np.array([0.5, 1.0, 3.0])
+    weights = np.array([1.0, 1.0, 2.0])
+    assert rmia(ratio, population, weights) == pytest.approx([0, 0.5, 1])
+    # e times as large as 0.5, but not as 1
+    assert rmia(np.array([1.6]), population, weights, gamma=np.e) == pytest.approx([0.25])
+
+
+def rmia_area(random, *, own_seed, leak=0.6, references=4):
+    """Area of an attack on a model that shares its seed's quirks with one retrained model."""
+    counts = {"members": 300, "others": 300, "population": 300}
+    ratios = {}
+    for kind, count in counts.items():
+        hard = random.normal(0, 2, count)
+        quirk = random.normal(size=(references, count))
+        target = hard + quirk[0] + random.normal(0, 0.1, count) + leak * (kind == "members")
+        used = slice(0, None) if own_seed else slice(1, None)
+        ratios[kind] = -np.logaddexp(0, -target) - log_mean_probability(
+            -np.logaddexp(0, -(hard + quirk)[used])
+        )
+    scores = [rmia(ratios[k], ratios["population"], np.ones(300)) for k in ("members", "others")]
+    return placements(alike(300, 300), *scores).area
+
+
+def test_the_targets_own_seed_among_the_references_makes_a_leak_look_larger():
+    areas = {
+        own: np.mean([rmia_area(np.random.default_rng(s), own_seed=own) for s in range(10)])
+        for own in (False, True)
+    }
+    assert 0.55 < areas[False] < areas[True] - 0.02
+
+
+def test_references_take_out_how_hard_a_sample_is():
+    area = np.mean(
+        [rmia_area(np.random.default_rng(s), own_seed=False, leak=1.5) for s in range(5)]
+    )
+    blind = norm.cdf(1.5 / (2 * (4 + 1)) ** 0.5)
+    assert area > blind + 0.05
