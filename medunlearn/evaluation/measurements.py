@@ -13,6 +13,7 @@ from medunlearn.evaluation.lineups import LineUp, Run
 from medunlearn.evaluation.performance import (
     MEASURES,
     Predicted,
+    Subset,
     calibration_error,
     probabilities,
     threshold_at,
@@ -75,13 +76,17 @@ class Measurements:
         if not np.isfinite(self.logits[run.row]).all():  # a model that has blown up has no measure
             return np.full(len(subset.patient_ids), np.nan)
         if key not in self._known:
-            chosen = probabilities(self.logits[run.row, subset.samples])
-            predicted = Predicted(chosen, self._threshold(run.row))
+            predicted = self.predicted(run, subset)
             if measure == CALIBRATION:
                 self._known[key] = np.array([calibration_error(subset, predicted)])
             else:
                 self._known[key] = MEASURES[measure](subset, predicted)
         return self._known[key]
+
+    def predicted(self, run: Run, subset: Subset) -> Predicted:
+        """A model's probabilities on a subset, with its own threshold."""
+        chosen = probabilities(self.logits[run.row, subset.samples])
+        return Predicted(chosen, self._threshold(run.row))
 
     def gaps(self, line_up: LineUp, part: str, group: str, measure: str) -> list[Floats]:
         """Patient values of each run minus those of the model it is held to, run by run."""

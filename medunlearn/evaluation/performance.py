@@ -152,13 +152,19 @@ MEASURES: dict[str, Callable[[Subset, Predicted], Floats]] = {
 """Patient values, (patients,), of a model on a subset."""
 
 
-def calibration_error(subset: Subset, predicted: Predicted, bins: int = 10) -> float:
+def calibration_error(subset: Subset, predicted: Predicted) -> float:
     """Expected calibration error of the decision: |accuracy - confidence| over equal-width bins."""
+    parts = calibration_parts(subset, predicted)
+    return float(np.abs(parts.sum(axis=0)).sum() / len(parts))
+
+
+def calibration_parts(subset: Subset, predicted: Predicted, bins: int = 10) -> Floats:
+    """What each patient adds to each bin, (patients, bins): weighted decisions minus confidence."""
     top = predicted.probabilities.max(axis=1)
-    excess = (predicted.decisions == subset.labels) - top
+    excess = subset.weights * ((predicted.decisions == subset.labels) - top)
     which = np.minimum((top * bins).astype(int), bins - 1)
-    gaps = np.abs(np.bincount(which, subset.weights * excess, bins))
-    return float(gaps.sum() / subset.weights.sum())
+    cells, count = subset.codes * bins + which, len(subset.patient_ids)
+    return np.bincount(cells, excess, count * bins).reshape(count, bins).astype(np.float64)
 
 
 def threshold_at(subset: Subset, scores: Floats, rate: float = 0.20) -> float:

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import log_expit
 from scipy.sparse import csr_array
+from scipy.special import log_expit
 
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST
 from medunlearn.evaluation.membership import log_mean_probability, rmia

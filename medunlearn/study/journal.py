@@ -15,6 +15,7 @@ COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
 _REPORTING = (
     "medunlearn.figures",
     "medunlearn.evaluation.audits",
+    "medunlearn.evaluation.calibration",
     "medunlearn.evaluation.claims",
     "medunlearn.evaluation.controls",
     "medunlearn.evaluation.costs",

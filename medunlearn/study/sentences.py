@@ -101,18 +101,24 @@ def composition_table(results: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     return wide.rename(index=label_of).fillna("")
 
 
-def threshold_table(results: pd.DataFrame, profile: Profile) -> pd.DataFrame:
-    """At one threshold for both sexes: true and false positives and calibration, level by sex."""
-    measures = ["true_positive_rate", "false_positive_rate", "calibration_error"]
+def threshold_table(
+    results: pd.DataFrame, calibration: pd.DataFrame, profile: Profile
+) -> pd.DataFrame:
+    """On the test set, at one threshold for both sexes: gaps of women and of men, in points."""
+    measures = {"true_positive_rate": "TPR", "false_positive_rate": "FPR"}
     chosen = results[
-        (results["quantity"] == "level")
+        (results["quantity"] == "gap")
         & results["group"].isin(["F", "M"])
         & (results["forget_size"] == profile.middle_size)
         & results["measure"].isin(measures)
         & (results["partition"] == "test")
         & (results["composition"] == "random")
     ]
-    wide = chosen.pivot_table(
-        index="method", columns=["measure", "group"], values="estimate", sort=False
+    rates = chosen.assign(measure=chosen["measure"].map(measures))
+    errors = calibration[calibration["group"].isin(["F", "M"])].assign(measure="calibration error")
+    both = pd.concat([rates, errors], ignore_index=True)
+    both["shown"] = [points(row) for row in both.to_dict("records")]
+    wide = both.pivot_table(
+        index="method", columns=["measure", "group"], values="shown", aggfunc="first", sort=False
     )
-    return wide.rename(index=label_of).round(3)
+    return wide.rename(index=label_of)

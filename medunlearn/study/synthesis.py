@@ -8,6 +8,7 @@ import pandas as pd
 
 from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.audits import audit
+from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
 from medunlearn.evaluation.contrasts import Terms, refuse
 from medunlearn.evaluation.controls import run_controls, switched_off
@@ -35,6 +36,7 @@ class Synthesis:
         controls: How each control came out (`run_controls`).
         verdicts: Contrasts of the claims, judged (`measure_contrasts`, `judge`).
         audits: Audits of the forget set, those against retraining judged.
+        calibration: Of women and men (`measure_calibration`).
         worst: Worst groups.
         costs: Ratios to one retraining (`cost_intervals`).
     """
@@ -45,6 +47,7 @@ class Synthesis:
     controls: pd.DataFrame
     verdicts: pd.DataFrame
     audits: pd.DataFrame
+    calibration: pd.DataFrame
     worst: pd.DataFrame
     costs: pd.DataFrame
 
@@ -76,6 +79,7 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
         controls=controls,
         verdicts=_judge(contrasts, switched_off(controls)),
         audits=_judge(audits, switched_off(controls)),
+        calibration=measure_calibration(measurements, terms.middle_size),
         worst=worst_groups(measurements, terms),
         costs=cost_intervals(tables.costs, study.profile.statistics.level),
     )
@@ -102,13 +106,14 @@ def terms_hash(study: Study) -> str:
 
 
 def write_synthesis(synthesis: Synthesis, folder: Path) -> list[Path]:
-    """Write ``{results,verdicts,audits,controls,worst_groups,costs}.csv`` and ``verdicts.json``."""
+    """Write each table as a CSV file, controls and verdicts also as ``verdicts.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "results": synthesis.results,
         "verdicts": synthesis.verdicts,
         "audits": synthesis.audits,
         "controls": synthesis.controls,
+        "calibration": synthesis.calibration,
         "worst_groups": synthesis.worst,
         "costs": synthesis.costs,
     }
