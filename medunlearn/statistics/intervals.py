@@ -1,11 +1,15 @@
-"""Intervals of means and differences over patients and runs, both drawn at random."""
+"""Intervals of means, contrasts and adjusted contrasts over patients and runs, both random."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
+
+Floats = NDArray[np.float64]
+Part = tuple[float, float, int]
+"""A component over patients: its share of V_p and of V_e, and its degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -32,53 +36,103 @@ class Interval:
 
 
 def contrast_interval(
-    groups: Sequence[NDArray[np.float64]], signs: Sequence[int] = (1, -1), *, level: float = 0.95
+    groups: Sequence[Floats], weights: Sequence[float] | None = None, *, level: float = 0.95
 ) -> Interval:
-    """Interval of a mean over patients (one group) or of a difference of means (two groups).
+    """Interval of a weighted sum of groups' means, for example a difference of two.
 
-    With d_ij of seed i (of I) and patient j: V_s = var_i(theta_i) / I, V_p = sum_g
-    var_j(mean_i d_ij) / n_g, V_e = sum_g MS_residual / (I n_g), and V = max(V_s + V_p - V_e,
-    V_s, V_p), for the residual is in both V_s and V_p. df by Satterthwaite, at least I - 1.
+    With d_ij of seed i (of I) and patient j, and weights w_g: theta_i = sum_g w_g mean_j d_ij,
+    V_s = var_i(theta_i) / I, V_p = sum_g w_g^2 var_j(mean_i d_ij) / n_g, V_e = sum_g w_g^2
+    MS_residual / (I n_g), and V = max(V_s + V_p - V_e, V_s, V_p), for the residual is in both V_s
+    and V_p. df by Satterthwaite (1946, Biometrics Bulletin 2:110): V^2 over the sum of each
+    component's square by its own df, at least the smallest of these. For one and two groups V_p
+    and V_e are pooled, with n - 1 and n - 2. With more each group is a component with n_g - 1: a
+    standardised mean may rest on one small band (simulated, bands of 2 to 400 patients: 95 %
+    intervals with pooled df cover .86, with these .96).
 
     Args:
         groups: One array (seeds, patients) for each group of patients, the seeds in one order.
-            Values are patients' means, or pseudo-values.
-        signs: The sign of each group's mean in the contrast.
+            Values are patients' means, or pseudo-values. No patient is in two groups.
+        weights: Of each group's mean in the contrast: (1, -1) for a difference, (1, -1, -1, 1) for
+            a difference of differences, shares of the population for a standardised mean.
+            Default: the first minus the second, or the mean of one.
         level: Of the interval.
 
     Returns:
-        The interval; no limits with fewer than two seeds, or fewer than two patients in a group.
+        The interval; no limits with fewer than two seeds, or fewer than two patients in any group:
+        the spread of a lone patient is unknown, however small the weight. Pool such groups first.
 
     Raises:
-        ValueError: The groups do not have the same number of seeds.
+        ValueError: The groups do not have the same number of seeds, or not one weight each.
     """
+    weights = (1, -1)[: len(groups)] if weights is None else weights
     runs = {len(group) for group in groups}
     if len(runs) != 1:
         raise ValueError(f"groups have {sorted(runs)} seeds; expected the same number in each")
+    if len(weights) != len(groups):
+        raise ValueError(f"{len(weights)} weights for {len(groups)} groups; expected one for each")
     count, sizes = runs.pop(), [group.shape[1] for group in groups]
-    signed = list(zip(signs, groups, strict=False))
+    patients, alone = sum(sizes), count < 2 or min(sizes) < 2
+    theta, parts = np.zeros(count), list[Part]()
     with np.errstate(invalid="ignore"):
-        theta = np.sum([s * g.mean(axis=1) for s, g in signed], axis=0)
-    estimate = float(theta.mean())
-    if count < 2 or min(sizes) < 2:
-        return Interval(estimate, np.nan, np.nan, np.nan, np.nan, count, sum(sizes))
-    v_seed = float(theta.var(ddof=1) / count)
-    v_patient = sum(g.mean(axis=0).var(ddof=1) / n for g, n in zip(groups, sizes, strict=True))
-    v_residual = sum(
-        _residual_mean_square(g) / (count * n) for g, n in zip(groups, sizes, strict=True)
-    )
-    variance = max(v_seed + v_patient - v_residual, v_seed, v_patient)
-    free_runs, free_patients = count - 1, sum(sizes) - len(groups)
-    spread = (
-        v_seed**2 / free_runs
-        + v_patient**2 / free_patients
-        + v_residual**2 / (free_runs * free_patients)
-    )
-    df = max(free_runs, variance**2 / spread) if spread > 0 else float(free_runs)
-    return _t_interval(estimate, variance, df, count, sum(sizes), level)
+        for weight, group, size in zip(weights, groups, sizes, strict=True):
+            by_seed = np.add.reduce(group, 1) / size
+            theta += weight * by_seed
+            if not alone:
+                of_patients, of_residual = _mean_squares(group, by_seed)
+                share = weight**2 / size
+                parts.append((share * of_patients, share * of_residual / count, size - 1))
+    if alone:
+        return _no_limits(float(theta.mean()), count, patients)
+    if len(groups) <= 2:
+        v_patient, v_residual, free = (sum(part) for part in zip(*parts, strict=True))
+        parts = [(v_patient, v_residual, int(free))]
+    return _two_way_interval(theta, parts, patients, level)
 
 
-def runs_interval(values: NDArray[np.float64], patients: int, *, level: float = 0.95) -> Interval:
+def regression_interval(
+    values: Floats, design: Floats, coefficients: Floats, *, level: float = 0.95
+) -> Interval:
+    """Interval of a linear combination of regression coefficients: a contrast, adjusted.
+
+    theta_i = c' (X'X)^-1 X' d_i = sum_j a_j d_ij for each seed i. Components as in
+    ``contrast_interval``, with the sandwich HC2 (MacKinnon & White 1985, J. Econometrics 29:305,
+    eq. 11) in place of variances within groups: V_s = var_i(theta_i) / I, V_p = sum_j a_j^2 r_j^2 /
+    (1 - h_j) with residuals r_j of the patients' means over seeds and leverages h_j, V_e = sum_j
+    a_j^2 sum_i u_ij^2 / ((I - 1) (1 - h_j)) / I with u_ij the residual of seed i beyond r_j.
+    HC2, not HC3, because it is unbiased with equal variances, and because for a design of group
+    dummies each component *is* that of ``contrast_interval``, whatever the groups' variances.
+
+    Args:
+        values: (seeds, patients).
+        design: (patients, columns), with a column of ones if there is to be an intercept.
+        coefficients: The combination, (columns,), for example 1 for the column of sex, else 0.
+        level: Of the interval.
+
+    Returns:
+        The interval, df with n - rank(X). Its estimate is NaN if the design cannot tell the
+        combination from others (collinear); collinear columns that do not touch it do no harm. No
+        limits with fewer than two seeds, no patient to spare, or a patient who alone decides on
+        a coefficient in it (h_j = 1).
+    """
+    (count, patients), rank = values.shape, int(np.linalg.matrix_rank(design))
+    inverse = np.linalg.pinv(design)
+    if not np.allclose(coefficients @ inverse @ design, coefficients):
+        return _no_limits(np.nan, count, patients)
+    influence = coefficients @ inverse
+    theta = values @ influence
+    free = 1 - np.einsum("ij,ji->i", design, inverse)
+    alone = free < 1e-9
+    if count < 2 or patients <= rank or np.abs(influence[alone]).sum() > 1e-9:
+        return _no_limits(float(theta.mean()), count, patients)
+    residual = values - (values @ inverse.T) @ design.T
+    common = residual.mean(axis=0)
+    scale = np.where(alone, 0, influence**2 / np.where(alone, 1, free))
+    v_patient = float(scale @ common**2)
+    v_residual = float(scale @ (residual - common).var(axis=0, ddof=1)) / count
+    return _two_way_interval(theta, [(v_patient, v_residual, patients - rank)], patients, level)
+
+
+def runs_interval(values: Floats, patients: int, *, level: float = 0.95) -> Interval:
     """Interval of a mean over runs that each measured their own draw of patients.
 
     Args:
@@ -88,17 +142,47 @@ def runs_interval(values: NDArray[np.float64], patients: int, *, level: float = 
     """
     count, estimate = len(values), float(values.mean())
     if count < 2:
-        return Interval(estimate, np.nan, np.nan, np.nan, np.nan, count, patients)
+        return _no_limits(estimate, count, patients)
     return _t_interval(
         estimate, float(values.var(ddof=1) / count), count - 1, count, patients, level
     )
 
 
-def _residual_mean_square(values: NDArray[np.float64]) -> float:
-    """Mean square of the seed x patient interaction of a complete two-way layout."""
-    centred = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+def _mean_squares(values: Floats, by_seed: Floats) -> tuple[float, float]:
+    """Variance of the patients' means, and mean square of the seed x patient interaction."""
+    # sums and products: means and variances of numpy take twice the time for so few numbers
     runs, patients = values.shape
-    return float((centred**2).sum() / ((runs - 1) * (patients - 1)))
+    by_patient, mean = np.add.reduce(values, 0) / runs, np.add.reduce(by_seed) / runs
+    interaction = values - by_patient
+    interaction -= (by_seed - mean)[:, None]
+    by_patient -= mean
+    free = patients - 1
+    return (
+        float(np.vdot(by_patient, by_patient)) / free,
+        float(np.vdot(interaction, interaction)) / ((runs - 1) * free),
+    )
+
+
+def _two_way_interval(
+    theta: Floats, parts: Sequence[Part], patients: int, level: float
+) -> Interval:
+    """The interval from the estimates of single seeds and the components over patients."""
+    count = len(theta)
+    free_runs, estimate = count - 1, float(np.add.reduce(theta) / count)
+    v_seed = float(np.add.reduce((theta - estimate) ** 2)) / free_runs / count
+    v_patient, v_residual = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    variance = max(v_seed + v_patient - v_residual, v_seed, v_patient)
+    spread = v_seed**2 / free_runs + sum(
+        (of_patients**2 + of_residual**2 / free_runs) / free
+        for of_patients, of_residual, free in parts
+    )
+    least = min(free_runs, *(free for _, _, free in parts))
+    df = max(least, variance**2 / spread) if spread > 0 else least
+    return _t_interval(estimate, variance, float(df), count, patients, level)
+
+
+def _no_limits(estimate: float, runs: int, patients: int) -> Interval:
+    return Interval(estimate, np.nan, np.nan, np.nan, np.nan, runs, patients)
 
 
 def _t_interval(
@@ -108,5 +192,5 @@ def _t_interval(
     if not variance > 1e-20:
         return Interval(estimate, np.nan, df, np.nan, np.nan, runs, patients)
     error = variance**0.5
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * error
+    half = float(stdtrit(df, 0.5 + level / 2)) * error
     return Interval(estimate, error, df, estimate - half, estimate + half, runs, patients)
