@@ -1,0 +1,25 @@
+"""Every figure of the study, in one style."""
+
+from medunlearn.figures.cohort import plot_examples
+from medunlearn.figures.costs import plot_costs
+from medunlearn.figures.difficulty import plot_difficulty, plot_relearning, plot_strata
+from medunlearn.figures.forest import plot_forest
+from medunlearn.figures.gaps import plot_gaps, plot_levels, plot_sexes
+from medunlearn.figures.style import label_of, save_figure, use_style
+from medunlearn.figures.trade_off import plot_trade_off
+
+__all__ = [
+    "label_of",
+    "plot_costs",
+    "plot_difficulty",
+    "plot_examples",
+    "plot_forest",
+    "plot_gaps",
+    "plot_levels",
+    "plot_relearning",
+    "plot_sexes",
+    "plot_strata",
+    "plot_trade_off",
+    "save_figure",
+    "use_style",
+]
