@@ -12,16 +12,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.partition import patient_table
+from medunlearn.evaluation.adjustment import (
+    adjusted_difference,
+    age_standardised_difference,
+    covariates,
+)
 from medunlearn.evaluation.contrasts import Terms, make_row, refuse
 from medunlearn.evaluation.generalisation import generalisation_contrasts
 from medunlearn.evaluation.lineups import LineUp, has_gap, line_ups
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.strata import RELIABLE
 from medunlearn.evaluation.subsets import UNMEMORISED
-from medunlearn.statistics.intervals import Interval, contrast_interval, regression_interval
+from medunlearn.statistics.intervals import Interval
 
-AGE_BANDS = 3
 BY_CONSTRUCTION = "doing nothing differs here by construction: read it beside floor and ceiling"
 
 
@@ -71,12 +74,14 @@ class _Claims:
                 primary = part == "test" and measure == "balanced_accuracy"
                 yield self._row("C2", "F - M", part, measure, found, sides, primary=primary)
             if part == "forget":
-                found, names = self._adjusted(part)
+                found, names = adjusted_difference(*self._patients(part), level=both.level)
                 row = self._row("C2", "F - M", part, "accuracy", found, sides, primary=True)
                 yield {**row, "adjustment": names}
-            if part == "test" and (standard := self._age_standardised(part)) is not None:
-                row = self._row("C2", "F - M", part, "accuracy", standard, sides)
-                yield {**row, "adjustment": "age"}
+            if part == "test":
+                standard = age_standardised_difference(*self._patients(part), level=both.level)
+                if standard is not None:
+                    row = self._row("C2", "F - M", part, "accuracy", standard, sides)
+                    yield {**row, "adjustment": "age"}
 
     def difficulty(self) -> Iterator[dict[str, object]]:
         """C4: gap of hard minus gap of easy patients, and whether sex and difficulty interact."""
@@ -103,53 +108,10 @@ class _Claims:
         found = f"{self.terms.reliability:.2f}"
         return f"split-half reliability of difficulty is {found}, below {RELIABLE}"
 
-    def _adjusted(self, part: str) -> tuple[Interval, str]:
-        """Sex adjusted for label and difficulty by analysis of covariance over patients."""
-        table, values = self._patients(part)
-        labels = pd.get_dummies(table["rarest"], drop_first=True, dtype=float)
-        columns = [np.ones(len(table)), (table["sex"] == "F").to_numpy(float), *labels.to_numpy().T]
-        names = "label"
-        if table["confidence"].notna().all():
-            columns.append(table["confidence"].to_numpy() - table["confidence"].mean())
-            names = "label, difficulty"
-        design = np.column_stack(columns)
-        wanted = np.eye(design.shape[1])[1]
-        level = self.measurements.level
-        return regression_interval(values, design, wanted, level=level), names
-
-    def _age_standardised(self, part: str) -> Interval | None:
-        """Women and men of each age band, bands weighing as in both sexes together."""
-        table, values = self._patients(part)
-        known = table["age"].notna().to_numpy() if "age" in table else np.zeros(len(table), bool)
-        if known.sum() < 2 * AGE_BANDS:
-            return None
-        table, values = table[known], values[:, known]
-        bands = pd.qcut(table["age"], AGE_BANDS, labels=False, duplicates="drop").to_numpy()
-        groups, weights = [], []
-        for band in np.unique(bands):
-            for sex, sign in (("F", 1), ("M", -1)):
-                groups.append(values[:, (bands == band) & (table["sex"] == sex).to_numpy()])
-                weights.append(sign * float((bands == band).mean()))
-        if min(group.shape[1] for group in groups) < 2:
-            return None
-        return contrast_interval(groups, weights, level=self.measurements.level)
-
     def _patients(self, part: str) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-        """Patients whose sex is known, with covariates, and their gaps (seeds, patients)."""
-        both = self.measurements
-        subset = both.subsets.of(self.line_up.runs[0].draw, part, "all")
-        rows = both.cohort[both.cohort["sample"].isin(subset.samples)]
-        table = patient_table(rows)
-        if "age" in rows:
-            table["age"] = rows.groupby("patient")["age"].mean()
-        table["confidence"] = np.nan
-        if not both.difficulty.empty:
-            confidence = both.difficulty.set_index("sample")["confidence_out"]
-            by_patient = rows["sample"].map(confidence).groupby(rows["patient"]).mean()
-            table["confidence"] = by_patient
-        values = np.stack(both.gaps(self.line_up, part, "all", "accuracy"))
-        known = table["sex"].isin(["F", "M"]).to_numpy()
-        return table[known], values[:, known]
+        """Patients with covariates, and their gaps (seeds, patients)."""
+        table = covariates(self.measurements, self.line_up.runs[0].draw, part)
+        return table, np.stack(self.measurements.gaps(self.line_up, part, "all", "accuracy"))
 
     def _row(
         self,

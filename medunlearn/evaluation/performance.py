@@ -114,7 +114,7 @@ def balanced_accuracy(subset: Subset, predicted: Predicted) -> Floats:
         _ratio(subset.total(right * inside), subset.total(inside.astype(float)))
         for inside in (subset.strata == stratum for stratum in np.unique(subset.strata))
     ]
-    return _pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
+    return pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
 
 
 def true_positive_rate(subset: Subset, predicted: Predicted) -> Floats:
@@ -137,7 +137,7 @@ def auroc(subset: Subset, predicted: Predicted) -> Floats:
     # with two classes both areas are the same number
     scored = range(classes) if classes > 2 else [1]
     each = [_area(subset, predicted.probabilities[:, c], subset.labels == c) for c in scored]
-    return _pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
+    return pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
 
 
 MEASURES: dict[str, Callable[[Subset, Predicted], Floats]] = {
@@ -187,7 +187,7 @@ def _rate(subset: Subset, predicted: Predicted, inside: NDArray[np.bool_]) -> Fl
     whole, left = _ratio(
         subset.total((positive & inside).astype(float)), subset.total(inside.astype(float))
     )
-    return _pseudo_values(whole, left)
+    return pseudo_values(whole, left)
 
 
 def _ratio(part: Floats, whole: Floats) -> tuple[float, Floats]:
@@ -228,12 +228,16 @@ def _area(subset: Subset, scores: Floats, positive: NDArray[np.bool_]) -> tuple[
     return float(area), without
 
 
-def _pseudo_values(everyone: float, without: Floats) -> Floats:
+def pseudo_values(everyone: float | Floats, without: Floats) -> Floats:
     """Jackknife pseudo-values n theta - (n - 1) theta_without_j; their mean is theta to O(1/n^2).
 
     The mean is shifted to theta itself, so that a reported level is the measure as defined.
+
+    Args:
+        everyone: theta, of any shape.
+        without: theta_without_j, with the n patients on a further, last axis.
     """
-    count = len(without)
-    values = count * everyone - (count - 1) * without
-    shifted: Floats = values - values.mean() + everyone
+    theta, count = np.asarray(everyone)[..., None], without.shape[-1]
+    values = count * theta - (count - 1) * without
+    shifted: Floats = values - values.mean(axis=-1, keepdims=True) + theta
     return shifted

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from medunlearn.cohort.partition import TEST
@@ -11,19 +12,15 @@ from medunlearn.evaluation.audits import audit
 from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
 from medunlearn.evaluation.contrasts import Terms, refuse
-from medunlearn.evaluation.controls import run_controls, switched_off
+from medunlearn.evaluation.controls import AREAS, AUDITS, run_controls, switched_off
 from medunlearn.evaluation.costs import cost_intervals
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.results import measure_results
-from medunlearn.evaluation.worst_groups import worst_groups
+from medunlearn.evaluation.worst_groups import measure_worst_groups
 from medunlearn.sources import canonical_hash
 from medunlearn.statistics.verdicts import judge
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables
-
-AREAS = ("population", "rmia", "retain_exposure")
-"""Audits in units of area under the ROC curve, for which a margin was settled."""
-
 
 @dataclass(frozen=True)
 class Synthesis:
@@ -80,7 +77,7 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
         verdicts=_judge(contrasts, switched_off(controls)),
         audits=_judge(audits, switched_off(controls)),
         calibration=measure_calibration(measurements, terms.middle_size),
-        worst=worst_groups(measurements, terms),
+        worst=measure_worst_groups(measurements, terms),
         costs=cost_intervals(tables.costs, study.profile.statistics.level),
     )
 
@@ -142,12 +139,11 @@ def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
         forget_size=terms.middle_size,
         level=measurements.level,
     )
-    is_area = found["audit"].str.startswith(AREAS) & ~found["audit"].str.endswith("tpr")
     return found.assign(
-        claim="privacy",
-        family="privacy, against " + found["against"],
+        claim=AUDITS,
+        family="audits, against " + found["against"],
         confirmatory=False,
-        margin=is_area.map({True: terms.margins["attack"], False: float("nan")}),
+        margin=np.where(found["audit"].isin(AREAS), terms.margins["attack"], np.nan),
         refused=[
             refuse(terms, int(seeds), int(patients))
             for seeds, patients in zip(found["seeds"], found["patients"], strict=True)

@@ -1,0 +1,83 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from medunlearn.evaluation.adjustment import (
+    adjusted_difference,
+    age_standardised_difference,
+    covariates,
+)
+from tests.evaluation.synthetic import DRAW, make_study
+
+
+@pytest.fixture
+def table():
+    """Women have label 1 far more often, and are older."""
+    random = np.random.default_rng(0)
+    women = np.arange(400) < 200
+    label = np.where(women, random.random(400) < 0.8, random.random(400) < 0.2).astype(int)
+    return pd.DataFrame(
+        {
+            "sex": np.where(women, "F", "M"), "rarest": label, "confidence": np.nan,
+            "age": random.integers(20, 60, 400) + 20.0 * women,
+        }
+    )  # fmt: skip
+
+
+def gaps(table, mean, seeds=4):
+    random = np.random.default_rng(1)
+    return mean.to_numpy() + 0.05 * random.normal(size=(seeds, len(table)))
+
+
+def test_a_gap_on_one_label_only_is_no_difference_of_the_sexes(table):
+    values = gaps(table, 0.2 * table["rarest"])
+    found, names = adjusted_difference(table, values)
+    assert names == "label"
+    raw = values[:, :200].mean() - values[:, 200:].mean()
+    assert raw > 0.08
+    assert found.low < 0 < found.high
+    assert abs(found.estimate) < 0.02
+
+
+def test_what_is_left_is_women_minus_men(table):
+    values = gaps(table, 0.2 * table["rarest"] + 0.1 * (table["sex"] == "F"))
+    assert adjusted_difference(table, values)[0].estimate == pytest.approx(0.1, abs=0.02)
+
+
+def test_difficulty_is_adjusted_for_where_all_patients_have_it(table):
+    ease = pd.Series(np.random.default_rng(2).normal(size=400)) + 2 * (table["sex"] == "F")
+    values = gaps(table, 0.1 * ease)
+    found, names = adjusted_difference(table.assign(confidence=ease), values)
+    assert names == "label, difficulty"
+    assert abs(found.estimate) < 0.02
+    assert adjusted_difference(table, values)[0].estimate > 0.1
+
+
+def test_patients_of_unknown_sex_do_not_count(table):
+    values = gaps(table, 0.2 * table["rarest"])
+    more = pd.concat([table, table.assign(sex=None)], ignore_index=True)
+    stranger = np.concatenate([values, values + 9], axis=1)
+    assert adjusted_difference(more, stranger)[0] == adjusted_difference(table, values)[0]
+    assert age_standardised_difference(more, stranger) == age_standardised_difference(table, values)
+
+
+def test_a_gap_of_the_old_is_no_difference_of_the_sexes(table):
+    values = gaps(table, 0.2 * (table["age"] > 55))
+    found = age_standardised_difference(table, values)
+    assert found is not None
+    assert abs(found.estimate) < 0.5 * (values[:, :200].mean() - values[:, 200:].mean())
+
+
+def test_unknown_ages_cannot_be_standardised(table):
+    assert age_standardised_difference(table.drop(columns="age"), gaps(table, table["age"])) is None
+    empty = table.assign(age=np.nan)
+    assert age_standardised_difference(empty, gaps(table, table["age"])) is None
+
+
+def test_covariates_are_in_the_order_of_patient_values():
+    study = make_study(seeds=1, floor_seeds=0, test=50, images=2)
+    table = covariates(study, DRAW, "forget")
+    assert table.index.tolist() == study.subsets.of(DRAW, "forget", "all").patient_ids.tolist()
+    ease = study.cohort.drop_duplicates("patient").set_index("patient")["ease"]
+    assert (table["confidence"] == ease[table.index]).all()
+    assert make_study(seeds=1, difficulty=False, test=50).difficulty.empty
