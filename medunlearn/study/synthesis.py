@@ -22,6 +22,7 @@ from medunlearn.statistics.verdicts import judge
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables
 
+
 @dataclass(frozen=True)
 class Synthesis:
     """Everything that the report tells, as tables.
