@@ -28,7 +28,7 @@ def plot_forest(
     figure, axes = plt.subplots(
         1,
         len(panels),
-        figsize=(4.6 * len(panels) + 1.6, 0.9 + 0.33 * len(methods)),
+        figsize=(1.6 + min(4.6, 11 / len(panels)) * len(panels), 0.9 + 0.33 * len(methods)),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -68,8 +68,20 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, methods: list[str]) -> None:
             size=8,
             color="black" if tested else "grey",
         )
-    ends = [0.0] if not np.isfinite(margin) else [-1.3 * margin, 1.3 * margin]
-    shown = rows[["estimate", "low", "high"]].to_numpy(float).ravel()
-    limit(axis.set_xlim, [*ends, *shown[np.isfinite(shown)]], room=0.06)
+    _frame(axis, rows, margin)
     axis.grid(axis="y", visible=False)
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+
+
+def _frame(axis: Axes, rows: pd.DataFrame, margin: float) -> None:
+    """Show every estimate and most intervals whole: one wide interval must not hide the others."""
+    ends = [0.0] if not np.isfinite(margin) else [-1.3 * margin, 1.3 * margin]
+    estimates = rows["estimate"].to_numpy(float)
+    half = (rows["high"] - rows["low"]).to_numpy(float) / 2
+    if np.isfinite(half).any():
+        usual = np.fmin(half, 2 * np.nanmedian(half))
+        ends += [*(estimates - usual), *(estimates + usual)]
+    shown = np.array([*ends, *estimates])
+    shown = shown[np.isfinite(shown)]
+    if np.ptp(shown):
+        limit(axis.set_xlim, shown.tolist(), room=0.06)

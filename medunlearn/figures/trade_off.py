@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from medunlearn.figures.style import label_of, style_of
+from medunlearn.figures.style import label_of, limit, style_of
 
 
 def plot_trade_off(privacy: pd.DataFrame, utility: pd.DataFrame, attack: str) -> Figure:
@@ -35,6 +35,12 @@ def plot_trade_off(privacy: pd.DataFrame, utility: pd.DataFrame, attack: str) ->
             markersize=8,
             label=label_of(row["method"]),
         )
+    for set_limits, side in ((axis.set_xlim, "utility"), (axis.set_ylim, "privacy")):
+        estimates = both[f"estimate_{side}"].to_numpy(float)
+        half = (both[f"high_{side}"] - both[f"low_{side}"]).to_numpy(float) / 2
+        usual = np.nanmedian(half) if np.isfinite(half).any() else 0.0
+        ends = [0.0, *(estimates - usual), *(estimates + usual)]
+        limit(set_limits, [end for end in ends if np.isfinite(end)], room=0.05)
     axis.annotate("as retrained", (0, 0), (6, 6), textcoords="offset points", size=9)
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
     axis.set(xlabel="gap on the test set (points of accuracy)", ylabel=f"{attack}: excess AUC")

@@ -108,9 +108,7 @@ def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
         "p equivalent": rows["p_equivalence_adjusted"].map(_p).to_numpy(),
         "margin": rows["margin"].map(_percent).to_numpy(),
         "reachable": rows["reachable_margin"].map(_percent).to_numpy(),
-        "verdict": rows["verdict"].where(
-            rows["verdict"] != NOT_TESTED, "not tested: " + rows["refused"]
-        ).to_numpy(),
+        "verdict": rows["verdict"].to_numpy(),
     }  # fmt: skip
     index = [label_of(method) for method in rows["method"]]
     return pd.DataFrame(shown, index=pd.Index(index, name="method"))

@@ -1,14 +1,16 @@
 """Sentences of the report, generated from results: none is written by hand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from medunlearn.evaluation.strata import RELIABLE
-from medunlearn.figures.style import label_of
+from medunlearn.figures.style import SEX_NAMES, label_of
 from medunlearn.study.answers import points
 from medunlearn.study.models import seeds
 from medunlearn.study.profile import Profile
@@ -121,4 +123,55 @@ def threshold_table(
     wide = both.pivot_table(
         index="method", columns=["measure", "group"], values="shown", aggfunc="first", sort=False
     )
-    return wide.rename(index=label_of)
+    return wide.rename(index=label_of)[[*measures.values(), "calibration error"]]
+
+
+def control_table(controls: pd.DataFrame) -> Styler:
+    """The controls for reading, failures in bold."""
+    shown = controls[["control", "asked", "found", "state", "guards"]]
+    left = [{"selector": "th, td", "props": "text-align: left; white-space: normal"}]
+    styled = shown.style.hide().set_table_styles(left)  # type: ignore[arg-type]
+    weights = {"failed": "font-weight: bold; color: #aa0000", "passed": "color: #117733"}
+    return styled.map(lambda state: weights.get(state, "color: #777777"), subset=["state"])
+
+
+def worst_table(worst: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Level and gap of each method in the group that retrained models do worst on, in points."""
+    rows = worst[worst["chosen_on"] == "retrained models"]
+    shown = rows.assign(shown=[points(row) for row in rows.to_dict("records")])
+    shown["group"] = [_name_group(group, classes) for group in shown["group"]]
+    wide = shown.pivot_table(
+        index=["grouping", "method"],
+        columns="quantity",
+        values=["group", "shown"],
+        aggfunc="first",
+        sort=False,
+    )
+    table = pd.DataFrame(
+        {
+            "group": wide[("group", "level")],
+            "level": wide[("shown", "level")],
+            "gap": wide[("shown", "gap")].fillna("-"),
+        }
+    )
+    return table.rename(index=label_of, level="method")
+
+
+def audit_table(audits: pd.DataFrame) -> pd.DataFrame:
+    """Each audit's difference from its yardstick with its interval, one column a method."""
+    known = audits[audits["estimate"].notna()]
+    shown = [
+        f"{row['estimate']:+.3f}"
+        + (f" ({row['low']:+.3f}, {row['high']:+.3f})" if np.isfinite(row["low"]) else "")
+        for row in known.to_dict("records")
+    ]
+    wide = known.assign(shown=shown).pivot_table(
+        index="method", columns="audit", values="shown", aggfunc="first", sort=False
+    )
+    return wide.rename(index=label_of).fillna("-").T
+
+
+def _name_group(group: str, classes: Sequence[str]) -> str:
+    """``F 3 hard`` as ``women, effusion, hard``."""
+    words = [SEX_NAMES.get(word, word) for word in group.split()]
+    return ", ".join(classes[int(word)] if word.isdecimal() else word for word in words)

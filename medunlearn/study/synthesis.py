@@ -153,8 +153,8 @@ def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
 
 
 def _judge(contrasts: pd.DataFrame, off: dict[str, str]) -> pd.DataFrame:
-    """Verdicts, after those whose control failed are refused."""
+    """Verdicts; where a control failed there is none, whatever else would allow it."""
     reasons = contrasts["claim"].map(off).fillna("")
-    refused = contrasts["refused"].where(reasons == "", reasons)
+    refused = contrasts["refused"].where(contrasts["refused"] != "", reasons)
     judged: pd.DataFrame = judge(contrasts.assign(refused=refused))
     return judged
