@@ -15,8 +15,8 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
 CROSSED_ROWS = 800
-"""More rows than these take ``mixedlm`` minutes with crossed components: 8 seeds x 100 patients
-fit in 2 s, x 400 in 37 s."""
+"""More rows than these take ``mixedlm`` minutes with crossed components: 8 seeds x 150 patients
+fit in 3 s, x 400 in 37 s."""
 
 
 def check_point_estimates(

@@ -111,8 +111,8 @@ def regression_interval(
     Returns:
         The interval, df with n - rank(X). Its estimate is NaN if the design cannot tell the
         combination from others (collinear); collinear columns that do not touch it do no harm. No
-        limits with fewer than two seeds, no patient to spare, or a patient who alone decides on
-        a coefficient in it (h_j = 1).
+        limits with fewer than two seeds, or if a patient in it fits exactly whatever the value
+        (h_j = 1): one alone with a trait, or no patient more than coefficients.
     """
     (count, patients), rank = values.shape, int(np.linalg.matrix_rank(design))
     inverse = np.linalg.pinv(design)
@@ -122,7 +122,7 @@ def regression_interval(
     theta = values @ influence
     free = 1 - np.einsum("ij,ji->i", design, inverse)
     alone = free < 1e-9
-    if count < 2 or patients <= rank or np.abs(influence[alone]).sum() > 1e-9:
+    if count < 2 or np.abs(influence[alone]).sum() > 1e-9:
         return _no_limits(float(theta.mean()), count, patients)
     residual = values - (values @ inverse.T) @ design.T
     common = residual.mean(axis=0)

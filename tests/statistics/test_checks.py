@@ -78,6 +78,17 @@ def test_where_rows_are_missing_each_weighs_them_its_own_way(monkeypatch, most):
     assert found.loc["GEE", "difference"] != pytest.approx(0, abs=1e-4)
 
 
+def test_gee_weighs_patients_and_not_rows():
+    """Patients unlike each other, seeds alike: a patient seen by one seed counts as much."""
+    whole = frame(patients=120, patient_sd=3.0, seed_sd=0.0)
+    rows = whole[(whole["seed"] == 0) | (whole["patient"] % 3 > 0)]
+    patients = rows.groupby(["group", "patient"])["value"].mean().groupby("group").mean()
+    found = check_point_estimates(rows).set_index("estimator")["estimate"]
+    assert found["GEE"] == pytest.approx(patients["F"] - patients["M"], abs=0.05)
+    pooled = rows.groupby("group")["value"].mean()
+    assert abs(pooled["F"] - pooled["M"] - found["GEE"]) > 0.3
+
+
 def test_what_cannot_be_fitted_is_missing_with_the_reason(complete):
     found = check_point_estimates(complete.assign(value=1.0))
     assert found["estimate"].isna().tolist() == [False, True, True]

@@ -18,7 +18,9 @@ def test_a_slope_is_the_change_per_doubling():
 def test_it_is_the_least_squares_line_through_the_means():
     values = list(np.random.default_rng(0).normal(size=(4, 5, 30)))
     line = stats.linregress(np.log2(SIZES), [each.mean() for each in values])
-    assert slope_interval(values, SIZES).estimate == pytest.approx(line.slope)
+    found, wider = slope_interval(values, SIZES), slope_interval(values, SIZES, level=0.99)
+    assert found.estimate == pytest.approx(line.slope)
+    assert wider.low < found.low
     means = np.array([each.mean(axis=1) for each in values])
     assert runs_slope_interval(means, SIZES, 30).estimate == pytest.approx(line.slope)
 
