@@ -55,6 +55,9 @@ def test_models_are_told_apart_by_a_threshold_that_other_models_set():
     far = distinguish_models(random.normal(-8, 1, 128), random.normal(size=128))
     assert far.value == pytest.approx(far.cap)
     assert far.cap == pytest.approx(2.8, abs=0.05)
+    # whatever the first half looks like, only the second is counted
+    fading = np.concatenate([random.normal(-8, 1, 64), random.normal(size=64)])
+    assert distinguish_models(fading, random.normal(size=128)).value < 0.2
     same = distinguish_models(random.normal(size=128), random.normal(size=128))
     assert same.value < 0.2
     assert np.isnan(distinguish_models(np.zeros(127), np.ones(127)).value)

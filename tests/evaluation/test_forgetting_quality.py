@@ -106,6 +106,14 @@ def test_too_few_models_or_one_that_blew_up_tell_nothing():
     assert np.isfinite(found.mean[1:]).all()
 
 
+def test_in_a_study_both_seeds_of_a_pair_are_left_out():
+    ours, theirs = np.random.default_rng(9).normal(size=(2, 6, 30))
+    pairs = leave_pair_out(ours, theirs, same_seeds=True)
+    assert told_apart(ours, theirs).mean == pytest.approx(
+        pairs[~np.eye(6, dtype=bool)].mean(axis=0)
+    )
+
+
 def study(random, shift, *, seeds=8, patients=40):
     """Seeds of which both kinds share their start; every model is a little surer, or less."""
     start = random.normal(size=(seeds, patients))

@@ -64,7 +64,7 @@ def test_members_without_any_like_patient_are_dropped_and_counted():
 
 
 def test_cells_belong_to_their_members_in_any_order():
-    members = patients([("F", 0, "hard", 2), ("M", 0, "easy", 2)]).sample(frac=1, random_state=1)
+    members = patients([("M", 0, "easy", 2), ("F", 0, "hard", 2)]).sample(frac=1, random_state=1)
     others = patients([("M", 0, "easy", 3), ("F", 0, "hard", 3)], 100).sample(
         frac=1, random_state=2
     )
