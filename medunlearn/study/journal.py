@@ -14,7 +14,7 @@ COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
 
 _REPORTING = (
     "medunlearn.figures",
-    "medunlearn.evaluation.audits",
+    "medunlearn.evaluation.audits.audit",
     "medunlearn.evaluation.calibration",
     "medunlearn.evaluation.claims",
     "medunlearn.evaluation.controls",

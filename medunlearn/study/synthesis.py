@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.audits import audit
+from medunlearn.evaluation.audits.audit import audit
 from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
 from medunlearn.evaluation.contrasts import Terms, refuse

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.audits import COLUMNS, audit
-from tests.evaluation.audited import DRAW, FORGET, Made
+from medunlearn.evaluation.audits.audit import COLUMNS, audit
+from tests.evaluation.audits.audited import DRAW, FORGET, Made
 
 ATTACKS = ("population", "rmia")
 

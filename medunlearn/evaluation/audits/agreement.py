@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from medunlearn.evaluation.seed_pairs import without_same_seed
+from medunlearn.evaluation.audits.seed_pairs import without_same_seed
 
 Floats = NDArray[np.float64]
 

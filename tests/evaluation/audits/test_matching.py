@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.matching import match, patient_strata
+from medunlearn.evaluation.audits.matching import match, patient_strata
 
 
 def patients(rows, first=0):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from medunlearn.evaluation.readings import Readings
-from tests.evaluation.audited import DRAW, Made
+from medunlearn.evaluation.audits.readings import Readings
+from tests.evaluation.audits.audited import DRAW, Made
 
 
 @pytest.fixture(scope="module")

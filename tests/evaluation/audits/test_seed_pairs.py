@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medunlearn.evaluation.seed_pairs import (
+from medunlearn.evaluation.audits.seed_pairs import (
     PairMean,
     average_pairs,
     excess_interval,

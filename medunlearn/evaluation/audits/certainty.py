@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from medunlearn.evaluation.matching import Match
+from medunlearn.evaluation.audits.matching import Match
 
 Floats = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.agreement import pair_decisions, pair_divergence, tug_of_war
-from medunlearn.evaluation.comparisons import Comparison, Finding, not_estimable
-from medunlearn.evaluation.forgetting_quality import FEWEST_SEEDS as FEWEST_TOLD_APART
-from medunlearn.evaluation.forgetting_quality import told_apart
-from medunlearn.evaluation.readings import Readings
-from medunlearn.evaluation.seed_pairs import (
+from medunlearn.evaluation.audits.agreement import pair_decisions, pair_divergence, tug_of_war
+from medunlearn.evaluation.audits.comparisons import Comparison, Finding, not_estimable
+from medunlearn.evaluation.audits.forgetting_quality import FEWEST_SEEDS as FEWEST_TOLD_APART
+from medunlearn.evaluation.audits.forgetting_quality import told_apart
+from medunlearn.evaluation.audits.readings import Readings
+from medunlearn.evaluation.audits.seed_pairs import (
     FEWEST_SEEDS,
     PairMean,
     average_pairs,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from medunlearn.evaluation.agreement import (
+from medunlearn.evaluation.audits.agreement import (
     jensen_shannon,
     pair_decisions,
     pair_divergence,

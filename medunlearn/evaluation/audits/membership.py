@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from medunlearn.evaluation.matching import Match
+from medunlearn.evaluation.audits.matching import Match
 from medunlearn.statistics.intervals import Interval, contrast_interval
 
 Floats = NDArray[np.float64]

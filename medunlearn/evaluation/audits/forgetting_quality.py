@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from medunlearn.evaluation.seed_pairs import PairMean, pair_mean, pseudo_values
+from medunlearn.evaluation.audits.seed_pairs import PairMean, pair_mean, pseudo_values
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.special import log_expit
 
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST
-from medunlearn.evaluation.membership import log_mean_probability, rmia
+from medunlearn.evaluation.audits.membership import log_mean_probability, rmia
 from medunlearn.evaluation.performance import Subset, probabilities
 from medunlearn.evaluation.scores import label_confidence
 from medunlearn.evaluation.subsets import Subsets

@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.certainty import (
+from medunlearn.evaluation.audits.certainty import (
     distinguish_models,
     epsilon_bound,
     true_positive_rate_at,
 )
-from medunlearn.evaluation.matching import match
+from medunlearn.evaluation.audits.matching import match
 
 
 def alike(members, others):

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from medunlearn.evaluation.comparisons import comparisons
+from medunlearn.evaluation.audits.comparisons import comparisons
 from medunlearn.evaluation.lineups import line_ups
 
 DRAW = "random-0.1-shared"

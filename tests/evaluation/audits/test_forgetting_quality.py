@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from medunlearn.evaluation.forgetting_quality import leave_pair_out, told_apart
-from medunlearn.evaluation.seed_pairs import PairMean, excess_interval
+from medunlearn.evaluation.audits.forgetting_quality import leave_pair_out, told_apart
+from medunlearn.evaluation.audits.seed_pairs import PairMean, excess_interval
 
 
 def gaussians(values):

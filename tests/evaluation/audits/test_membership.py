@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from medunlearn.evaluation.matching import match
-from medunlearn.evaluation.membership import (
+from medunlearn.evaluation.audits.matching import match
+from medunlearn.evaluation.audits.membership import (
     area_interval,
     folded,
     log_mean_probability,

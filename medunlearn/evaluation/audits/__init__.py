@@ -1,0 +1,1 @@
+"""Is what should be forgotten still known? From the prediction table alone."""
