@@ -76,8 +76,9 @@ def _groupings(measurements: Measurements, least: int) -> dict[str, Groups]:
     """Test patients, ascending, of every group that is large enough."""
     ids = measurements.subsets.of("", TEST, "all").patient_ids
     table = patient_table(measurements.cohort).reindex(ids)
-    sex, label = table["sex"], table["rarest"].astype(str)
-    names = {BY_LABEL: (sex + " " + label).where(sex.isin(["F", "M"]))}
+    known = table["sex"].isin(["F", "M"])
+    both = table["sex"].astype(str) + " " + table["rarest"].astype(str)
+    names = {BY_LABEL: both.where(known)}
     if not measurements.difficulty.empty:
         by_sample = measurements.difficulty.set_index("sample")["stratum"]
         first = measurements.cohort.drop_duplicates("patient").set_index("patient")["sample"]
@@ -85,9 +86,9 @@ def _groupings(measurements: Measurements, least: int) -> dict[str, Groups]:
     found: dict[str, Groups] = {}
     for grouping, named in names.items():
         counts = named.value_counts()
-        known = sorted(counts.index[counts >= least])
-        if len(known) > 1:
-            found[grouping] = {name: named.eq(name).fillna(False).to_numpy(bool) for name in known}
+        large = sorted(counts.index[counts >= least])
+        if len(large) > 1:
+            found[grouping] = {name: named.eq(name).fillna(False).to_numpy(bool) for name in large}
     return found
 
 
