@@ -50,11 +50,17 @@ class Measurements:
     level: float = 0.95
     _thresholds: dict[int, float] = field(default_factory=dict)
     _known: dict[tuple[int, int, str], Floats] = field(default_factory=dict)
+    _predicted: dict[tuple[int, int], Predicted] = field(default_factory=dict)
 
     @cached_property
     def subsets(self) -> Subsets:
         """Partitions by sex and difficulty, retain and forget sets as drawn."""
         return Subsets(self.cohort, self.draws, self.reference, self.difficulty)
+
+    @cached_property
+    def _finite(self) -> NDArray[np.bool_]:
+        """Whether every logit of a model is a number, (models,)."""
+        return np.asarray(np.isfinite(self.logits).all(axis=(1, 2)))
 
     def has(self, line_up: LineUp, part: str, groups: Sequence[str]) -> bool:
         """Whether every run has a patient in each of these groups."""
@@ -73,7 +79,7 @@ class Measurements:
         """Patient values of one model, ascending by patient; calibration has one value only."""
         subset = self.subsets.of(run.draw, part, group)
         key = (run.row, id(subset), measure)
-        if not np.isfinite(self.logits[run.row]).all():  # a model that has blown up has no measure
+        if not self._finite[run.row]:  # a model that has blown up has no measure
             return np.full(len(subset.patient_ids), np.nan)
         if key not in self._known:
             predicted = self.predicted(run, subset)
@@ -85,8 +91,11 @@ class Measurements:
 
     def predicted(self, run: Run, subset: Subset) -> Predicted:
         """A model's probabilities on a subset, with its own threshold."""
-        chosen = probabilities(self.logits[run.row, subset.samples])
-        return Predicted(chosen, self._threshold(run.row))
+        key = (run.row, id(subset))
+        if key not in self._predicted:
+            chosen = probabilities(self.logits[run.row, subset.samples])
+            self._predicted[key] = Predicted(chosen, self._threshold(run.row))
+        return self._predicted[key]
 
     def gaps(self, line_up: LineUp, part: str, group: str, measure: str) -> list[Floats]:
         """Patient values of each run minus those of the model it is held to, run by run."""

@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
-from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -203,7 +202,7 @@ def _area(subset: Subset, scores: Floats, positive: NDArray[np.bool_]) -> tuple[
 
     A pair of a positive and a negative image counts the product of their weights, a tie half.
     """
-    weights, ranks = subset.weights, rankdata(scores, method="dense").astype(np.int64)
+    weights, ranks = subset.weights, np.unique(scores, return_inverse=True)[1]
     levels = ranks.max() + 1
     won = np.zeros(len(scores))
     for mine, theirs, sign in ((positive, ~positive, 1), (~positive, positive, -1)):

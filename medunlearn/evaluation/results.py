@@ -17,6 +17,9 @@ DIFFERENCE = "F - M"
 GROUPS = ("all", "F", "M", DIFFERENCE, "easy", "hard", "hard - easy")
 """Of patients; a difference is that of the means of two groups."""
 
+OF_STRATA = ("accuracy", "brier", "confidence")
+"""Measures by difficulty: within a label nearly all patients of a stratum are right, or wrong."""
+
 
 def measure_results(measurements: Measurements) -> pd.DataFrame:
     """Estimates with intervals.
@@ -72,7 +75,7 @@ def _rows(
         return
     draw = line_up.runs[0].draw
     classes = len(set(measurements.subsets.of(draw, part, "all").strata))
-    for measure in (*MEASURES, CALIBRATION):
+    for measure in OF_STRATA if "hard" in group or "easy" in group else (*MEASURES, CALIBRATION):
         for quantity in ("level", "gap") if has_gap(line_up.method) else ("level",):
             gap, weights = quantity == "gap", (1, -1)[: len(sides)]
             found = measurements.interval(line_up, part, measure, sides, weights, gap=gap)
