@@ -68,6 +68,13 @@ def test_a_gap_of_the_old_is_no_difference_of_the_sexes(table):
     assert abs(found.estimate) < 0.5 * (values[:, :200].mean() - values[:, 200:].mean())
 
 
+def test_bands_weigh_as_many_patients_as_they_have(table):
+    values = gaps(table, 0.1 * (table["sex"] == "F"))
+    found = age_standardised_difference(table, values)
+    assert found is not None
+    assert found.estimate == pytest.approx(0.1, abs=0.02)
+
+
 def test_unknown_ages_cannot_be_standardised(table):
     assert age_standardised_difference(table.drop(columns="age"), gaps(table, table["age"])) is None
     empty = table.assign(age=np.nan)

@@ -43,7 +43,7 @@ def nobody():
 
 
 def test_a_sound_study_passes_all_controls(study, contrasts):
-    controls = control(study, contrasts=contrasts, times=100)
+    controls = control(study, contrasts=contrasts, times=60)
     fine = controls["state"].isin(["passed", "uninformative"])
     assert fine.all(), controls.loc[~fine, ["control", "found"]]
     assert (controls["state"] == "passed").sum() >= 10
@@ -52,14 +52,14 @@ def test_a_sound_study_passes_all_controls(study, contrasts):
 
 
 def test_a_set_b_that_is_worse_for_women_fails_and_switches_off_the_claim_on_bias():
-    made = make_study(shift={SET_B: lambda c: -2.0 * (c["sex"] == "F")})
+    made = make_study(test=500, shift={SET_B: lambda c: -2.0 * (c["sex"] == "F")})
     controls = control(made)
     assert row(controls, "set B passed off as unlearned: C2").state == "failed"
     assert "C2" in switched_off(controls)
 
 
 def test_a_set_b_that_is_worse_on_the_test_set_fails_where_it_counts():
-    made = make_study(shift={SET_B: lambda c: -1.0 * (c["partition"] == "test")})
+    made = make_study(test=500, shift={SET_B: lambda c: -1.0 * (c["partition"] == "test")})
     controls = control(made)
     assert row(controls, "set B passed off as unlearned: C3").state == "failed"
     assert row(controls, "set B passed off as unlearned: C1").state == "passed"

@@ -45,6 +45,13 @@ def test_values_of_a_split_are_those_of_balanced_accuracy(study, floor):
         )
 
 
+def test_a_stratum_that_nobody_has_is_left_out():
+    whole = np.array([[1.0, 1, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]])
+    part = (whole * [1, 0, 1, 1])[:, None]
+    assert balanced_values(part, whole).mean() == pytest.approx(2 / 3)
+    assert np.isfinite(balanced_values(part, whole)).all()
+
+
 def test_the_contrast_of_the_true_split_is_the_one_of_the_claims(study, floor):
     decisions = decide(study, floor)
     gaps = decisions.tally(decisions.ours) - decisions.tally(decisions.theirs)

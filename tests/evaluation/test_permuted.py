@@ -28,7 +28,7 @@ def as_often(study, times):
     copies = [study.cohort.assign(source_patient=study.cohort["patient"])]
     for number in range(1, times):
         copy = copies[0][test]
-        copies.append(copy.assign(patient=copy["patient"] + 10_000 * number))
+        copies.append(copy.assign(patient=10_000 + 10 * copy["patient"] + number))
     cohort = pd.concat(copies, ignore_index=True)
     logits = study.logits[:, cohort["sample"]]
     cohort["sample"] = np.arange(len(cohort))

