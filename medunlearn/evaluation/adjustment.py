@@ -87,8 +87,8 @@ def age_standardised_difference(
         for sex, sign in (("F", 1), ("M", -1)):
             groups.append(values[:, (bands == band) & (table["sex"] == sex).to_numpy()])
             weights.append(sign * float((bands == band).mean()))
-    if min(group.shape[1] for group in groups) < 2:
-        return None
+    if not groups or min(group.shape[1] for group in groups) < 2:
+        return None  # also where all are of one age
     return contrast_interval(groups, weights, level=level)
 
 

@@ -105,6 +105,8 @@ class _Claims:
                 yield {**row, "refused": row["refused"] or unsure if judged else BY_CONSTRUCTION}
 
     def _unreliable(self) -> str:
+        if np.isnan(self.terms.reliability):
+            return "how reliable difficulty is was not measured"
         found = f"{self.terms.reliability:.2f}"
         return f"split-half reliability of difficulty is {found}, below {RELIABLE}"
 

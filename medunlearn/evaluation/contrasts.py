@@ -12,7 +12,7 @@ class Terms:
 
     Args:
         margins: Half width of the region of equivalence: ``retain``, ``forget``, ``test``,
-            ``slope`` (per doubling of the forget size).
+            ``slope`` (per doubling of the forget size), ``attack`` (area under the ROC curve).
         confirmatory: Methods whose contrasts are confirmatory.
         middle_size: Forget size at which patients are compared.
         seeds: Paired seeds of the design.

@@ -32,6 +32,7 @@ class Subsets:
     reference: int
     difficulty: pd.DataFrame = field(default_factory=pd.DataFrame)
     _known: dict[tuple[str, str, str], Subset] = field(default_factory=dict)
+    _pools: dict[tuple[str, str], set[int]] = field(default_factory=dict)
 
     def has_patients(self, draw: str, part: str, group: str) -> bool:
         """Whether there is any."""
@@ -84,15 +85,17 @@ class Subsets:
 
     def _pooled(self, draw: str, part: str) -> set[int]:
         """Classes too rare to be averaged by themselves: the same for all draws of a cell."""
-        cell = draw.rsplit("-", 1)[0]
-        draws = [name for name in self.draws if name.rsplit("-", 1)[0] == cell]
-        forgets = [self.cohort["patient"].isin(self.draws[name]) for name in draws]
-        training = self.cohort["partition"] == TRAIN
-        rows = {
-            "retain": [self.cohort[training & ~forget] for forget in forgets],
-            "forget": [self.cohort[training & forget] for forget in forgets],
-        }.get(part, [self.cohort[self.cohort["partition"] == part]])
-        return pooled_classes(rows)
+        cell = draw.rsplit("-", 1)[0] if part in {"retain", "forget"} else ""
+        if (cell, part) not in self._pools:
+            draws = [name for name in self.draws if name.rsplit("-", 1)[0] == cell]
+            forgets = [self.cohort["patient"].isin(self.draws[name]) for name in draws]
+            training = self.cohort["partition"] == TRAIN
+            rows = {
+                "retain": [self.cohort[training & ~forget] for forget in forgets],
+                "forget": [self.cohort[training & forget] for forget in forgets],
+            }.get(part, [self.cohort[self.cohort["partition"] == part]])
+            self._pools[cell, part] = pooled_classes(rows)
+        return self._pools[cell, part]
 
 
 def pooled_classes(tables: Sequence[pd.DataFrame]) -> set[int]:

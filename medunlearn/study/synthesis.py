@@ -12,8 +12,9 @@ from medunlearn.evaluation.audits.audit import audit
 from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
 from medunlearn.evaluation.contrasts import Terms, refuse
-from medunlearn.evaluation.controls import AREAS, AUDITS, run_controls, switched_off
+from medunlearn.evaluation.controls.battery import AREAS, AUDITS, run_controls, switched_off
 from medunlearn.evaluation.costs import cost_intervals
+from medunlearn.evaluation.lineups import FLOOR, NOTHING, RETRAINED
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.results import measure_results
 from medunlearn.evaluation.worst_groups import measure_worst_groups
@@ -153,8 +154,18 @@ def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
 
 
 def _judge(contrasts: pd.DataFrame, off: dict[str, str]) -> pd.DataFrame:
-    """Verdicts; where a control failed there is none, whatever else would allow it."""
+    """Verdicts; where a control failed there is none, whatever else would allow it.
+
+    Yardsticks are no methods: set B is judged by Holm, as the control that it is, and doing
+    nothing, which must differ, does not loosen the correction of the methods.
+    """
     reasons = contrasts["claim"].map(off).fillna("")
     refused = contrasts["refused"].where(contrasts["refused"] != "", reasons)
-    judged: pd.DataFrame = judge(contrasts.assign(refused=refused))
-    return judged
+    floor = contrasts["method"] == FLOOR
+    yardstick = floor | contrasts["method"].isin([NOTHING, RETRAINED])
+    family = contrasts["family"] + (", " + contrasts["method"]).where(yardstick, "")
+    confirmatory = contrasts["confirmatory"]
+    judged: pd.DataFrame = judge(
+        contrasts.assign(refused=refused, family=family, confirmatory=confirmatory | floor)
+    )
+    return judged.assign(confirmatory=confirmatory)

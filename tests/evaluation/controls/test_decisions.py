@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medunlearn.evaluation.decisions import (
+from medunlearn.evaluation.controls.decisions import (
     balanced_values,
     decide,
     members,

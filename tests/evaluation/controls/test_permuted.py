@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation import decisions as module
+from medunlearn.evaluation.controls import decisions as module
+from medunlearn.evaluation.controls.permuted import permuted_sex
 from medunlearn.evaluation.lineups import NOTHING, line_ups
-from medunlearn.evaluation.permuted import permuted_sex
 from tests.evaluation.synthetic import TERMS, make_study
 
 TIMES = 300

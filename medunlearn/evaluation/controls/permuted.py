@@ -8,10 +8,17 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import patient_table
 from medunlearn.evaluation.contrasts import Terms
-from medunlearn.evaluation.decisions import Decisions, decide, sex_contrast, too_few
+from medunlearn.evaluation.controls.decisions import Decisions, decide, sex_contrast, too_few
+from medunlearn.evaluation.controls.outcomes import (
+    ALPHA,
+    FAILED,
+    PASSED,
+    UNINFORMATIVE,
+    Outcome,
+    rejections,
+)
 from medunlearn.evaluation.lineups import LineUp
 from medunlearn.evaluation.measurements import Measurements
-from medunlearn.evaluation.outcomes import ALPHA, FAILED, PASSED, UNINFORMATIVE, Outcome, rejections
 from medunlearn.randomness import stream
 from medunlearn.statistics.verdicts import p_values
 

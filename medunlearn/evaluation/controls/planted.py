@@ -9,7 +9,7 @@ from scipy import stats
 
 from medunlearn.evaluation.adjustment import adjusted_difference, covariates
 from medunlearn.evaluation.contrasts import Terms, refuse
-from medunlearn.evaluation.decisions import (
+from medunlearn.evaluation.controls.decisions import (
     Decisions,
     balanced_values,
     decide,
@@ -17,9 +17,7 @@ from medunlearn.evaluation.decisions import (
     sex_contrast,
     too_few,
 )
-from medunlearn.evaluation.lineups import LineUp, Run
-from medunlearn.evaluation.measurements import Measurements
-from medunlearn.evaluation.outcomes import (
+from medunlearn.evaluation.controls.outcomes import (
     ALPHA,
     FAILED,
     PASSED,
@@ -28,6 +26,8 @@ from medunlearn.evaluation.outcomes import (
     Outcome,
     rejections,
 )
+from medunlearn.evaluation.lineups import LineUp, Run
+from medunlearn.evaluation.measurements import Measurements
 from medunlearn.randomness import stream
 from medunlearn.statistics.verdicts import p_values
 

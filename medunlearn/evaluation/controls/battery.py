@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from medunlearn.evaluation.contrasts import Terms, refuse
+from medunlearn.evaluation.controls.estimators import same_estimates
+from medunlearn.evaluation.controls.outcomes import FAILED, PASSED, UNINFORMATIVE, Outcome
+from medunlearn.evaluation.controls.permuted import permuted_sex
+from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
 from medunlearn.evaluation.lineups import FLOOR, NOTHING, line_ups
 from medunlearn.evaluation.measurements import Measurements
-from medunlearn.evaluation.outcomes import FAILED, PASSED, UNINFORMATIVE, Outcome
-from medunlearn.evaluation.permuted import permuted_sex
-from medunlearn.evaluation.planted import planted_bias, planted_dose
 from medunlearn.statistics.verdicts import (
     DIFFERENT,
     EQUIVALENT,
@@ -67,11 +68,12 @@ def run_controls(
     }
     rows = [
         *_set_b(terms, contrasts, audits),
-        _fit(contrasts),
-        *_membership(audits),
+        _fit(terms, contrasts),
+        *_membership(terms, audits),
         planted_bias(measurements, terms, known.get(NOTHING), known.get(FLOOR)),
         *planted_dose(measurements, terms, known.get(FLOOR), replicates),
         *permuted_sex(measurements, terms, known.get(NOTHING), permutations),
+        same_estimates(measurements, known.get(NOTHING)),
     ]
     names = [field.name for field in fields(Outcome)]
     return pd.DataFrame([asdict(row) for row in rows], columns=names)
@@ -147,7 +149,7 @@ def _read_set_b(outcome: Outcome, judged: pd.DataFrame) -> Outcome:
     )
 
 
-def _fit(contrasts: pd.DataFrame) -> Outcome:
+def _fit(terms: Terms, contrasts: pd.DataFrame) -> Outcome:
     """Do nothing must have something to forget."""
     outcome = Outcome(
         FIT,
@@ -158,10 +160,10 @@ def _fit(contrasts: pd.DataFrame) -> Outcome:
     table = contrasts
     for column, value in where.items():
         table = table[table[column] == value] if len(table) else table
-    return _above(outcome, table, LEAST_GAP)
+    return _above(terms, outcome, table, LEAST_GAP)
 
 
-def _membership(audits: pd.DataFrame | None) -> Iterator[Outcome]:
+def _membership(terms: Terms, audits: pd.DataFrame | None) -> Iterator[Outcome]:
     """Do nothing must be found by a membership attack."""
     if audits is None:
         return
@@ -171,6 +173,7 @@ def _membership(audits: pd.DataFrame | None) -> Iterator[Outcome]:
     asked = "advantage of a membership attack above the floor's interval"
     found = [
         _above(
+            terms,
             Outcome(f"do nothing is attacked: {attack}", asked, AUDITS),
             table[table["audit"] == attack] if len(table) else table,
             0.0,
@@ -185,7 +188,7 @@ def _membership(audits: pd.DataFrame | None) -> Iterator[Outcome]:
     )
 
 
-def _above(outcome: Outcome, table: pd.DataFrame, least: float) -> Outcome:
+def _above(terms: Terms, outcome: Outcome, table: pd.DataFrame, least: float) -> Outcome:
     """Whether do nothing lies above the floor, with one row of each in the table."""
     rows = {method: table[table["method"] == method] if len(table) else table
             for method in (NOTHING, FLOOR)}  # fmt: skip
@@ -193,6 +196,8 @@ def _above(outcome: Outcome, table: pd.DataFrame, least: float) -> Outcome:
     if absent := [name for method, name in missing.items() if not len(rows[method])]:
         return outcome.not_run(f"not measured: {' and '.join(absent)}")
     ours, floor = rows[NOTHING].iloc[0], rows[FLOOR].iloc[0]
+    if few := refuse(terms, int(ours["seeds"]), terms.verdict_patients):
+        return outcome.not_run(few)
     if not np.isfinite([ours["low"], floor["high"]]).all():
         return outcome.not_run("no limits: fewer than two seeds, no spread, or a model blew up")
     seen = ours["estimate"] >= least and ours["low"] > floor["high"]

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from medunlearn.evaluation import decisions as module
+from medunlearn.evaluation.controls import decisions as module
+from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
 from medunlearn.evaluation.lineups import FLOOR, NOTHING, line_ups
-from medunlearn.evaluation.planted import planted_bias, planted_dose
 from tests.evaluation.synthetic import TERMS, make_study
 
 TIMES = 100

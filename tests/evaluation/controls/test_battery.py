@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from medunlearn.evaluation.claims import measure_contrasts
-from medunlearn.evaluation.controls import FIT, run_controls, switched_off
-from medunlearn.evaluation.outcomes import rejections
+from medunlearn.evaluation.controls.battery import FIT, run_controls, switched_off
+from medunlearn.evaluation.controls.outcomes import rejections
 from tests.evaluation.synthetic import TERMS, make_study, with_seeds
 
 SET_B = ("retrained", "B", None)
