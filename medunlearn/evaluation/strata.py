@@ -37,6 +37,8 @@ def measure_difficulty(references: References) -> pd.DataFrame:
     stratum = pd.Series("", index=patients.index, dtype=object)
     for _, members in patients.groupby("rarest"):
         known = members.loc[members.index.isin(training), "confidence"]
+        if len(known) < len(STRATA):  # too few with this label to be cut by: cut by all
+            known = patients.loc[patients.index.isin(training), "confidence"]
         cuts = np.quantile(known, [1 / 3, 2 / 3])
         ranks = np.searchsorted(cuts, members["confidence"])
         stratum[members.index] = np.array(STRATA, dtype=object)[ranks]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medunlearn.evaluation.lineups import FLOOR, NOTHING, RETRAINED
 from medunlearn.figures.style import label_of
 from medunlearn.statistics.verdicts import (
     DIFFERENT,
@@ -18,6 +19,7 @@ from medunlearn.statistics.verdicts import (
 )
 
 SPOKEN = (EQUIVALENT, NEGLIGIBLE, DIFFERENT, INCONCLUSIVE, NOT_ESTIMABLE)
+VERDICTS = (*SPOKEN, NOT_TESTED)
 
 
 def pick(verdicts: pd.DataFrame, **where: object) -> pd.DataFrame:
@@ -95,6 +97,38 @@ def points(row: Mapping[Any, Any], unit: str = "") -> str:
     return f"{shown} ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else shown
 
 
+def level_points(row: Mapping[Any, Any]) -> str:
+    """Per cent with the interval: a level, not a difference."""
+    return points(row).replace("+", "")
+
+
+def summarise(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """All claims at a glance: how many methods got which verdict in the contrast that counts."""
+    asked: dict[str, dict[str, object]] = {
+        "C1 does well on the retain set (equivalent)": {
+            "claim": "C1", "partition": "retain", "measure": "accuracy"},
+        "C1 does well on the forget set (equivalent)": {
+            "claim": "C1", "partition": "forget", "measure": "accuracy"},
+        "C2 no bias between the sexes, test set (equivalent)": {
+            "claim": "C2", "partition": "test", "confirmatory": True},
+        "C2 no bias between the sexes, forget set (equivalent)": {
+            "claim": "C2", "partition": "forget", "confirmatory": True},
+        "C3 worse for larger forget sets (different, downwards)": {
+            "claim": "C3", "contrast": "slope of U - R", "confirmatory": True},
+        "C4 bias between easy and hard, test set (different)": {
+            "claim": "C4", "contrast": "hard - easy", "confirmatory": True},
+    }  # fmt: skip
+    rows = {claim: _methods(pick(verdicts, **where)) for claim, where in asked.items()}
+    counts = pd.DataFrame(
+        {
+            claim: {verdict: int((found["verdict"] == verdict).sum()) for verdict in VERDICTS}
+            for claim, found in rows.items()
+        }
+    ).T
+    counts.insert(0, "methods", [len(found) for found in rows.values()])
+    return counts.rename_axis("claim (supported by)")
+
+
 def per_doubling(row: Mapping[Any, Any]) -> str:
     """A slope, in points per doubling."""
     return points(row, " per doubling")
@@ -132,7 +166,7 @@ def _answer(head: str, parts: list[str], rows: pd.DataFrame | None = None) -> st
 
 def _tally(rows: pd.DataFrame, show: Callable[[Mapping[Any, Any]], str] = points) -> str:
     """How many methods got which verdict, and which; reasons where nothing was tested."""
-    methods = rows[~rows["method"].isin(["original", "floor", "retrain"])]
+    methods = _methods(rows)
     if methods.empty:
         return "nothing to compare."
     tested = methods[methods["verdict"] != NOT_TESTED]
@@ -148,6 +182,11 @@ def _tally(rows: pd.DataFrame, show: Callable[[Mapping[Any, Any]], str] = points
             )
             told.append(f"**{verdict}** {len(some)} of {len(tested)}: {names}")
     return "; ".join(told) + "."
+
+
+def _methods(rows: pd.DataFrame) -> pd.DataFrame:
+    """Unlearning methods alone: neither the floor, nor doing nothing, nor retraining."""
+    return rows[~rows["method"].isin([NOTHING, FLOOR, RETRAINED])]
 
 
 def _jointly(rows: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from medunlearn.evaluation.strata import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
-from medunlearn.study.answers import points
+from medunlearn.study.answers import level_points, points
 from medunlearn.study.models import seeds
 from medunlearn.study.profile import Profile
 from medunlearn.study.study import Study
@@ -138,7 +138,8 @@ def control_table(controls: pd.DataFrame) -> Styler:
 def worst_table(worst: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Level and gap of each method in the group that retrained models do worst on, in points."""
     rows = worst[worst["chosen_on"] == "retrained models"]
-    shown = rows.assign(shown=[points(row) for row in rows.to_dict("records")])
+    told = {"level": level_points, "gap": points}
+    shown = rows.assign(shown=[told[row["quantity"]](row) for row in rows.to_dict("records")])
     shown["group"] = [_name_group(group, classes) for group in shown["group"]]
     wide = shown.pivot_table(
         index=["grouping", "method"],

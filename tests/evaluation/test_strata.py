@@ -54,3 +54,14 @@ def test_pure_noise_is_not_reliable():
 
 def test_one_pair_of_models_has_no_reliability():
     assert np.isnan(reliability(make_references(0.1, models=2)[0], "train"))
+
+
+def test_a_label_that_few_training_patients_have_is_cut_with_all_of_them():
+    """As in a cohort where nearly every patient has a tumour in some slice."""
+    references, _ = make_references(0.0)
+    table = references.table.copy()
+    table["label"] = 0
+    test = table.index[table["partition"] == "test"]
+    table.loc[test[:6], "label"] = 1  # three patients, none of them in training
+    found = measure_difficulty(replace(references, table=table))
+    assert set(found.loc[test, "stratum"]) <= {"hard", "medium", "easy"}

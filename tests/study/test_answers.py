@@ -100,3 +100,16 @@ def test_the_table_of_verdicts_shows_both_tests_and_the_reachable_margin():
     assert float(row["p equivalent"]) > 0.9
     assert row["verdict"] == "different"
     assert float(row["reachable"]) == pytest.approx(3.0, abs=0.5)
+
+
+def test_at_a_glance_each_claim_counts_its_methods_once():
+    table = judged(
+        ("salun", 0.0, 0.005, {}),
+        ("scrub", -0.08, 0.01, {}),
+        ("finetune", 0.0, 0.005, {"confirmatory": False, "measure": "accuracy"}),
+        ("floor", 0.0, 0.005, {}),
+    )
+    row = answers.summarise(table).loc["C2 no bias between the sexes, test set (equivalent)"]
+    assert row["methods"] == 2
+    assert row["equivalent"] == row["different"] == 1
+    assert row[["inconclusive", "not tested"]].sum() == 0
