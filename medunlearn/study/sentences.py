@@ -141,20 +141,13 @@ def worst_table(worst: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     told = {"level": level_points, "gap": points}
     shown = rows.assign(shown=[told[row["quantity"]](row) for row in rows.to_dict("records")])
     shown["group"] = [_name_group(group, classes) for group in shown["group"]]
-    wide = shown.pivot_table(
-        index=["grouping", "method"],
-        columns="quantity",
-        values=["group", "shown"],
-        aggfunc="first",
-        sort=False,
+    keys = ["grouping", "method"]
+    levels, gaps = (
+        shown[shown["quantity"] == quantity].set_index(keys)["shown"]
+        for quantity in ("level", "gap")
     )
-    table = pd.DataFrame(
-        {
-            "group": wide[("group", "level")],
-            "level": wide[("shown", "level")],
-            "gap": wide[("shown", "gap")].fillna("-"),
-        }
-    )
+    table = shown.drop_duplicates(keys).set_index(keys)[["group"]]
+    table = table.assign(level=levels, gap=gaps).fillna("-")
     return table.rename(index=label_of, level="method")
 
 
