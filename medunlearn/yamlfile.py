@@ -13,7 +13,7 @@ from medunlearn.errors import InputError
 
 RULES = {
     *("values", "threshold", "equals", "contains", "mentions", "one_hot"),
-    *("one_of", "none_of", "above", "below", "extract", "compose"),
+    *("one_of", "none_of", "above", "below", "extract", "compose", "first"),
 }
 SHORT = reprlib.Repr()  # YAML aliases can stand for a value of any length
 SHORT.maxstring = SHORT.maxother = 80

@@ -29,10 +29,9 @@ def fetch_missing(manifest: DataManifest, data_root: Path | None) -> None:
     if not free or data_root is None or not data_root.expanduser().is_dir():
         return
     root, folder = find_folder(manifest, data_root)
-    folder = folder or root / manifest.folders[0]
     for file in free:
-        if not (folder / file.name).is_file():
-            _fetch(file, folder / file.name)
+        if folder is None or not (folder / file.name).is_file():
+            _fetch(file, root / manifest.folders[0] / file.name)
 
 
 def verify_files(manifest: DataManifest, data_root: Path | None) -> None:

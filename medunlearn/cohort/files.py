@@ -49,7 +49,7 @@ class Places(NamedTuple):
 
 
 def find_folder(manifest: DataManifest, data_root: Path | None) -> tuple[Path, Path | None]:
-    """The data root, and the first of the manifest's folders in it that is there.
+    """The data root, and of the manifest's folders the first that has the table, or is there.
 
     Raises:
         InputError: No data root is given, or it is no folder.
@@ -60,7 +60,10 @@ def find_folder(manifest: DataManifest, data_root: Path | None) -> tuple[Path, P
     root = data_root.expanduser().resolve()
     if not root.is_dir():
         raise InputError(subject, [f"{root} is no folder; pass DATA=<a folder>; {get}"])
-    return root, next((root / name for name in manifest.folders if (root / name).is_dir()), None)
+    there = [root / name for name in manifest.folders if (root / name).is_dir()]
+    tables = _tables(manifest)
+    having = [folder for folder in there if any((folder / name).is_file() for name in tables)]
+    return root, next(iter(having + there), None)
 
 
 def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
@@ -74,7 +77,7 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
     if folder is None:
         raise InputError(subject, [f"{root} has none of {list(manifest.folders)}; {get}"])
     names: dict[str, Sequence[str]] = {
-        "table": getattr(manifest, "table", ()) or getattr(manifest, "arrays", ()),
+        "table": _tables(manifest),
         "image folder": getattr(manifest, "images", ()),
     }
     table = next((folder / name for name in names["table"] if (folder / name).is_file()), None)
@@ -157,6 +160,11 @@ def find_images(
 def _is_inside(path: Path | str, root: Path) -> bool:
     # Not Path.resolve: before Python 3.13 it fails on a loop of links.
     return Path(os.path.realpath(path)).is_relative_to(root)
+
+
+def _tables(manifest: DataManifest) -> Sequence[str]:
+    names: Sequence[str] = getattr(manifest, "table", ()) or getattr(manifest, "arrays", ())
+    return names
 
 
 def _how_to_get(manifest: DataManifest) -> str:

@@ -72,6 +72,29 @@ class Composed(Part):
         return pd.Series(made, index=cells.index, dtype="str")
 
 
+class First(Part):
+    """A new column: of several columns the first that is not empty."""
+
+    column: Text
+    rule: Literal["first"]
+    sources: Annotated[Names, Field(min_length=2)]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that it is made of."""
+        return self.sources
+
+    def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":  # noqa: ARG002
+        """The new column."""
+        made = cells[self.sources[0]]
+        for source in self.sources[1:]:
+            made = made.where(made != "", cells[source])
+        return made
+
+
+Derived = Annotated[Extracted | Composed | First, Field(discriminator="rule")]
+
+
 class Join(Part):
     """Columns of another table, found by columns that both have; or by ours: theirs."""
 
@@ -115,7 +138,7 @@ class TextFilter(Part):
 
 
 def derive_columns(
-    frame: pd.DataFrame, derived: Sequence[Extracted | Composed], wrong: list[Wrong]
+    frame: pd.DataFrame, derived: Sequence[Extracted | Composed | First], wrong: list[Wrong]
 ) -> pd.DataFrame:
     """Add those derived columns whose sources are there; the others wait for a join."""
     for rule in derived:

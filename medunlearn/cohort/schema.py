@@ -15,7 +15,7 @@ from medunlearn.cohort.fields import (
     stay_inside,
 )
 from medunlearn.cohort.labels import AnyLabel, Label
-from medunlearn.cohort.rows import Composed, Extracted, Join, NumberFilter, TextFilter
+from medunlearn.cohort.rows import Derived, Join, NumberFilter, TextFilter
 
 
 class Columns(Part):
@@ -167,7 +167,7 @@ class DataManifest(Manifest):
         BeforeValidator(lambda given: "null" if given is None else given),
     ] = "error"
     label: AnyLabel
-    derive: tuple[Annotated[Extracted | Composed, Field(discriminator="rule")], ...] = ()
+    derive: tuple[Derived, ...] = ()
     joins: tuple[Join, ...] = ()
     filters: tuple[Annotated[NumberFilter | TextFilter, Field(discriminator="rule")], ...] = ()
     split: Split | None = None
