@@ -199,7 +199,8 @@ PLAIN = {
 }
 EXPECTED = {  # rows, patients, female, second class
     "chexpert": (19, 10, 7, 5), "mimic_cxr_jpg": (18, 9, 10, 5),
-    "nih_chestxray14": (20, 10, 10, 10), "padchest": (19, 10, 7, 9), "rsna_pneumonia": (20, 20, 10, 13), "ham10000": (20, 10, 6, 10),
+    "nih_chestxray14": (20, 10, 10, 10), "padchest": (19, 10, 7, 9),
+    "rsna_pneumonia": (20, 20, 10, 13), "ham10000": (20, 10, 6, 10),
     "isic2019": (20, 12, 6, 11), "pad_ufes_20": (20, 10, 8, 9), "lgg_mri": (20, 5, 12, 10),
     "lgg_mri_published": (20, 5, 0, 10),
 }  # fmt: skip
