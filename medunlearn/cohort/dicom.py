@@ -37,6 +37,9 @@ PIXELS = (
 )
 """All that decoding needs; nothing else of a file is parsed with its pixels."""
 
+NAMES = r"(?i)(\.dcm|\.dicom|\.ima|(^|/)(?!dicomdir$)([^./]+|[\d.]+))$"
+"""Files that are taken for DICOM: by their ending, or without one, also named by a UID."""
+
 DEFLATED = {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"}
 Intensity = tuple[float, float] | Literal["window"] | None
 
@@ -61,7 +64,7 @@ def read_headers(places: Places, needed: Sequence[str]) -> tuple[Cells, "pd.Seri
             str(places.folder),
             [f"column {name!r} is no DICOM keyword; {remedy}" for name in unknown],
         )
-    files, faults = list_files(places, r"(?i)(\.dcm|\.dicom|\.ima|/[^./]+|^[^./]+)$")
+    files, faults = list_files(places, NAMES)
     if not files:
         fault = f"no DICOM file (.dcm or without ending) is below {places.folder}; {places.get}"
         raise InputError(str(places.folder), [fault])

@@ -1,4 +1,5 @@
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pydicom
 import pytest
 
+from medunlearn.cohort import dicom
 from medunlearn.cohort.build import build_cohort
 from medunlearn.cohort.decode import Decoding, decode_file
 from medunlearn.cohort.dicom import decode_dicom
@@ -118,6 +120,22 @@ def test_tags_that_were_not_asked_for_are_stored_nowhere(lay_out, write_manifest
     assert written
     assert not [path for path in written if b"Secret" in path.read_bytes()]
     assert "Secret" not in pd.read_parquet(tmp_path / "study/cohort.parquet").to_csv()
+
+
+def test_tags_that_were_not_asked_for_are_not_even_parsed(lay_out):
+    with (lay_out("dicom") / "scans/3.dcm").open("rb") as file:
+        dataset = dicom._parse(file, ["PatientID", "PatientSex"])
+    assert {element.keyword for element in dataset} == {"PatientID", "PatientSex"}
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("a.dcm", True), ("x/A.DCM", True), ("IM0001", True), ("x/1.2.840.10008", True),
+     ("x/IM0001", True), ("DICOMDIR", False), ("x/dicomdir", False), ("notes.txt", False),
+     (".hidden", False), ("a.png", False)],
+)  # fmt: skip
+def test_files_are_taken_for_dicom_by_ending_or_without_one(name: str, taken: bool):
+    assert bool(re.search(dicom.NAMES, name)) == taken
 
 
 def test_a_column_that_is_no_keyword_is_refused(lay_out, write_manifest, tmp_path):
