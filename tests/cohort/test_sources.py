@@ -64,6 +64,16 @@ def test_a_filter_reads_only_some_images_of_an_array(lay_out, write_manifest, bu
     assert (cohort.pixels[-1, 0] == published["train_images"][-1]).all()
 
 
+def test_images_between_those_that_are_wanted_are_skipped(lay_out, monkeypatch):
+    monkeypatch.setattr(arrays, "KEPT", 3)
+    path = lay_out("arrays") / "data.npz"
+    published = np.load(path)
+    wanted = [("test", 9), ("train", 1), ("train", 2), ("train", 13), ("train", 29), ("val", 4)]
+    read = arrays.read_images(path, [f"{split}/{number:07d}" for split, number in wanted])
+    for image, (split, number) in zip(read, wanted, strict=True):
+        assert (image == published[f"{split}_images"][number]).all()
+
+
 def test_the_official_split_of_arrays_is_kept(lay_out, write_manifest, build):
     lay_out("arrays")
     mapping = {"train": "train", "val": "validation", "test": "test"}
@@ -236,7 +246,7 @@ def test_a_finding_among_joined_ones_is_found_whole(lay_out, write_manifest, tmp
     text = table.read_text().replace(",well", ",mass effect|cyst").replace(",sick", ",cyst|mass")
     table.write_text(text)
     label = {
-        "rule": "contains", "column": "state", "separator": "|", "value": "mass",
+        "rule": "contains", "column": "state", "separator": "|", "value": ["mass", "absent"],
         "classes": ["no", "yes"], "reference_class": "no",
     }  # fmt: skip
     found = read(write_manifest("table", label=label), tmp_path)
