@@ -72,7 +72,7 @@ def test_a_killed_build_goes_on_where_it_was_and_gives_the_same_bytes(
     ]
 
 
-@pytest.mark.parametrize("spoil", ["cut", "number", "header"])
+@pytest.mark.parametrize("spoil", ["cut", "number", "header", "longer"])
 def test_what_a_killed_build_left_is_not_trusted_if_it_does_not_fit(
     spoil: str, paths: list[str], tmp_path: Path
 ):
@@ -81,6 +81,7 @@ def test_what_a_killed_build_left_is_not_trusted_if_it_does_not_fit(
     partial, saved = whole.path.with_suffix(".partial"), whole.path.with_suffix(".saved")
     whole.path.unlink()
     spoilt = {"cut": content[:5000], "number": content, "header": b"x" * 256 + content[256:]}
+    spoilt["longer"] = content[: -100 * 8 * 8] + b"\xff" * 777  # written, but not surely on disk
     partial.write_bytes(spoilt[spoil])
     saved.write_text("x" if spoil == "number" else "300")
     assert build_pixels(paths, tmp_path / "cache", Decoding(8, 1), progress=False) == whole
