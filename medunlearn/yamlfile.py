@@ -11,7 +11,10 @@ from pydantic_core import ErrorDetails
 
 from medunlearn.errors import InputError
 
-RULES = {"values", "threshold", "equals", "one_of", "above", "below"}
+RULES = {
+    *("values", "threshold", "equals", "contains", "mentions", "one_hot"),
+    *("one_of", "none_of", "above", "below", "extract", "compose", "first"),
+}
 SHORT = reprlib.Repr()  # YAML aliases can stand for a value of any length
 SHORT.maxstring = SHORT.maxother = 80
 REMEDIES = {
@@ -86,7 +89,5 @@ def describe_fault(error: ErrorDetails, fields: Collection[str]) -> str:
         meant = f"did you mean {close[0]!r}?" if close else "remove it"
         return f"{field}: is no field here; {meant}"
     expected = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    if field == "kind":
-        expected = "expected 'phantom' or 'table'"
     remedy = REMEDIES.get(error["type"], "correct the value")
     return f"{field}: given {SHORT.repr(error['input'])}; {expected}; {remedy}"

@@ -9,9 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medunlearn.cohort.decode import Decoding
+from medunlearn.cohort.download import fetch_missing, verify_files
 from medunlearn.cohort.draws import development_patients
-from medunlearn.cohort.images import build_pixels, shrink
-from medunlearn.cohort.manifest import Manifest, PhantomManifest, TableManifest
+from medunlearn.cohort.images import PixelCache, build_arrays, build_pixels, shrink
+from medunlearn.cohort.manifest import (
+    ArraysManifest,
+    DataManifest,
+    DicomManifest,
+    Manifest,
+    PhantomManifest,
+)
 from medunlearn.cohort.partition import (
     check_partitions,
     partition_patients,
@@ -20,7 +28,9 @@ from medunlearn.cohort.partition import (
 )
 from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.pixels import open_pixels, store_pixels
+from medunlearn.cohort.splits import patients_of_split, split_patients
 from medunlearn.cohort.table import read_table
+from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 from medunlearn.sources import canonical_hash, module_hashes
 
@@ -91,15 +101,16 @@ def build_cohort(
         pixel_file, table_file = cache / known["pixels"], folder / "cohort.parquet"
         if known["fingerprint"] == digest and pixel_file.is_file() and table_file.is_file():
             return Cohort(pd.read_parquet(table_file), manifest, pixel_file, known["sha256"])
-    if isinstance(manifest, PhantomManifest):
+    if isinstance(manifest, DataManifest):
+        verify_files(manifest, data_root)
+        table = finish_table(rows, manifest)
+        held = decode_rows(rows, manifest, size, cache)
+    elif isinstance(manifest, PhantomManifest):
         drawn, pixels = make_phantom(
             min(manifest.patients, max_patients or manifest.patients), size=manifest.image_size
         )
-        table = _finish_table(_with_codes(drawn, manifest), manifest)
+        table = finish_table(_with_codes(drawn, manifest), manifest)
         held = store_pixels(shrink(pixels, size), cache)
-    else:
-        table = _finish_table(rows, manifest)
-        held = build_pixels(list(rows["path"]), cache, size=size, channels=manifest.channels)
     sha256 = canonical_hash([held.key, _table_hash(table)])
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "cohort.parquet.partial"
@@ -123,10 +134,16 @@ def _describe(
         max_patients,
         module_hashes("medunlearn.cohort.build"),
     ]
-    if not isinstance(manifest, TableManifest):
+    if not isinstance(manifest, DataManifest):
         return pd.DataFrame(), canonical_hash(parts)
-    rows = _sample_patients(read_table(manifest, data_root), max_patients)
-    stats = [(path, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path in rows["path"]]
+    fetch_missing(manifest, data_root)
+    try:
+        rows = _sample_patients(read_table(manifest, data_root), max_patients)
+    except InputError:
+        verify_files(manifest, data_root)  # being another file is the better reason
+        raise
+    paths = rows["path"].unique()
+    stats = [(path, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path in paths]
     return rows, canonical_hash([*parts, _table_hash(rows), stats])
 
 
@@ -147,18 +164,56 @@ def _sample_patients(rows: pd.DataFrame, max_patients: int | None) -> pd.DataFra
     return rows[numbered["patient"].isin(chosen)].reset_index(drop=True)
 
 
-def _finish_table(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
-    """Number samples and patients, give every patient a partition, reserve the development set."""
+def decode_rows(rows: pd.DataFrame, manifest: DataManifest, size: int, cache: Path) -> PixelCache:
+    """The pixels of the rows, in their order.
+
+    Args:
+        rows: As from ``read_table``.
+        manifest: Says how they are decoded.
+        size: Pixels along each side.
+        cache: Gets the pixels.
+
+    Raises:
+        InputError: Images that cannot be decoded; all are named.
+    """
+    how = Decoding(
+        size=size,
+        channels=manifest.channels,
+        intensity=manifest.intensity,
+        use_channel=manifest.use_channel,
+        dicom=isinstance(manifest, DicomManifest),
+    )
+    if isinstance(manifest, ArraysManifest):
+        return build_arrays(Path(rows["path"].iloc[0]), list(rows["source_image"]), cache, how)
+    return build_pixels(list(rows["path"]), cache, how)
+
+
+def finish_table(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+    """Number samples and patients, give every patient a partition, reserve the development set.
+
+    Args:
+        rows: As from ``read_table``, or the phantom's.
+        manifest: Names classes and shares.
+
+    Raises:
+        InputError: A class has no patient in a partition, or the official split tears one apart.
+    """
+    subject = f"cohort {manifest.name}"
     table = rows.drop(columns=["path"], errors="ignore").assign(
         sample=np.arange(len(rows), dtype=np.int32),
         patient=pd.factorize(rows["source_patient"], sort=True)[0].astype(np.int32),
         label=rows["label"].astype(np.int16),
         age=rows["age"].astype("float32"),
     )
-    shares = manifest.partition.model_dump()
-    partition = partition_patients(patient_table(table), shares, stream("partition"))
+    patients, shares = patient_table(table), manifest.partition.model_dump()
+    if "split" in table:
+        official = patients_of_split(table, subject)
+        partition = split_patients(patients, official, shares, stream("partition"))
+        table = table.drop(columns="split")
+    else:
+        partition = partition_patients(patients, shares, stream("partition"))
     table["partition"] = table["patient"].map(partition)
-    check_partitions(table, tuple(manifest.label.classes), f"cohort {manifest.name}")
+    check_partitions(table, tuple(manifest.label.classes), subject)
     table["development"] = table["patient"].isin(development_patients(table))
     return table[_COLUMNS + [c for c in table.columns if c not in _COLUMNS]]
 

@@ -1,6 +1,8 @@
 """Where a dataset's files lie: always below the data root, however a table or a link puts it."""
 
 import os
+import re
+from collections.abc import Sequence
 from contextlib import suppress
 from glob import glob
 from pathlib import Path
@@ -8,58 +10,113 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from medunlearn.cohort.manifest import TableManifest
-from medunlearn.cohort.schema import LEAVES_FOLDER
+from medunlearn.cohort.cells import Wrong
+from medunlearn.cohort.fields import LEAVES_FOLDER
+from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 
 
-class Wrong(NamedTuple):
-    """Cells of one column that share a fault; their index is their row in the table."""
-
-    cells: "pd.Series[str]"
-    remedy: str
-
-
 class Places(NamedTuple):
-    """The data root, the table, and the folders with images in the order of the search."""
+    """Where a dataset lies.
+
+    Args:
+        root: The data root.
+        folder: The dataset's folder in it.
+        table: The table, or the ``.npz`` file.
+        images: Folders with images, in the order of the search.
+        get: How to get what is not there.
+    """
 
     root: Path
+    folder: Path
     table: Path
     images: list[Path]
+    get: str
+
+    def find(self, names: Sequence[str]) -> Path:
+        """The first of these files of the folder that is there.
+
+        Raises:
+            InputError: None is there, or it is a link out of the data root.
+        """
+        path = next((self.folder / name for name in names if (self.folder / name).is_file()), None)
+        if path is None:
+            fault = f"{self.folder} has no file {list(names)}; {self.get}"
+            raise InputError(str(self.folder), [fault])
+        if not _is_inside(path, self.root):
+            raise InputError(str(self.folder), [_link_fault(path, self.root)])
+        return path
 
 
-def find_places(manifest: TableManifest, data_root: Path | None) -> Places:
-    """Finds the first of the manifest's folders and tables, and all its image folders.
+def find_folder(manifest: DataManifest, data_root: Path | None) -> tuple[Path, Path | None]:
+    """The data root, and of the manifest's folders the first that has the table, or is there.
 
     Raises:
-        InputError: Something is not there, or is a link to a place outside the data root.
+        InputError: No data root is given, or it is no folder.
     """
-    subject = f"data of {manifest.name}"
-    get = f"how to get it: {manifest.how_to_get}"
+    subject, get = f"data of {manifest.name}", _how_to_get(manifest)
     if data_root is None:
         raise InputError(subject, [f"no data root is given; pass DATA=<folder>; {get}"])
     root = data_root.expanduser().resolve()
     if not root.is_dir():
         raise InputError(subject, [f"{root} is no folder; pass DATA=<a folder>; {get}"])
-    folder = next((root / name for name in manifest.folders if (root / name).is_dir()), None)
+    there = [root / name for name in manifest.folders if (root / name).is_dir()]
+    tables = _tables(manifest)
+    having = [folder for folder in there if any((folder / name).is_file() for name in tables)]
+    return root, next(iter(having + there), None)
+
+
+def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
+    """Finds the first of the manifest's folders and tables, and all its image folders.
+
+    Raises:
+        InputError: Something is not there, or is a link to a place outside the data root.
+    """
+    subject, get = f"data of {manifest.name}", _how_to_get(manifest)
+    root, folder = find_folder(manifest, data_root)
     if folder is None:
         raise InputError(subject, [f"{root} has none of {list(manifest.folders)}; {get}"])
-    table = next((folder / name for name in manifest.table if (folder / name).is_file()), None)
+    names: dict[str, Sequence[str]] = {
+        "table": _tables(manifest),
+        "image folder": getattr(manifest, "images", ()),
+    }
+    table = next((folder / name for name in names["table"] if (folder / name).is_file()), None)
     # Not Path.glob: it fails on "." and on some wrong patterns.
-    found = (sorted(glob(pattern, root_dir=folder)) for pattern in manifest.images)  # noqa: PTH207
-    images = [folder / name for names in found for name in names if (folder / name).is_dir()]
-    wanted = [(table, "table", manifest.table), (images, "image folder", manifest.images)]
+    found = (sorted(glob(pattern, root_dir=folder)) for pattern in names["image folder"])  # noqa: PTH207
+    images = [folder / name for here in found for name in here if (folder / name).is_dir()]
+    there = {"table": table, "image folder": images}
     faults = [
-        f"{folder} has no {what} {list(names)}; {get}" for it, what, names in wanted if not it
+        f"{folder} has no {what} {list(names[what])}; {get}"
+        for what, it in there.items()
+        if names[what] and not it
     ]
     faults += [
-        f"{path} is a link out of {root}; put the files there, or pass their own folder as DATA"
+        _link_fault(path, root)
         for path in [folder, *([table] if table else []), *images]
         if not _is_inside(path, root)
     ]
-    if faults or table is None:
+    if faults:
         raise InputError(subject, faults)
-    return Places(root, table, images)
+    return Places(root, folder, table or folder, images, get)
+
+
+def list_files(places: Places, pattern: str) -> tuple[dict[str, str], list[str]]:
+    """All files below the image folders whose path there matches, in the order of their names.
+
+    Returns:
+        Path below its folder (with ``/``) to absolute path; and the faults: links out of the root.
+    """
+    wanted, found = re.compile(pattern), {}
+    for place in reversed(places.images):
+        found.update(_list_files(place, None, places.root))
+    chosen = {name.replace(os.sep, "/"): path for name, path in sorted(found.items())}
+    chosen = {name: path for name, path in chosen.items() if wanted.search(name)}
+    faults = [
+        f"{name}: is a link out of {places.root}; put the image itself there"
+        for name, path in chosen.items()
+        if not path
+    ]
+    return chosen, faults
 
 
 def find_images(
@@ -105,15 +162,29 @@ def _is_inside(path: Path | str, root: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(root)
 
 
-def _list_files(image_folder: Path, wanted: set[str], root: Path) -> dict[str, str]:
-    """Wanted files with their paths; the path is empty where a link leaves the root."""
+def _tables(manifest: DataManifest) -> Sequence[str]:
+    names: Sequence[str] = getattr(manifest, "table", ()) or getattr(manifest, "arrays", ())
+    return names
+
+
+def _how_to_get(manifest: DataManifest) -> str:
+    return f"how to get it: {manifest.how_to_get}"
+
+
+def _link_fault(path: Path, root: Path) -> str:
+    remedy = "put the files there, or pass their own folder as DATA"
+    return f"{path} is a link out of {root}; {remedy}"
+
+
+def _list_files(image_folder: Path, wanted: set[str] | None, root: Path) -> dict[str, str]:
+    """Wanted files (or all) with their paths; the path is empty where a link leaves the root."""
     files: dict[str, str] = {}
     todo = [(str(image_folder), "")]
     while todo:
         folder, prefix = todo.pop()
         try:
             with os.scandir(folder) as entries:
-                found = [entry for entry in entries if prefix + entry.name in wanted]
+                found = [e for e in entries if wanted is None or prefix + e.name in wanted]
         except OSError as error:
             fault = f"cannot be listed: {error.strerror}; make it readable"
             raise InputError(folder, [fault]) from None

@@ -1,20 +1,43 @@
 """A dataset in one YAML file: found by name, read safely, refused with all its faults at once."""
 
 from pathlib import Path
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
-from medunlearn.cohort import schema
-from medunlearn.cohort.schema import Manifest, PhantomManifest, TableManifest
+from medunlearn.cohort import labels, rows, schema
+from medunlearn.cohort.schema import (
+    KINDS,
+    ArraysManifest,
+    DataManifest,
+    DicomManifest,
+    FilesManifest,
+    Manifest,
+    PhantomManifest,
+    TableManifest,
+)
 from medunlearn.errors import InputError
 from medunlearn.yamlfile import describe_fault, read_yaml
 
-__all__ = ["Manifest", "PhantomManifest", "TableManifest", "load_manifest", "manifest_names"]
+__all__ = [
+    "ArraysManifest",
+    "DataManifest",
+    "DicomManifest",
+    "FilesManifest",
+    "Manifest",
+    "PhantomManifest",
+    "TableManifest",
+    "load_manifest",
+    "manifest_names",
+    "variant_names",
+]
 
 FOLDER = Path(__file__).parents[2] / "data_manifests"
+TEMPLATE = "template"
 FIELDS = {
     field
-    for part in vars(schema).values()
+    for module in (labels, rows, schema)
+    for part in vars(module).values()
     if isinstance(part, type) and issubclass(part, BaseModel)
     for field in part.model_fields
 }
@@ -22,36 +45,87 @@ FIELDS = {
 
 def manifest_names() -> list[str]:
     """Names of the datasets that have a manifest."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != TEMPLATE)
+
+
+def variant_names(name: str) -> list[str]:
+    """Names of the variants that a manifest offers: other tasks, label policies, sizes or splits.
+
+    Args:
+        name: As for `load_manifest`, without a variant.
+    """
+    given = read_yaml(_find(name)[0])[0].get("variants")
+    return sorted(map(str, given)) if isinstance(given, dict) else []
 
 
 def load_manifest(name: str) -> Manifest:
     """Reads and checks the manifest of a dataset.
 
     Args:
-        name: One of `manifest_names()`, or the path of a ``.yaml`` file of the same form.
+        name: One of `manifest_names()`, or the path of a ``.yaml`` file of the same form. Variants
+            that the file offers are appended: ``chexpert-cardiomegaly``, ``mine-official.yaml``.
 
     Returns:
-        A `TableManifest` or a `PhantomManifest`, as its ``kind`` says.
+        A manifest of the class that its ``kind`` says, its name ending with the variants.
 
     Raises:
         InputError: There is no such dataset, or its manifest has faults; all are named at once.
     """
-    path = Path(name)
-    if path.suffix not in {".yaml", ".yml"}:
-        if name not in manifest_names():
-            choices = ", ".join(manifest_names())
-            raise InputError("dataset", [f"given {name!r}; choose {choices}, or a .yaml file"])
-        path = FOLDER / f"{name}.yaml"
+    path, variants = _find(name)
     fields, faults = read_yaml(path)
     # The file's name is the dataset's, so that a copied manifest cannot share another's results.
     if isinstance(fields.get("name"), str) and fields["name"] != path.stem:
         faults.append(f"name: given {fields['name']!r}; expected the file's name, {path.stem!r}")
-    model = PhantomManifest if fields.get("kind") == "phantom" else TableManifest
+    fields, unknown = _apply(fields, variants)
+    model = KINDS.get(str(fields.get("kind")), TableManifest)
     try:
         manifest = model.model_validate(fields)
     except ValidationError as error:
         faults += [describe_fault(fault, FIELDS) for fault in error.errors(include_url=False)]
-    if faults:
-        raise InputError(str(path), faults)
+    if faults + unknown:
+        raise InputError(str(path), faults + unknown)
     return manifest
+
+
+def _find(name: str) -> tuple[Path, list[str]]:
+    """The file, and the variants that the name asks for."""
+    path = Path(name)
+    own = path.suffix in {".yaml", ".yml"}
+    stem, folder, suffix = (path.stem, path.parent, path.suffix) if own else (name, FOLDER, ".yaml")
+    parts = stem.split("-")
+    for cut in range(len(parts), 0, -1):
+        base = "-".join(parts[:cut])
+        found = (folder / f"{base}{suffix}").is_file() if own else base in manifest_names()
+        if found:
+            return folder / f"{base}{suffix}", parts[cut:]
+    if own or name == TEMPLATE:
+        return path if own else FOLDER / f"{TEMPLATE}.yaml", []
+    choices = ", ".join(manifest_names())
+    raise InputError("dataset", [f"given {name!r}; choose {choices}, or a .yaml file"])
+
+
+def _apply(fields: dict[str, Any], variants: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The fields as the variants change them, and the variants that are not known."""
+    fields = dict(fields)
+    given = fields.pop("variants", None) or {}
+    if not isinstance(given, dict) or not all(isinstance(v, dict) for v in given.values()):
+        return fields, ["variants: expected lines 'name: {field: value}'; correct them"]
+    offered: dict[str, dict[str, Any]] = {str(name): changes for name, changes in given.items()}
+    for variant in variants:
+        if variant not in offered:
+            choices = ", ".join(offered) or "none: the manifest has no variants"
+            return fields, [f"variant {variant!r} is not known; choose from {choices}"]
+        fields = _merge(fields, offered[variant])
+    if variants and isinstance(fields.get("name"), str):
+        fields["name"] = "-".join([fields["name"], *variants])
+    return fields, []
+
+
+def _merge(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Fields with changes, groups within groups; a changed rule replaces its whole group."""
+    merged = dict(fields)
+    for name, value in changes.items():
+        old = merged.get(name)
+        inner = isinstance(old, dict) and isinstance(value, dict) and "rule" not in value
+        merged[name] = _merge(cast("dict[str, Any]", old), value) if inner else value
+    return merged

@@ -1,40 +1,24 @@
 """What a manifest may say: the fields, their types, and what they mean."""
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+
+from medunlearn.cohort.fields import (
+    InnerPath,
+    InnerPaths,
+    Names,
+    OneOrMore,
+    Part,
+    Share,
+    Text,
+    stay_inside,
 )
-
-LEAVES_FOLDER = r"^[\\/~]|^[A-Za-z]:|(?:^|[\\/])\.\.(?:[\\/]|$)|\x00"
-
-
-def _stay_inside(path: str) -> str:
-    if re.search(LEAVES_FOLDER, path):
-        raise ValueError("expected a path inside the data root: remove '..' and the leading slash")
-    return path
+from medunlearn.cohort.labels import AnyLabel, Label
+from medunlearn.cohort.rows import Derived, Join, NumberFilter, TextFilter
 
 
-Text = Annotated[str, Field(min_length=1)]
-OneOrMore = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
-Names = Annotated[tuple[Text, ...], OneOrMore, Field(min_length=1)]
-InnerPath = Annotated[Text, AfterValidator(_stay_inside)]
-InnerPaths = Annotated[tuple[InnerPath, ...], OneOrMore, Field(min_length=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Columns(_Part):
+class Columns(Part):
     """Headers in the table; of several names the first that the table has is taken."""
 
     image: Names
@@ -43,7 +27,7 @@ class Columns(_Part):
     age: Names | None = None
 
 
-class SexValues(_Part):
+class SexValues(Part):
     """The table's words for female, male and not known, as published (case matters)."""
 
     F: Names
@@ -65,86 +49,7 @@ class SexValues(_Part):
         return missing | dict.fromkeys(self.F, "F") | dict.fromkeys(self.M, "M")
 
 
-class Label(_Part):
-    """The classes in the order of their codes, and the one that counts as negative."""
-
-    classes: Annotated[tuple[Text, ...], Field(min_length=2)]
-    reference_class: Text
-
-    @field_validator("classes")
-    @classmethod
-    def _name_classes_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(given)) < len(given):
-            raise ValueError("expected different classes: remove the repeated one")
-        return given
-
-    @field_validator("reference_class")
-    @classmethod
-    def _be_a_class(cls, given: str, info: ValidationInfo) -> str:
-        if given not in info.data.get("classes", [given]):
-            raise ValueError(f"expected one of the classes {list(info.data['classes'])}")
-        return given
-
-    @property
-    def reference_code(self) -> int:
-        """Code of the reference class."""
-        return self.classes.index(self.reference_class)
-
-
-class ValuesLabel(Label):
-    """Each value of the column is mapped to a class."""
-
-    rule: Literal["values"]
-    column: Text
-    mapping: Annotated[dict[str, Text], Field(min_length=1)]
-
-    @field_validator("mapping")
-    @classmethod
-    def _map_to_classes(cls, given: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        classes = list(info.data.get("classes", given.values()))
-        unknown = [f"{value}: {name}" for value, name in given.items() if name not in classes]
-        if unknown:
-            raise ValueError(f"{unknown} map to no class: expected one of {classes}")
-        if unused := sorted(set(classes) - set(given.values())):
-            raise ValueError(f"nothing maps to {unused}: map a value to each class or remove it")
-        return given
-
-
-class ThresholdLabel(Label):
-    """A number: the first class at most, the second class above the threshold."""
-
-    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)]
-    rule: Literal["threshold"]
-    column: Text
-    above: float
-
-
-class EqualsLabel(Label):
-    """The first class where the column equals the value, the second for anything else."""
-
-    classes: Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)]
-    rule: Literal["equals"]
-    column: Text
-    value: Text
-
-
-class NumberFilter(_Part):
-    """Keeps rows whose number is above or below the value."""
-
-    column: Text
-    rule: Literal["above", "below"]
-    value: float
-
-
-class TextFilter(_Part):
-    """Keeps rows whose text is (one of) the value(s)."""
-
-    column: Text
-    rule: Literal["equals", "one_of"]
-    value: Names
-
-
-class Partition(_Part):
+class Partition(Part):
     """Shares of the patients."""
 
     train: Share
@@ -160,18 +65,82 @@ class Partition(_Part):
         return given
 
 
-class Manifest(_Part):
+Official = Literal["train", "validation", "test", "train+validation"]
+
+
+class Split(Part):
+    """The official split: a column whose values are mapped to partitions, or lists of images.
+
+    Patients of ``train+validation`` are drawn into the two by their shares.
+
+    Args:
+        column: Holds the words of the mapping, or what the lists hold.
+        mapping: Word to partition.
+        lists: Text files with one entry a line, each with its partition.
+    """
+
+    column: Text
+    mapping: Annotated[dict[str, Official], Field(min_length=1)] | None = None
+    lists: Annotated[dict[InnerPath, Official], Field(min_length=1)] | None = None
+
+    @field_validator("lists")
+    @classmethod
+    def _have_one_rule(
+        cls, given: dict[str, str] | None, info: ValidationInfo
+    ) -> dict[str, str] | None:
+        if (given is None) == (info.data.get("mapping") is None):
+            raise ValueError("expected one of the two: mapping or lists")
+        return given
+
+
+Address = Annotated[str, Field(pattern=r"^https?://")]
+
+
+class FileObject(Part):
+    """A published file, in the words of Croissant: name, contentUrl, sha256 or md5.
+
+    Args:
+        name: Path below the dataset's folder.
+        url: Where it can be fetched without an account (``contentUrl``).
+        sha256: Published checksum.
+        md5: Published checksum.
+    """
+
+    name: InnerPath
+    url: Address | None = Field(default=None, alias="contentUrl")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+
+    @property
+    def checksum(self) -> tuple[str, str] | None:
+        """Algorithm and expected sum, if one is published."""
+        given = (("sha256", self.sha256), ("md5", self.md5))
+        return next(((name, value) for name, value in given if value), None)
+
+
+def _check_range(given: tuple[float, float]) -> tuple[float, float]:
+    if not given[0] < given[1]:
+        raise ValueError("expected two numbers, the lower one first")
+    return given
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_check_range)]
+
+
+class Manifest(Part):
     """What every dataset states."""
 
-    unit: Literal["patient", "lesion", "eye"] = "patient"
+    unit: Literal["patient", "lesion", "eye", "image"] = "patient"
     """What the patient column identifies; anything but a patient is told in the report."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-    kind: Literal["phantom", "table"]
+    kind: Literal["phantom", "table", "files", "dicom", "arrays"]
     title: Text
     source: Text
     licence: Text
     citation: Text
     how_to_get: Text
+    biases: Text | None = None
+    """What is known of how the data mislead."""
     label: Label
     image_size: Annotated[int, Field(strict=True, ge=8, le=1024)] = 64
     channels: Literal[1, 3]
@@ -185,22 +154,27 @@ class PhantomManifest(Manifest):
     patients: Annotated[int, Field(strict=True, ge=10)]
 
 
-class TableManifest(Manifest):
-    """Images in folders, described by one table with a row per image."""
+class DataManifest(Manifest):
+    """Images from outside, brought to rows of text by their source."""
 
-    source: Annotated[str, Field(pattern=r"^https?://")]
+    source: Address
     folders: InnerPaths
-    table: InnerPaths
-    images: InnerPaths
-    image_suffix: Annotated[str, AfterValidator(_stay_inside)] = ""
+    distribution: tuple[FileObject, ...] = ()
     columns: Columns
     sex: Annotated[SexValues | None, Field(validate_default=True)] = None
     conflicting_sex: Annotated[
         Literal["error", "null", "drop"],
         BeforeValidator(lambda given: "null" if given is None else given),
     ] = "error"
-    label: Annotated[ValuesLabel | ThresholdLabel | EqualsLabel, Field(discriminator="rule")]
+    label: AnyLabel
+    derive: tuple[Derived, ...] = ()
+    joins: tuple[Join, ...] = ()
     filters: tuple[Annotated[NumberFilter | TextFilter, Field(discriminator="rule")], ...] = ()
+    split: Split | None = None
+    intensity: Range | Literal["window"] | None = None
+    """Raw values that become 0 and 255; needed unless images have 8 bits. ``window``: DICOM's."""
+    use_channel: Annotated[int, Field(strict=True, ge=0, le=2)] | None = None
+    """Of several sequences in the channels of an image the one that is taken, from 0."""
 
     @field_validator("sex")
     @classmethod
@@ -209,3 +183,56 @@ class TableManifest(Manifest):
         if columns and (columns.sex is None) != (given is None):
             raise ValueError("expected both or neither: columns.sex, and sex with its words")
         return given
+
+    @field_validator("intensity")
+    @classmethod
+    def _know_the_window(cls, given: object, info: ValidationInfo) -> object:
+        if given == "window" and info.data.get("kind") != "dicom":
+            raise ValueError("expected [lowest, highest]: only DICOM files have a window")
+        return given
+
+
+class TableManifest(DataManifest):
+    """Images in folders, described by one table with a row per image."""
+
+    table: InnerPaths
+    images: InnerPaths
+    image_suffix: Annotated[str, AfterValidator(stay_inside)] = ""
+
+
+class FilesManifest(DataManifest):
+    """Images in folders whose names tell the rest: columns ``file``, ``folder``, ``mask_pixels``.
+
+    ``file`` is the path below the image folder, ``folder`` the name of the folder it lies in,
+    ``mask_pixels`` the number of pixels above 0 in the mask beside it.
+    """
+
+    columns: Columns = Columns(image=("file",), patient=("file",))
+    images: InnerPaths
+    pattern: Text = r"(?i)\.(png|jpe?g|tiff?|bmp|webp)$"
+    mask_suffix: Text | None = None
+
+
+class DicomManifest(DataManifest):
+    """DICOM files below folders; the columns are ``file`` and those header tags that are used."""
+
+    images: InnerPaths
+
+
+class ArraysManifest(DataManifest):
+    """One ``.npz`` in MedMNIST's layout; columns ``image``, ``split`` and ``label``.
+
+    ``image`` counts as ``train/000017``; with several labels an image they are ``label_0``, ...
+    """
+
+    columns: Columns = Columns(image=("image",), patient=("image",))
+    arrays: InnerPaths
+
+
+KINDS: dict[str, type[Manifest]] = {
+    "phantom": PhantomManifest,
+    "table": TableManifest,
+    "files": FilesManifest,
+    "dicom": DicomManifest,
+    "arrays": ArraysManifest,
+}

@@ -1,18 +1,19 @@
 """What of a study is done, missing, failed or stale, and why."""
 
 import tempfile
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
-from medunlearn.cohort.build import build_cohort
-from medunlearn.cohort.manifest import load_manifest
-from medunlearn.cohort.partition import PARTITIONS
+from medunlearn.cohort.manifest import Manifest, load_manifest
+from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
 from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, all_models, all_timings
-from medunlearn.study.profile import load_profile
+from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.study import Study
 
 
@@ -46,30 +47,80 @@ def check(dataset: str, data_root: str, profile: str) -> list[str]:
     """Read and decode a whole dataset, change nothing, and tell what is in it.
 
     Raises:
-        InputError: All faults of manifest, table and images.
+        InputError: All faults of manifest, files, rows, images and partitions.
     """
     manifest, size = load_manifest(dataset), load_profile(profile).image_size
+    root = Path(data_root).expanduser() if data_root else None
     with tempfile.TemporaryDirectory(prefix="medunlearn-check-") as folder:
-        cohort = build_cohort(
-            manifest,
-            Path(data_root).expanduser() if data_root else None,
-            folder=Path(folder),
-            cache=Path(folder),
-            image_size=size,
-            max_patients=None,
-        )
-        shape = cohort.pixels.shape
-    table, names = cohort.table, dict(enumerate(cohort.classes))
-    shown = table.assign(label=table["label"].map(names), sex=table["sex"].fillna("unknown"))
-    images = pd.crosstab([shown["partition"], shown["sex"]], shown["label"])
-    patients = shown.groupby(["partition", "sex"])["patient"].nunique()
-    order = [(p, s) for p in PARTITIONS for s in ("F", "M", "unknown") if (p, s) in images.index]
-    counts = images.assign(patients=patients).loc[order].rename_axis(columns="images of class")
+        table, pixels = examine_cohort(manifest, root, Path(folder), size)
+        shape, oddities = pixels.shape, describe_oddities(table, pixels)
+        del pixels  # some systems remove no file that is mapped
+    units = manifest.unit + "s"
     head = (
-        f"{manifest.title}: {table['patient'].nunique():,} patients, {len(table):,} images of "
+        f"{manifest.title}: {table['patient'].nunique():,} {units}, {len(table):,} images of "
         f"{shape[-1]} px, {shape[1]} channel(s): no fault found"
     )
-    return [head, "", counts.to_string()]
+    counts = count_rows(table, manifest.label.classes)
+    return [head, "", counts, "", *oddities, "", *estimate_profiles(manifest, table)]
+
+
+def estimate_profiles(manifest: Manifest, table: pd.DataFrame) -> list[str]:
+    """Memory of the images and time of a study, for each profile, on one core of this machine.
+
+    A training step of each profile's network is timed here, on a few random images. Unlearning is
+    counted as a fifth of a training, its limit, and a prediction as a third of a training step.
+
+    Args:
+        manifest: The dataset.
+        table: Its rows, with partitions.
+    """
+    lines = [
+        f"{'profile':<10}{'px':>5}{'images':>10}{'memory':>11}{'models':>8}{'time, one core':>18}"
+    ]
+    per_patient = len(table) / table["patient"].nunique()
+    share = float((table["partition"] == "train").mean())
+    for name in yaml.safe_load(PROFILES.read_text()):
+        profile = load_profile(name)
+        size = min(profile.image_size, manifest.image_size)
+        patients = min(profile.max_patients or 10**9, table["patient"].nunique())
+        images = round(patients * per_patient)
+        specs = [*all_models(profile), *all_timings(profile)]
+        trainings = sum(_cost_in_trainings(spec, profile) for spec in specs)
+        steps = trainings * profile.training.epochs * share * images + len(specs) * images / 3
+        hours = steps * _seconds_per_image(profile, manifest, size) / 3600
+        time_ = f"{hours * 60:,.0f} min" if hours < 2 else f"{hours:,.0f} h"
+        memory = f"{images * manifest.channels * size**2 / 2**20:,.0f} MiB"
+        lines.append(f"{name:<10}{size:>5}{images:>10,}{memory:>11}{len(specs):>8}{time_:>18}")
+    return lines
+
+
+def _cost_in_trainings(spec: ModelSpec, profile: Profile) -> float:
+    """What a model costs, a training on all training images being 1."""
+    repeats = profile.cost.warmups + profile.cost.repeats if spec.role == "timing" else 1
+    retained = 1 - (spec.cell.forget_size if spec.cell else 0)
+    unlearned = spec.method not in {None, "retrain"}
+    return repeats * (0.2 if unlearned else retained)
+
+
+def _seconds_per_image(profile: Profile, manifest: Manifest, size: int) -> float:
+    """One training step, on one thread, after a first one that is not timed."""
+    import torch  # the other commands of this module do without
+
+    from medunlearn.models import NETWORKS
+
+    batch, seconds, threads = (2 if size > 64 else 32), [], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        classes = len(manifest.label.classes)
+        network = NETWORKS[profile.network](manifest.channels, classes, profile.norm)
+        images = torch.zeros(batch, manifest.channels, size, size)
+        for _ in range(2):
+            start = time.perf_counter()
+            network(images).square().mean().backward()
+            seconds.append(time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return seconds[-1] / batch
 
 
 def _kind(spec: ModelSpec) -> str:

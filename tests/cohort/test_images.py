@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medunlearn.cohort import images, pixels
-from medunlearn.cohort.images import build_pixels, open_pixels, shrink, store_pixels
+from medunlearn.cohort import decode, images, pixels
+from medunlearn.cohort.decode import Decoding
+from medunlearn.cohort.images import PixelCache, build_pixels, open_pixels, shrink, store_pixels
 from medunlearn.errors import InputError
 
 RANDOM = np.random.default_rng(0)
@@ -26,8 +27,12 @@ def _draw_many(folder: Path, count: int = 5, shape: tuple[int, ...] = (40, 30)) 
     return [_draw(folder / f"{i}.png", grey) for i, grey in enumerate(greys)]
 
 
-def _build(paths: list[str], folder: Path, size: int = 16, channels: int = 1) -> np.ndarray:
-    cache = build_pixels(paths, folder, size=size, channels=channels, progress=False)
+def _cache(paths: list[str], folder: Path, size: int = 16, channels: int = 1, **how) -> PixelCache:
+    return build_pixels(paths, folder, Decoding(size, channels, **how), progress=False)
+
+
+def _build(paths: list[str], folder: Path, size: int = 16, channels: int = 1, **how) -> np.ndarray:
+    cache = _cache(paths, folder, size, channels, **how)
     return open_pixels(cache.path)
 
 
@@ -59,10 +64,14 @@ def test_shrinking_is_antialiased_and_crops_nothing(tmp_path: Path):
     assert (array[..., -1] > 150).all()
 
 
-def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path):
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_sixteen_bits_are_scaled_as_the_manifest_states(tmp_path: Path, kind: str):
     deep = np.tile(np.array([0, 256, 32768, 65535], np.uint16).repeat(8), (32, 1))
-    array = _build([_draw(tmp_path / "a.png", deep)], tmp_path / "cache", size=32)
-    assert array[0, 0, 0, ::8].tolist() == [0, 1, 128, 255]
+    path = _draw(tmp_path / f"a.{kind}", deep)
+    whole = _build([path], tmp_path / "cache", size=32, intensity=(0, 65535))
+    assert whole[0, 0, 0, ::8].tolist() == [0, 1, 128, 255]
+    part = _build([path], tmp_path / "cache", size=32, intensity=(256, 33024))
+    assert part[0, 0, 0, ::8].tolist() == [0, 0, 253, 255]
 
 
 def test_grey_becomes_three_equal_channels_and_comes_back(tmp_path: Path):
@@ -87,10 +96,10 @@ def test_colour_channels_keep_their_place(tmp_path: Path):
 
 def test_the_same_images_give_the_same_key_and_are_decoded_once(tmp_path: Path, monkeypatch):
     paths = _draw_many(tmp_path)
-    first = build_pixels(paths, tmp_path / "cache", size=16, channels=1, progress=False)
+    first = _cache(paths, tmp_path / "cache")
     moved = [shutil.copy(path, tmp_path / f"copy{i}.png") for i, path in enumerate(paths)]
-    monkeypatch.setattr(images, "_decode", lambda *_, **__: pytest.fail("decoded again"))
-    again = build_pixels(moved, tmp_path / "cache", size=16, channels=1, progress=False)
+    monkeypatch.setattr(images, "decode_file", lambda *_, **__: pytest.fail("decoded again"))
+    again = _cache(moved, tmp_path / "cache")
     assert again == first
 
 
@@ -98,8 +107,7 @@ def test_a_changed_byte_order_size_or_channel_gives_another_key(tmp_path: Path):
     paths = _draw_many(tmp_path)
 
     def key(given: list[str], size: int = 16, channels: int = 1) -> str:
-        folder = tmp_path / "cache"
-        return build_pixels(given, folder, size=size, channels=channels, progress=False).key
+        return _cache(given, tmp_path / "cache", size, channels).key
 
     keys = [key(paths), key(paths[::-1]), key(paths, size=8), key(paths, channels=3)]
     content = bytearray(Path(paths[0]).read_bytes())
@@ -151,10 +159,14 @@ def test_formats_that_run_other_programs_are_not_tried(tmp_path: Path):
     assert "no image of" in _faults([str(path)], tmp_path / "cache")[0]
 
 
-@pytest.mark.parametrize(("kind", "words"), [(np.float32, "fractions"), (np.int32, "32 bits")])
+@pytest.mark.parametrize(
+    ("kind", "words"), [(np.float32, "fractions"), (np.int32, "32 bits"), (np.uint16, "16 bits")]
+)
 def test_pixels_of_unknown_scale_are_refused(tmp_path: Path, kind: type, words: str):
-    path = _draw(tmp_path / "a.tiff", np.full((9, 9), 1e6, kind))
-    assert words in _faults([path], tmp_path / "cache")[0]
+    path = _draw(tmp_path / "a.tiff", np.full((9, 9), 60_000, kind))
+    (fault,) = _faults([path], tmp_path / "cache")
+    assert words in fault
+    assert "state intensity" in fault
 
 
 def test_an_image_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch):
@@ -169,7 +181,7 @@ def test_no_image_is_a_fault(tmp_path: Path):
 
 def test_a_full_disk_is_told_before_anything_is_decoded(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    monkeypatch.setattr(images, "_decode", lambda *_, **__: pytest.fail("decoded in vain"))
+    monkeypatch.setattr(images, "decode_file", lambda *_, **__: pytest.fail("decoded in vain"))
     (fault,) = _faults(_draw_many(tmp_path), tmp_path / "cache")
     assert "0.0 MB are free" in fault
     assert _left_over(tmp_path / "cache") == []
@@ -191,27 +203,42 @@ def test_a_folder_that_cannot_be_made_is_a_fault(tmp_path: Path):
     assert "cannot be written" in fault
 
 
-def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch):
-    def interrupt(_: int) -> None:
-        raise KeyboardInterrupt
+def test_an_interrupted_build_decodes_only_what_was_not_saved(tmp_path: Path, monkeypatch):
+    paths, decoded = _draw_many(tmp_path, 40), []
+    monkeypatch.setattr(pixels, "SAVED_EVERY", 8)
+    monkeypatch.setattr(images, "BLOCK", 4)
+    real = decode.decode_file
 
-    monkeypatch.setattr(pixels.os, "fsync", interrupt)
+    def decode_some(job: tuple[str, str], how: Decoding) -> np.ndarray:
+        if job[0] == paths[25] and len(decoded) < 30:
+            raise KeyboardInterrupt
+        decoded.append(job[0])
+        return real(job, how)
+
+    monkeypatch.setattr(images, "decode_file", decode_some)
     with pytest.raises(KeyboardInterrupt):
-        _build(_draw_many(tmp_path), tmp_path / "cache")
-    assert _left_over(tmp_path / "cache") == []
+        _build(paths, tmp_path / "cache")
+    first, decoded[:] = len(decoded), [""] * 30
+    monkeypatch.setattr(images, "_hash_file", lambda _: pytest.fail("hashed again"))
+    array = _build(paths, tmp_path / "cache")
+    assert 24 <= first < 40
+    assert sorted(decoded[30:]) == sorted(paths[24:])
+    monkeypatch.undo()
+    assert (array == _build(paths, tmp_path / "fresh")).all()
+    assert len(_left_over(tmp_path / "cache")) == 1
 
 
 @pytest.mark.parametrize("spoil", ["cut", "longer", "another shape"])
 def test_a_spoilt_cache_is_built_again_and_a_killed_build_cleared_away(tmp_path: Path, spoil: str):
     paths = _draw_many(tmp_path)
-    cache = build_pixels(paths, tmp_path / "cache", size=16, channels=1, progress=False)
+    cache = _cache(paths, tmp_path / "cache")
     whole = cache.path.read_bytes()
     other = io.BytesIO()
     np.save(other, np.zeros((1, 1, 16, 16), np.uint8))
     spoilt = {"cut": whole[:-10], "longer": whole + b"more", "another shape": other.getvalue()}
     cache.path.write_bytes(spoilt[spoil])
     (tmp_path / "cache" / "dead.partial").touch()
-    assert build_pixels(paths, tmp_path / "cache", size=16, channels=1, progress=False) == cache
+    assert _cache(paths, tmp_path / "cache") == cache
     assert cache.path.read_bytes() == whole
     assert _left_over(tmp_path / "cache") == [cache.path.name]
 

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from medunlearn.cohort.manifest import (
+    DataManifest,
     PhantomManifest,
     TableManifest,
     load_manifest,
@@ -50,7 +51,7 @@ def _faults(name: str) -> list[str]:
 def test_every_shipped_manifest_loads_under_its_own_name(name: str):
     manifest = load_manifest(name)
     assert manifest.name == name
-    assert isinstance(manifest, PhantomManifest if name == "phantom" else TableManifest)
+    assert isinstance(manifest, PhantomManifest if name == "phantom" else DataManifest)
     assert manifest.label.classes[manifest.label.reference_code] == manifest.label.reference_class
 
 
@@ -107,7 +108,7 @@ def test_a_misspelt_field_is_told_its_likely_name(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "tables"}, "expected 'phantom' or 'table'"),
+        ({"kind": "tables"}, "'phantom', 'table', 'files', 'dicom' or 'arrays'"),
         ({"title": 3}, "quotes"),
         ({"channels": "3"}, "expected 1 or 3"),
         ({"image_size": 64.5}, "image_size"),

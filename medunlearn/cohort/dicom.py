@@ -1,0 +1,220 @@
+"""DICOM files: those header tags that a manifest asks for, and pixels as they should be seen."""
+
+import io
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import Dataset, config, dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
+from pydicom.pixels.utils import pixel_array
+
+from medunlearn.cohort.cells import SHOWN, Cells
+from medunlearn.cohort.decode import scale
+from medunlearn.cohort.files import Places, list_files
+from medunlearn.errors import InputError
+
+PIXELS = (
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
+    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PixelData", "FloatPixelData"),
+    *("DoubleFloatPixelData", "RedPaletteColorLookupTableDescriptor"),
+    *("GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor"),
+    *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData"),
+    *("BluePaletteColorLookupTableData", "ICCProfile", "SmallestImagePixelValue"),
+    *("LargestImagePixelValue", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+)
+"""All that decoding needs; nothing else of a file is parsed with its pixels."""
+
+NAMES = r"(?i)(\.dcm|\.dicom|\.ima|(^|/)(?!dicomdir$)([^./]+|[\d.]+))$"
+"""Files that are taken for DICOM: by their ending, or without one, also named by a UID."""
+
+DEFLATED = {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"}
+Intensity = tuple[float, float] | Literal["window"] | None
+
+
+def read_headers(places: Places, needed: Sequence[str]) -> tuple[Cells, "pd.Series[str]"]:
+    """Rows of all DICOM files below the image folders: ``file`` and the header tags needed.
+
+    No other tag is parsed, so none can be stored. A tag that a file has not is an empty cell.
+
+    Returns:
+        The rows, and the absolute path of each.
+
+    Raises:
+        InputError: A column is no DICOM keyword, there is no DICOM file, one cannot be read, or a
+            link leaves the data root; all are named.
+    """
+    tags = [name for name in dict.fromkeys(needed) if name != "file"]
+    unknown = [name for name in tags if tag_for_keyword(name) is None]
+    if unknown:
+        remedy = "expected 'file' or a keyword as PatientSex; correct it in the manifest"
+        raise InputError(
+            str(places.folder),
+            [f"column {name!r} is no DICOM keyword; {remedy}" for name in unknown],
+        )
+    files, faults = list_files(places, NAMES)
+    if not files:
+        fault = f"no DICOM file (.dcm or without ending) is below {places.folder}; {places.get}"
+        raise InputError(str(places.folder), [fault])
+    with ThreadPoolExecutor() as pool:
+        rows = list(pool.map(partial(_read_tags, tags=tags), files.values()))
+    faults += [row for row in rows if isinstance(row, str)]
+    if faults:
+        more = [f"and {len(faults) - SHOWN} more files"] if len(faults) > SHOWN else []
+        raise InputError(str(places.folder), faults[:SHOWN] + more)
+    frame = pd.DataFrame(rows, columns=tags, index=list(files), dtype="str")
+    return Cells(frame.assign(file=list(files)), places.folder, "file"), pd.Series(
+        files, dtype="str"
+    )
+
+
+def decode_dicom(content: bytes, intensity: Intensity) -> NDArray[np.uint8]:
+    """Pixels as they should be seen: dark is low, scaled to 8 bits.
+
+    Modality rescale, then the header's VOI LUT or window (``intensity: window``) or the manifest's
+    range in rescaled units (Hounsfield units for CT), then MONOCHROME1 inverted (PS3.3 C.7.6.3).
+
+    Args:
+        content: The file.
+        intensity: Values that become 0 and 255, or ``window``; may be none for images of 8 bits
+            that have no window.
+
+    Returns:
+        (rows, columns) for grey, (rows, columns, 3) for colour.
+
+    Raises:
+        ValueError: Says why the file cannot be used.
+    """
+    dataset = _parse(io.BytesIO(content), PIXELS)
+    _check_image(dataset)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            raw = pixel_array(dataset)
+    except (NotImplementedError, RuntimeError) as error:
+        syntax, why = dataset.file_meta.TransferSyntaxUID.name, str(error)
+        fault = (
+            f"no decoder is installed for {syntax}; install pylibjpeg[all] or pyjpegls, or"
+            if "missing" in why or "no available" in why.lower()
+            else f"it cannot be decoded as {syntax} ({why.splitlines()[-1].strip()[:120]});"
+        )
+        raise ValueError(f"{fault} save it uncompressed, for example: gdcmconv --raw") from None
+    photometric = str(dataset.PhotometricInterpretation)
+    if photometric == "PALETTE COLOR":
+        return scale(apply_color_lut(raw, dataset), (0, 255 if raw.itemsize == 1 else 65535))
+    if raw.ndim == 3:
+        return scale(raw, (0.0, float(2 ** int(dataset.BitsStored) - 1)))
+    grey = scale(*_window(raw, dataset, intensity))
+    return 255 - grey if photometric == "MONOCHROME1" else grey
+
+
+def _window(
+    raw: NDArray[Any], dataset: Dataset, intensity: Intensity
+) -> tuple[NDArray[Any], tuple[float, float]]:
+    """Values, and those of them that become 0 and 255."""
+    values = apply_rescale(raw, dataset)
+    windowed = "VOILUTSequence" in dataset or _numbers(dataset, "WindowCenter")
+    if intensity == "window":
+        if not windowed:
+            raise ValueError("its header has no window; state intensity: [lowest, highest]")
+        if "VOILUTSequence" in dataset:
+            bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+            return apply_voi_lut(values, dataset), (0.0, float(2**bits - 1))
+        # What the window makes of values far beyond it are its own lowest and highest.
+        ends = apply_voi_lut(np.array([-1e12, 1e12]), dataset)
+        return apply_voi_lut(values.astype(float), dataset), (float(ends[0]), float(ends[1]))
+    if intensity is not None:
+        return values, intensity
+    plain = np.array_equal(values, raw)
+    if windowed or not plain or int(dataset.BitsStored) > 8 or int(dataset.PixelRepresentation):
+        raise ValueError(
+            f"its pixels have {dataset.BitsStored} bits or a window; state in the manifest "
+            "intensity: window (the header's) or intensity: [lowest, highest]"
+        )
+    return values, (0.0, 255.0)
+
+
+def _check_image(dataset: Dataset) -> None:
+    """Refuse what is no single image of a bounded size."""
+    for name in ("FloatPixelData", "DoubleFloatPixelData"):
+        if name in dataset:
+            raise ValueError("its pixels are fractions, expected whole numbers; convert it")
+    if "PixelData" not in dataset:
+        raise ValueError("it holds no image (no pixel data); remove it or its row")
+    lacking = [
+        name
+        for name in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PhotometricInterpretation")
+        if dataset.get(name) in (None, "", 0)
+    ]
+    if lacking:
+        raise ValueError(f"its header lacks {', '.join(lacking)}; get the whole file again")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise ValueError(f"it holds {frames} frames, expected one; split it into single frames")
+    if int(dataset.get("SamplesPerPixel") or 1) not in {1, 3}:
+        raise ValueError(f"it has {dataset.SamplesPerPixel} samples a pixel, expected 1 or 3")
+    size = int(dataset.Rows) * int(dataset.Columns)
+    limit = Image.MAX_IMAGE_PIXELS or size
+    if size > limit:
+        raise ValueError(f"its {size:,} pixels exceed the limit of {limit:,}: a bomb?")
+
+
+def _parse(file: BinaryIO, tags: Sequence[str]) -> Dataset:
+    """These tags of a file, and no others.
+
+    Raises:
+        ValueError: It is no DICOM file, or one that unpacks to any size.
+    """
+    try:
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            read_preamble(file, force=False)
+            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+            if str(meta.get("TransferSyntaxUID", "")) in DEFLATED:
+                raise ValueError("it is deflated as a whole; save it uncompressed")
+            file.seek(0)
+            return dcmread(
+                file, stop_before_pixels="PixelData" not in tags, specific_tags=list(tags)
+            )
+    except InvalidDicomError:
+        raise ValueError("it is no DICOM file (its preamble is missing)") from None
+
+
+def _read_tags(path: str, tags: Sequence[str]) -> list[str] | str:
+    """Values of the tags as text, or the fault that names the file."""
+    try:
+        with Path(path).open("rb") as file:
+            dataset = _parse(file, tags or ["PatientID"])
+            return [_text(dataset.get(name)) for name in tags]
+    except Exception as error:  # pydicom raises almost anything on broken bytes
+        reason = getattr(error, "strerror", None) or _first_line(error)
+    return f"{path}: {reason}; put a whole DICOM file there or remove it"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    several = isinstance(value, list | tuple) or type(value).__name__ == "MultiValue"
+    parts = value if several else [value]
+    return "\\".join(str(part).strip() for part in parts)  # type: ignore[attr-defined]
+
+
+def _numbers(dataset: Dataset, name: str) -> bool:
+    return dataset.get(name) not in (None, "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

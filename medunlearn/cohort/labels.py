@@ -1,0 +1,206 @@
+"""Label rules: what a manifest may say of the classes, and how rows get their class by it."""
+
+from typing import Annotated, Literal
+
+import pandas as pd
+from pydantic import Field, ValidationInfo, field_validator
+
+from medunlearn.cohort.cells import Wrong, read_numbers
+from medunlearn.cohort.fields import Names, Part, Text
+
+Codes = "pd.Series[float]"
+TwoClasses = Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)]
+MENTIONED = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1, "": None}
+
+
+class Label(Part):
+    """The classes in the order of their codes, and the one that counts as negative."""
+
+    classes: Annotated[tuple[Text, ...], Field(min_length=2)]
+    reference_class: Text
+
+    @field_validator("classes")
+    @classmethod
+    def _name_classes_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(given)) < len(given):
+            raise ValueError("expected different classes: remove the repeated one")
+        return given
+
+    @field_validator("reference_class")
+    @classmethod
+    def _be_a_class(cls, given: str, info: ValidationInfo) -> str:
+        if given not in info.data.get("classes", [given]):
+            raise ValueError(f"expected one of the classes {list(info.data['classes'])}")
+        return given
+
+    @property
+    def reference_code(self) -> int:
+        """Code of the reference class."""
+        return self.classes.index(self.reference_class)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that the label is read from."""
+        return ()
+
+    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
+        """Index of the class of each row; NaN where the rule leaves the row out.
+
+        Args:
+            cells: The rows as text.
+            wrong: Gets what is wrong with which rows; their codes mean nothing.
+        """
+        raise NotImplementedError
+
+
+class _OneColumn(Label):
+    column: Text
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def _filled(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":
+        given = cells[self.column]
+        remedy = "expected a label; fill the cell or filter the row out"
+        wrong.append(Wrong(given[given == ""], remedy))
+        return given
+
+
+class _Mapped(Label):
+    mapping: Annotated[dict[str, Text], Field(min_length=1)]
+
+    @field_validator("mapping")
+    @classmethod
+    def _map_to_classes(cls, given: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        classes = list(info.data.get("classes", given.values()))
+        unknown = [f"{value}: {name}" for value, name in given.items() if name not in classes]
+        if unknown:
+            raise ValueError(f"{unknown} map to no class: expected one of {classes}")
+        if unused := sorted(set(classes) - set(given.values())):
+            raise ValueError(f"nothing maps to {unused}: map a value to each class or remove it")
+        return given
+
+    @property
+    def _codes(self) -> dict[str, int]:
+        return {value: self.classes.index(name) for value, name in self.mapping.items()}
+
+
+class ValuesLabel(_OneColumn, _Mapped):
+    """Each value of the column is mapped to a class."""
+
+    rule: Literal["values"]
+
+    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
+        """As `Label.code`."""
+        given = cells[self.column]
+        remedy = f"expected one of {list(self.mapping)}; correct it, or add it to label.mapping"
+        wrong.append(Wrong(given[~given.isin(list(self.mapping))], remedy))
+        return given.map(self._codes).astype(float)
+
+
+class ThresholdLabel(_OneColumn):
+    """A number: the first class at most, the second class above the threshold."""
+
+    classes: TwoClasses
+    rule: Literal["threshold"]
+    above: float
+
+    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
+        """As `Label.code`."""
+        return (read_numbers(self._filled(cells, wrong), wrong) > self.above).astype(float)
+
+
+class EqualsLabel(_OneColumn):
+    """The first class where the column equals the value, the second for anything else."""
+
+    classes: TwoClasses
+    rule: Literal["equals"]
+    value: Text
+
+    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
+        """As `Label.code`."""
+        return (self._filled(cells, wrong) != self.value).astype(float)
+
+
+class ContainsLabel(_OneColumn):
+    """Joined findings: the second class where (one of) the finding(s) is among them.
+
+    Findings are cut at the separator and stripped of blanks, brackets and quotes, so that
+    ``A|B`` (separator ``|``) and ``['a', 'b']`` (separator ``,``) are both lists of two.
+    """
+
+    classes: TwoClasses
+    rule: Literal["contains"]
+    separator: Text
+    value: Names
+
+    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
+        """As `Label.code`."""
+        given, wanted = self._filled(cells, wrong), set(self.value)
+        lists = {text: self._findings(text) for text in given.unique()}
+        return given.map({text: float(bool(wanted & found)) for text, found in lists.items()})
+
+    def _findings(self, text: str) -> set[str]:
+        return {finding.strip(" []()'\"") for finding in text.split(self.separator)}
+
+
+class MentionsLabel(Label):
+    """Findings as 1 (present), 0 (absent), -1 (uncertain) or empty (not mentioned).
+
+    A row is of the second class if one of the columns says present, else uncertain or not mentioned
+    if one of them says so, else of the first class. The policies for uncertain ones are those of
+    Irvin et al. 2019, CheXpert, AAAI, section 3: U-Zeroes, U-Ones and U-Ignore.
+    """
+
+    classes: TwoClasses
+    rule: Literal["mentions"]
+    columns: Names
+    uncertain: Literal["zeros", "ones", "ignore"]
+    unmentioned: Literal["zeros", "ignore"]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that the label is read from."""
+        return self.columns
+
+    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
+        """As `Label.code`."""
+        policy = {"zeros": 0.0, "ones": 1.0, "ignore": float("nan")}
+        given = cells[list(self.columns)]
+        remedy = "expected 1, 0, -1 or an empty cell; correct it"
+        wrong += [
+            Wrong(given[name][~given[name].isin(list(MENTIONED))], remedy) for name in self.columns
+        ]
+        says = {state: given.isin([w for w, s in MENTIONED.items() if s == state]).any(axis=1)
+                for state in (1, -1, None)}  # fmt: skip
+        codes = pd.Series(0.0, index=cells.index)
+        codes[says[None]] = policy[self.unmentioned]
+        codes[says[-1]] = policy[self.uncertain]
+        codes[says[1]] = 1.0
+        return codes
+
+
+class OneHotLabel(_Mapped):
+    """One column per value, of which exactly one holds 1; the columns are mapped to classes."""
+
+    rule: Literal["one_hot"]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that the label is read from."""
+        return tuple(self.mapping)
+
+    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
+        """As `Label.code`."""
+        numbers = pd.DataFrame({name: read_numbers(cells[name], wrong) for name in self.mapping})
+        odd = cells[list(self.mapping)].agg(",".join, axis=1)[(numbers == 1).sum(axis=1) != 1]
+        remedy = "expected exactly one 1 among them; correct it or filter the row out"
+        wrong.append(Wrong(odd.rename(", ".join(self.mapping)), remedy))
+        return (numbers == 1).idxmax(axis=1).map(self._codes).astype(float)
+
+
+AnyLabel = Annotated[
+    ValuesLabel | ThresholdLabel | EqualsLabel | ContainsLabel | MentionsLabel | OneHotLabel,
+    Field(discriminator="rule"),
+]

@@ -1,0 +1,168 @@
+import io
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+
+from medunlearn.cohort import dicom
+from medunlearn.cohort.build import build_cohort
+from medunlearn.cohort.decode import Decoding, decode_file
+from medunlearn.cohort.dicom import decode_dicom
+from medunlearn.cohort.manifest import load_manifest
+from medunlearn.cohort.table import read_table
+from medunlearn.errors import InputError
+from medunlearn.sources import file_hash
+
+
+def decode(dataset, intensity="window") -> np.ndarray:
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return decode_dicom(file.getvalue(), intensity)
+
+
+RAMP = np.arange(0, 4096, 16, dtype=np.uint16).reshape(16, 16)
+
+
+def test_a_window_becomes_0_to_255_and_what_lies_beyond_is_cut(make_dicom):
+    pixels = decode(make_dicom(RAMP, WindowCenter=2048, WindowWidth=1024))
+    assert pixels.dtype == np.uint8
+    flat = pixels.ravel()
+    assert (flat[RAMP.ravel() < 1530] == 0).all()
+    assert (flat[RAMP.ravel() > 2566] == 255).all()
+    # PS3.3 C.11.2.1.2: ((x - (c - 0.5)) / (w - 1) + 0.5) of the range
+    expected = np.rint(((2000 - 2047.5) / 1023 + 0.5) * 255)
+    assert flat[2000 // 16] == expected
+
+
+def test_rescale_comes_before_the_window(make_dicom):
+    dataset = make_dicom(RAMP, RescaleSlope=2, RescaleIntercept=-1024)
+    dataset.WindowCenter, dataset.WindowWidth = 1000, 2000
+    at = decode(dataset).ravel()[1008 // 16]  # 1008 * 2 - 1024 = 992
+    assert at == np.rint(((992 - 999.5) / 1999 + 0.5) * 255)
+
+
+def test_a_stated_range_is_of_rescaled_values_and_beats_the_window(make_dicom):
+    dataset = make_dicom(RAMP, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=1,
+                         WindowWidth=2)  # fmt: skip
+    flat = decode(dataset, (-1024.0, 3056.0)).ravel()
+    assert flat[0] == 0
+    assert flat[-1] == 255
+    assert flat[128] == np.rint(2048 / 4080 * 255)
+
+
+def test_monochrome1_is_inverted(make_dicom):
+    plain = make_dicom(RAMP, WindowCenter=2048, WindowWidth=4096)
+    inverted = make_dicom(
+        RAMP, WindowCenter=2048, WindowWidth=4096, PhotometricInterpretation="MONOCHROME1"
+    )
+    assert (decode(inverted) == 255 - decode(plain)).all()
+
+
+def test_a_voi_lut_is_applied(make_dicom):
+    dataset = make_dicom(np.arange(256, dtype=np.uint16).reshape(16, 16))
+    lut = pydicom.Dataset()
+    lut.add_new("LUTDescriptor", "US", [256, 0, 16])
+    lut.add_new("LUTData", "OW", (65535 - 257 * np.arange(256)).astype("<u2").tobytes())
+    dataset.VOILUTSequence = [lut]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert decode(dataset).ravel().tolist() == list(range(255, -1, -1))
+
+
+def test_eight_bits_without_a_window_need_no_scale(make_dicom):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert (decode(make_dicom(grey), None) == grey).all()
+
+
+@pytest.mark.parametrize(
+    ("tags", "intensity", "words"),
+    [
+        ({}, None, "intensity: window"),
+        ({}, "window", "has no window"),
+        ({"WindowCenter": 5, "WindowWidth": 9}, None, "intensity: window"),
+        ({"NumberOfFrames": 2}, "window", "2 frames, expected one"),
+        ({"PixelData": None}, "window", "holds no image"),
+        ({"Rows": None}, "window", "lacks Rows"),
+        ({"Rows": 60000, "Columns": 60000}, "window", "exceed the limit"),
+        ({"SamplesPerPixel": 4}, "window", "expected 1 or 3"),
+        ({"Rows": 32}, (0.0, 1.0), "pixel data"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_reason(make_dicom, tags, intensity, words):
+    with pytest.raises((ValueError, AttributeError), match=words):
+        decode(make_dicom(RAMP, **tags), intensity)
+
+
+def test_a_folder_of_dicom_files_becomes_a_cohort(lay_out, write_manifest, tmp_path):
+    lay_out("dicom")
+    cohort = build_cohort(
+        load_manifest(write_manifest("dicom")), tmp_path / "data", folder=tmp_path / "study",
+        cache=tmp_path / "cache", image_size=16, max_patients=None,
+    )  # fmt: skip
+    assert cohort.pixels.shape == (20, 1, 16, 16)
+    assert cohort.table["sex"].value_counts().to_dict() == {"F": 10, "M": 10}
+    assert cohort.table["label"].sum() == 10
+    assert cohort.table["source_image"].str.endswith(".dcm").all()
+
+
+def test_tags_that_were_not_asked_for_are_stored_nowhere(lay_out, write_manifest, tmp_path):
+    lay_out("dicom")
+    manifest = load_manifest(write_manifest("dicom"))
+    build_cohort(
+        manifest, tmp_path / "data", folder=tmp_path / "study", cache=tmp_path / "cache",
+        image_size=16, max_patients=None,
+    )  # fmt: skip
+    written = [p for f in ("study", "cache") for p in (tmp_path / f).rglob("*") if p.is_file()]
+    assert written
+    assert not [path for path in written if b"Secret" in path.read_bytes()]
+    assert "Secret" not in pd.read_parquet(tmp_path / "study/cohort.parquet").to_csv()
+
+
+def test_tags_that_were_not_asked_for_are_not_even_parsed(lay_out):
+    with (lay_out("dicom") / "scans/3.dcm").open("rb") as file:
+        dataset = dicom._parse(file, ["PatientID", "PatientSex"])
+    assert {element.keyword for element in dataset} == {"PatientID", "PatientSex"}
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("a.dcm", True), ("x/A.DCM", True), ("IM0001", True), ("x/1.2.840.10008", True),
+     ("x/IM0001", True), ("DICOMDIR", False), ("x/dicomdir", False), ("notes.txt", False),
+     (".hidden", False), ("a.png", False)],
+)  # fmt: skip
+def test_files_are_taken_for_dicom_by_ending_or_without_one(name: str, taken: bool):
+    assert bool(re.search(dicom.NAMES, name)) == taken
+
+
+def test_a_column_that_is_no_keyword_is_refused(lay_out, write_manifest, tmp_path):
+    lay_out("dicom")
+    columns = {"image": "file", "patient": "PatientIdentifier"}
+    manifest = load_manifest(write_manifest("dicom", columns=columns, sex=None))
+    with pytest.raises(InputError, match="'PatientIdentifier' is no DICOM keyword"):
+        read_table(manifest, tmp_path / "data")
+
+
+BUNDLED = sorted((Path(pydicom.__file__).parent / "data/test_files").rglob("*.dcm"))
+READ = {
+    "CT_small", "ExplVR_BigEnd", "JPEG2000", "693_J2KI", "J2K_pixelrep_mismatch",
+    "SC_rgb_rle", "SC_rgb_jpeg_dcmtk", "SC_ybr_full_422_uncompressed", "examples_palette",
+    "MR_small", "MR_small_RLE", "MR_small_bigendian", "MR_small_expb", "MR_small_implicit",
+    "MR_small_jp2klossless", "MR_small_padded",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda p: p.stem)
+def test_pydicoms_own_files_are_read_or_refused_with_a_reason(path: Path):
+    how = Decoding(size=16, channels=1, intensity=(0.0, 4095.0), dicom=True)
+    result = decode_file((str(path), file_hash(path)), how)
+    if isinstance(result, str):
+        assert result.startswith(f"{path}: ")
+        assert "\n" not in result
+        assert "; " in result
+        assert path.stem not in READ, result
+    else:
+        assert result.shape == (1, 16, 16)

@@ -1,0 +1,413 @@
+"""Sources beside the table with images: arrays, folders, joined tables, derived columns, splits."""
+
+import gzip
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medunlearn.cohort import arrays, download
+from medunlearn.cohort.build import build_cohort
+from medunlearn.cohort.images import open_pixels
+from medunlearn.cohort.manifest import load_manifest
+from medunlearn.cohort.partition import TEST, TRAIN
+from medunlearn.cohort.table import read_table
+from medunlearn.errors import InputError
+
+
+@pytest.fixture
+def build(tmp_path: Path):
+    def build(manifest: str, size: int = 16):
+        return build_cohort(
+            load_manifest(manifest), tmp_path / "data", folder=tmp_path / "study",
+            cache=tmp_path / "cache", image_size=size, max_patients=None,
+        )  # fmt: skip
+
+    return build
+
+
+def read(manifest: str, tmp_path: Path) -> pd.DataFrame:
+    return read_table(load_manifest(manifest), tmp_path / "data")
+
+
+def faults(manifest: str, tmp_path: Path) -> list[str]:
+    with pytest.raises(InputError) as error:
+        read(manifest, tmp_path)
+    return error.value.faults
+
+
+def test_arrays_keep_images_labels_and_their_order(lay_out, write_manifest, build, monkeypatch):
+    monkeypatch.setattr(arrays, "KEPT", 3)
+    folder = lay_out("arrays")
+    cohort = build(write_manifest("arrays"))
+    published = np.load(folder / "data.npz")
+    assert len(cohort.table) == 52
+    assert cohort.table["sex"].isna().all()
+    assert cohort.table["patient"].is_unique
+    for row in cohort.table.itertuples():
+        split, number = row.source_image.split("/")
+        assert (cohort.pixels[row.sample, 0] == published[f"{split}_images"][int(number)]).all()
+        assert row.label == published[f"{split}_labels"][int(number), 0]
+
+
+def test_a_filter_reads_only_some_images_of_an_array(lay_out, write_manifest, build):
+    folder = lay_out("arrays")
+    rule = {"column": "split", "rule": "one_of", "value": ["train", "test"]}
+    cohort = build(write_manifest("arrays", filters=[rule]))
+    published = np.load(folder / "data.npz")
+    assert len(cohort.table) == 40
+    assert (cohort.pixels[-1, 0] == published["train_images"][-1]).all()
+
+
+def test_images_between_those_that_are_wanted_are_skipped(lay_out, monkeypatch):
+    monkeypatch.setattr(arrays, "KEPT", 3)
+    path = lay_out("arrays") / "data.npz"
+    published = np.load(path)
+    wanted = [("test", 9), ("train", 1), ("train", 2), ("train", 13), ("train", 29), ("val", 4)]
+    read = arrays.read_images(path, [f"{split}/{number:07d}" for split, number in wanted])
+    for image, (split, number) in zip(read, wanted, strict=True):
+        assert (image == published[f"{split}_images"][number]).all()
+
+
+def test_the_official_split_of_arrays_is_kept(lay_out, write_manifest, build):
+    lay_out("arrays")
+    mapping = {"train": "train", "val": "validation", "test": "test"}
+    split = {"column": "split", "mapping": mapping}
+    table = build(write_manifest("arrays", split=split)).table
+    official = table["source_image"].str.split("/").str[0]
+    assert (official[table["partition"] == TRAIN] == "train").all()
+    assert (official == "train").sum() == (table["partition"] == TRAIN).sum()
+    assert (official[table["partition"] == TEST] == "test").all()
+    counts = table["partition"].value_counts()
+    assert counts["validation_method"] == counts["validation_evaluation"] == 6
+    assert "split" not in table
+
+
+def test_colour_arrays_become_three_channels_or_grey(lay_out, write_manifest, build):
+    folder = lay_out("arrays")
+    published = dict(np.load(folder / "data.npz"))
+    published |= {
+        f"{s}_images": np.stack([published[f"{s}_images"]] * 3, axis=-1) for s in arrays.SPLITS
+    }
+    np.savez(folder / "data.npz", **published)
+    colour = build(write_manifest("arrays", channels=3)).pixels
+    assert colour.shape == (52, 3, 16, 16)
+    assert (colour[:, 0] == build(write_manifest("arrays")).pixels[:, 0]).all()
+
+
+def test_several_labels_an_image_are_columns_of_their_own(lay_out, write_manifest, tmp_path):
+    folder = lay_out("arrays")
+    published = dict(np.load(folder / "data.npz"))
+    for split in arrays.SPLITS:
+        zeros = np.zeros_like(published[f"{split}_labels"])
+        published[f"{split}_labels"] = np.hstack([zeros, published[f"{split}_labels"]])
+    np.savez(folder / "data.npz", **published)
+    label = {
+        "rule": "mentions", "columns": ["label_0", "label_1"], "uncertain": "zeros",
+        "unmentioned": "zeros", "classes": ["none", "any"], "reference_class": "none",
+    }  # fmt: skip
+    assert read(write_manifest("arrays", label=label), tmp_path)["label"].sum() == 26
+
+
+def test_a_folder_per_class_gives_labels_and_each_image_is_its_own_unit(
+    lay_out, write_manifest, build
+):
+    lay_out("files")
+    table = build(write_manifest("files")).table
+    assert len(table) == 24
+    assert (table["label"] == table["source_image"].str.startswith("sick")).all()
+    assert table["patient"].nunique() == 24
+
+
+def test_masks_beside_the_images_are_counted(tmp_path, write_manifest, lay_out):
+    folder = lay_out("files")
+    for path in sorted(folder.rglob("*.png")):
+        mask = np.zeros((20, 20), np.uint8)
+        mask[: int(path.stem) % 3] = 255
+        Image.fromarray(mask).save(path.with_name(f"{path.stem}_mask.png"))
+    label = {
+        "rule": "threshold", "column": "mask_pixels", "above": 20, "classes": ["no", "yes"],
+        "reference_class": "no",
+    }  # fmt: skip
+    manifest = write_manifest("files", label=label, mask_suffix="_mask", pattern=r"\d+\.png$")
+    table = read(manifest, tmp_path)
+    number = table["source_image"].str.extract(r"(\d+)\.png")[0].astype(int)
+    assert len(table) == 24
+    assert (table["label"] == (number % 3 == 2)).all()
+    (folder / "well/0_mask.png").unlink()
+    (fault,) = faults(manifest, tmp_path)
+    assert "0_mask.png" in fault
+
+
+def test_one_channel_of_several_is_taken(lay_out, write_manifest, build):
+    folder = lay_out("files")
+    for path in folder.rglob("*.png"):
+        planes = np.stack([np.full((20, 20), value, np.uint8) for value in (10, 200, 30)], axis=-1)
+        Image.fromarray(planes).save(path)
+    assert (build(write_manifest("files", use_channel=1)).pixels == 200).all()
+
+
+def test_a_patient_is_found_in_the_path_by_a_pattern(lay_out, write_manifest, tmp_path):
+    lay_out("table")
+    derive = [{"column": "pair", "rule": "extract", "source": "file", "pattern": r"^(\d)\d*\."}]
+    columns = {"image": "file", "patient": "pair"}
+    manifest = write_manifest("table", derive=derive, columns=columns, sex=None)
+    assert read(manifest, tmp_path)["source_patient"].nunique() == 10
+    derive[0]["pattern"] = r"^(1\d)\."
+    first, *_ = faults(write_manifest("table", derive=derive, columns=columns, sex=None), tmp_path)
+    assert "column 'file', row 2: given '0.png'; expected to find" in first
+
+
+def test_a_path_is_composed_of_columns(lay_out, write_manifest, tmp_path):
+    folder = lay_out("table")
+    deep = folder / "images/P1/deep"
+    deep.mkdir(parents=True)
+    (folder / "images/17.png").rename(deep / "P17.png")
+    table = folder / "table.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], lines[18]]))
+    template = "{who:.2}/deep/{who}.png"
+    manifest = write_manifest(
+        "table",
+        derive=[{"column": "path", "rule": "compose", "template": template}],
+        columns={"image": "path", "patient": "who"},
+        sex=None,
+    )
+    assert read(manifest, tmp_path)["source_image"].tolist() == ["P1/deep/P17.png"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_columns_of_another_table_are_joined(lay_out, write_manifest, tmp_path, packed: bool):
+    folder = lay_out("table")
+    lines = [line.split(",") for line in (folder / "table.csv").read_text().splitlines()]
+    main = "\n".join("\t".join([r[0], r[1], r[4]]) for r in lines)
+    other = "\n".join(",".join(["id" if r[1] == "who" else r[1], r[2], "x"]) for r in lines)
+    other += "\nP0,female,x"  # said twice, but the same
+    name = "main.tsv.gz" if packed else "main.tsv"
+    content = main.encode()
+    (folder / name).write_bytes(gzip.compress(content) if packed else content)
+    (folder / "sexes.csv").write_text(other)
+    join = {"table": "sexes.csv", "by": {"who": "id"}, "columns": ["sex"]}
+    columns = {"image": "file", "patient": "who", "sex": "sex"}
+    manifest = write_manifest("table", table=name, joins=[join], columns=columns)
+    table = read(manifest, tmp_path)
+    even = table["source_patient"].str[1:].astype(int) % 2 == 0
+    assert (table["sex"] == np.where(even, "F", "M")).all()
+    (folder / "sexes.csv").write_text(other.replace("P3,male,x", ""))
+    (fault,) = faults(manifest, tmp_path)
+    assert "row 5: given 'P3'; sexes.csv has no such id" in fault
+    join["unmatched"] = "drop"
+    dropped = write_manifest("table", table=name, joins=[join], columns=columns)
+    assert len(read(dropped, tmp_path)) == 19
+    (folder / "sexes.csv").write_text(other + "\nP0,male,x")
+    assert "'P0' is there twice" in faults(manifest, tmp_path)[0]
+
+
+POLICIES = {
+    ("zeros", "zeros"): [0, 0, 0, 1],
+    ("ones", "zeros"): [0, 1, 0, 1],
+    ("ignore", "zeros"): [0, None, 0, 1],
+    ("zeros", "ignore"): [0, 0, None, 1],
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_uncertain_and_unmentioned_findings_follow_the_policy(policy):
+    frame = pd.DataFrame({"a": ["0.0", "-1.0", "", "1.0"]}, dtype="str")
+    assert codes(frame, policy, ["a"]) == POLICIES[policy]
+
+
+def test_one_present_finding_of_several_decides():
+    frame = pd.DataFrame({"a": ["0", "-1", ""], "b": ["1", "1", "1"]}, dtype="str")
+    assert codes(frame, ("ignore", "ignore"), ["a", "b"]) == [1, 1, 1]
+
+
+def codes(frame, policy, columns):
+    from medunlearn.cohort.labels import MentionsLabel
+
+    label = MentionsLabel(
+        rule="mentions", columns=columns, uncertain=policy[0], unmentioned=policy[1],
+        classes=("no", "yes"), reference_class="no",
+    )  # fmt: skip
+    wrong = []
+    found = label.code(frame, wrong)
+    assert not any(len(kind.cells) for kind in wrong)
+    return [None if np.isnan(code) else int(code) for code in found]
+
+
+def test_a_finding_among_joined_ones_is_found_whole(lay_out, write_manifest, tmp_path):
+    folder = lay_out("table")
+    table = folder / "table.csv"
+    text = table.read_text().replace(",well", ",mass effect|cyst").replace(",sick", ",cyst|mass")
+    table.write_text(text)
+    label = {
+        "rule": "contains", "column": "state", "separator": "|", "value": ["mass", "absent"],
+        "classes": ["no", "yes"], "reference_class": "no",
+    }  # fmt: skip
+    found = read(write_manifest("table", label=label), tmp_path)
+    number = found["source_image"].str.removesuffix(".png").astype(int)
+    assert (found["label"] == number // 2 % 2).all()
+
+
+def test_one_hot_columns_give_the_class(lay_out, write_manifest, tmp_path):
+    folder = lay_out("table")
+    table = folder / "table.csv"
+    text = table.read_text().replace(",state", ",W,S").replace("well", "1.0,0.0")
+    table.write_text(text.replace("sick", "0.0,1.0"))
+    label = {
+        "rule": "one_hot", "classes": ["well", "sick"], "reference_class": "well",
+        "mapping": {"W": "well", "S": "sick"},
+    }  # fmt: skip
+    manifest = write_manifest("table", label=label)
+    assert read(manifest, tmp_path)["label"].sum() == 10
+    table.write_text(table.read_text().replace("40,1.0,0.0", "40,1.0,1.0"))
+    (fault,) = faults(manifest, tmp_path)
+    assert "row 2: given '1.0,1.0'; expected exactly one 1" in fault
+
+
+@pytest.fixture
+def split_lists(lay_out):
+    folder = lay_out("table")
+    names = [f"{number}.png" for number in range(20)]
+    (folder / "train.txt").write_text("\n".join(names[:14]) + "\n")
+    (folder / "test.txt").write_text("\n".join(names[14:]))
+    return folder
+
+
+LISTS = {"column": "file", "lists": {"train.txt": "train+validation", "test.txt": "test"}}
+
+
+@pytest.mark.usefixtures("split_lists")
+def test_lists_of_an_official_split_are_followed(write_manifest, build):
+    table = build(write_manifest("table", split=LISTS)).table
+    number = table["source_image"].str.removesuffix(".png").astype(int)
+    assert ((table["partition"] == TEST) == (number >= 14)).all()
+    assert table["partition"].value_counts().to_dict() == {
+        "train": 7, "validation_method": 3, "validation_evaluation": 4, "test": 6,
+    }  # fmt: skip
+
+
+def test_an_image_in_no_list_and_an_entry_in_two_are_faults(split_lists, write_manifest, tmp_path):
+    manifest = write_manifest("table", split=LISTS)
+    (split_lists / "test.txt").write_text("14.png\n")
+    assert "row 17: given '15.png'; expected it in one of" in faults(manifest, tmp_path)[0]
+    (split_lists / "test.txt").write_text("13.png\n14.png\n")
+    assert "'13.png' (1 in all) is in another list too" in faults(manifest, tmp_path)[0]
+
+
+def test_a_patient_torn_apart_by_the_official_split_is_refused(split_lists, write_manifest, build):
+    table = split_lists / "table.csv"
+    table.write_text(table.read_text().replace("P14,female", "P0,female"))
+    with pytest.raises(InputError, match="'P0' has images in test and train"):
+        build(write_manifest("table", split=LISTS))
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_another_file_than_the_published_one_is_refused_with_both_sums(
+    lay_out, write_manifest, build, tmp_path
+):
+    path = lay_out("arrays") / "data.npz"
+    published = "0" * 32
+    manifest = write_manifest("arrays", distribution=[{"name": "data.npz", "md5": published}])
+    with pytest.raises(InputError) as error:
+        build(manifest)
+    (fault,) = error.value.faults
+    assert md5(path) in fault
+    assert published in fault
+    assert not (tmp_path / "study").exists()
+    build(write_manifest("arrays", distribution=[{"name": "data.npz", "md5": md5(path)}]))
+
+
+class Server(HTTPServer):
+    """Serves one file; breaks off after some bytes, and understands ranges if told so."""
+
+    content: bytes
+    breaks_at = 0
+    ranges = True
+    asked: list[str]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        wanted = self.headers.get("Range", "")
+        self.server.asked.append(wanted)
+        start = int(wanted[6:-1]) if wanted and self.server.ranges else 0
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(self.server.content) - start))
+        self.end_headers()
+        stop = self.server.breaks_at or len(self.server.content)
+        self.server.breaks_at = 0
+        self.wfile.write(self.server.content[start:stop])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(lay_out):
+    path = lay_out("arrays") / "data.npz"
+    server = Server(("127.0.0.1", 0), Handler)
+    server.content, server.asked = path.read_bytes(), []
+    path.unlink()
+    path.parent.rmdir()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def address(server: Server, **more: str) -> list[dict[str, str]]:
+    url = f"http://127.0.0.1:{server.server_port}/data.npz"
+    return [{"name": "data.npz", "contentUrl": url} | more]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_broke_off_is_resumed_and_verified(
+    server, write_manifest, build, ranges: bool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(download, "CHUNK", 100)
+    server.breaks_at, server.ranges = 1000, ranges
+    checksum = hashlib.md5(server.content).hexdigest()
+    manifest = write_manifest("arrays", distribution=address(server, md5=checksum))
+    with pytest.raises(InputError, match=r"put it there as .*data\.npz"):
+        build(manifest)
+    assert not (tmp_path / "data/mine/data.npz").exists()
+    assert len(build(manifest).table) == 52
+    assert server.asked == ["", "bytes=1000-"]
+    assert md5(tmp_path / "data/mine/data.npz") == checksum
+    build(manifest)
+    assert len(server.asked) == 2
+
+
+def test_a_download_with_another_checksum_is_refused(server, write_manifest, build, tmp_path):
+    manifest = write_manifest("arrays", distribution=address(server, md5="1" * 32))
+    with pytest.raises(InputError, match="1" * 32) as error:
+        build(manifest)
+    assert hashlib.md5(server.content).hexdigest() in str(error.value)
+    assert not list((tmp_path / "data").rglob("*.npz"))
+
+
+def test_without_network_the_way_by_hand_is_told(server, write_manifest, build):
+    files = address(server)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(InputError, match=r"cannot be downloaded.*put it there as"):
+        build(write_manifest("arrays", distribution=files))
+
+
+def test_what_is_cached_of_arrays_is_opened_again(lay_out, write_manifest, build):
+    lay_out("arrays")
+    first = build(write_manifest("arrays"))
+    again = build(write_manifest("arrays"))
+    assert again.sha256 == first.sha256
+    assert (open_pixels(again.pixel_file) == first.pixels).all()
