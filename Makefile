@@ -80,7 +80,7 @@ test: $(READY) ## style, types, unit tests and every notebook (under ten minutes
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(RUN) -m nbstripout --verify notebooks/*.ipynb
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -m "not slow" --numprocesses=$(or $(JOBS),auto) --dist=loadfile
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && set -x && \
 	  RUNS=$$folder $(RUN) -m pytest --nbval-lax --nbval-cell-timeout 900 notebooks/*.ipynb
 

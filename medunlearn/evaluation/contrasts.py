@@ -15,6 +15,7 @@ class Terms:
             ``slope`` (per doubling of the forget size), ``attack`` (area under the ROC curve).
         confirmatory: Methods whose contrasts are confirmatory.
         middle_size: Forget size at which patients are compared.
+        sizes: Forget sizes of the design.
         seeds: Paired seeds of the design.
         verdict_seeds: Fewer give no verdict.
         verdict_patients: Fewer in a group give no verdict.
@@ -24,6 +25,7 @@ class Terms:
     margins: Mapping[str, float]
     confirmatory: Sequence[str]
     middle_size: float
+    sizes: Sequence[float]
     seeds: int
     verdict_seeds: int
     verdict_patients: int

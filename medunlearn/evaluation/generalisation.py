@@ -63,9 +63,17 @@ def _rows(
     if len(values) > 1 and seeds:
         by_size = [values[size].loc[seeds].to_numpy() for size in sorted(values)]
         found = slope_interval(by_size, sorted(values), level=level)
-        contrast = f"slope of {what}"
-        primary = what == "U - R"
-        yield _row(terms, method, contrast, found, terms.margins["slope"], primary=primary)
+        absent = ", ".join(f"{size:g}" for size in terms.sizes if size not in values)
+        row = _row(
+            terms,
+            method,
+            f"slope of {what}",
+            found,
+            terms.margins["slope"],
+            primary=what == "U - R",
+        )
+        unbalanced = f"unbalanced: forget size {absent} is missing" if absent else ""
+        yield {**row, "refused": row["refused"] or unbalanced}
 
 
 def _row(

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 
 from medunlearn.cohort.partition import TRAIN, patient_table
 from medunlearn.evaluation.difficulty import References, patient_confidence
@@ -58,9 +57,9 @@ def measure_difficulty(references: References) -> pd.DataFrame:
 def reliability(references: References, partition: str) -> float:
     """Split-half reliability of the difficulty of a partition's patients.
 
-    Pairs of complementary models are split into two halves; the rank correlation r of the two
-    difficulties is stepped up to the whole number of models by 2 r / (1 + r) (Spearman 1910, Brown
-    1910), and averaged over random splits.
+    Pairs of complementary models are split into two halves; the correlation r of the two
+    difficulties, as ranks within a label since strata are, is stepped up to the whole number of
+    models by 2 r / (1 + r) (Spearman 1910, Brown 1910), and averaged over random splits.
 
     Returns:
         At most 1; NaN with fewer than two pairs.
@@ -69,6 +68,7 @@ def reliability(references: References, partition: str) -> float:
     if pairs < 2:
         return float("nan")
     inside = table.loc[table["partition"] == partition, "patient"].unique()
+    labels = patient_table(table)["rarest"].loc[inside]
     shuffle = stream("difficulty", "split-half")
     found = []
     for _ in range(SPLITS):
@@ -81,6 +81,7 @@ def reliability(references: References, partition: str) -> float:
             )[inside]
             for half in halves
         ]
-        r = float(spearmanr(*both).statistic)
+        ranks = [half.groupby(labels).rank(pct=True) for half in both]
+        r = float(ranks[0].corr(ranks[1]))
         found.append(2 * r / (1 + r))
     return float(np.mean(found))

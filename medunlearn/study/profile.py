@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from medunlearn.cohort.draws import Composition
 from medunlearn.errors import InputError
@@ -120,6 +127,17 @@ class Profile(_Strict):
     def _be_run(cls, given: list[str], info: ValidationInfo) -> list[str]:
         if absent := [name for name in given if name not in info.data.get("methods", given)]:
             raise ValueError(f"{', '.join(absent)}: not among the profile's methods")
+        return given
+
+    @field_validator("statistics")
+    @classmethod
+    def _have_a_floor(cls, given: Statistics, info: ValidationInfo) -> Statistics:
+        seeds, floor = info.data.get("seeds", 0), info.data.get("floor_seeds", 0)
+        if seeds >= given.verdict_seeds and floor < seeds:
+            raise ValueError(
+                f"floor_seeds is {floor}: a profile with verdicts needs as many as it has seeds, "
+                f"{seeds}"
+            )
         return given
 
 

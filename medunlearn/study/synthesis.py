@@ -71,13 +71,15 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
     contrasts = measure_contrasts(measurements, terms)
     audits = _audit(measurements, terms)
     controls = run_controls(measurements, terms, contrasts, audits)
+    judged = _judge(pd.concat([contrasts, audits], ignore_index=True), switched_off(controls))
+    added = [c for c in judged if c not in contrasts and c not in audits]
     return Synthesis(
         measurements=measurements,
         terms=terms,
         results=measure_results(measurements),
         controls=controls,
-        verdicts=_judge(contrasts, switched_off(controls)),
-        audits=_judge(audits, switched_off(controls)),
+        verdicts=judged.loc[judged["claim"] != AUDITS, [*contrasts, *added]],
+        audits=judged.loc[judged["claim"] == AUDITS, [*audits, *added]],
         calibration=measure_calibration(measurements, terms.middle_size),
         worst=measure_worst_groups(measurements, terms),
         costs=cost_intervals(tables.costs, study.profile.statistics.level),
@@ -91,6 +93,7 @@ def terms_of(study: Study, tables: Tables) -> Terms:
         margins={str(what): margin for what, margin in statistics.margins.items()},
         confirmatory=profile.confirmatory,
         middle_size=profile.middle_size,
+        sizes=profile.forget_sizes,
         seeds=profile.seeds,
         verdict_seeds=statistics.verdict_seeds,
         verdict_patients=statistics.verdict_patients,
@@ -156,15 +159,16 @@ def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
 def _judge(contrasts: pd.DataFrame, off: dict[str, str]) -> pd.DataFrame:
     """Verdicts; where a control failed there is none, whatever else would allow it.
 
-    Yardsticks are no methods: set B is judged by Holm, as the control that it is, and doing
-    nothing, which must differ, does not loosen the correction of the methods.
+    Yardsticks are no methods: set B is judged by Holm in one family, as the control has it, and
+    doing nothing, which must differ, does not loosen the correction of the methods.
     """
     reasons = contrasts["claim"].map(off).fillna("")
     refused = contrasts["refused"].where(contrasts["refused"] != "", reasons)
     floor = contrasts["method"] == FLOOR
     yardstick = floor | contrasts["method"].isin([NOTHING, RETRAINED])
     family = contrasts["family"] + (", " + contrasts["method"]).where(yardstick, "")
-    confirmatory = contrasts["confirmatory"]
+    family = family.where(~floor, "set B")
+    confirmatory = contrasts["confirmatory"].astype(bool)
     judged: pd.DataFrame = judge(
         contrasts.assign(refused=refused, family=family, confirmatory=confirmatory | floor)
     )

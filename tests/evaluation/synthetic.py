@@ -11,8 +11,8 @@ from medunlearn.evaluation.measurements import Measurements
 DRAW = "random-0.1-shared"
 TERMS = Terms(
     margins={"retain": 0.05, "forget": 0.05, "test": 0.03, "slope": 0.03, "attack": 0.05},
-    confirmatory=["finetune"], middle_size=0.1, seeds=8, verdict_seeds=8, verdict_patients=20,
-    reliability=0.9,
+    confirmatory=["finetune"], middle_size=0.1, sizes=[0.1], seeds=8, verdict_seeds=8,
+    verdict_patients=20, reliability=0.9,
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ TERMS = Terms(
     margins={"retain": 0.05, "forget": 0.05, "test": 0.03, "slope": 0.015, "attack": 0.05},
     confirmatory=("finetune",),
     middle_size=0.1,
+    sizes=SIZES,
     seeds=8,
     verdict_seeds=8,
     verdict_patients=20,
@@ -277,3 +278,17 @@ def test_where_no_difficulty_is_known_the_forget_set_is_adjusted_for_the_label_a
 def test_the_floor_is_a_contrast_of_its_own(harmless):
     assert {"floor", "original", "finetune"} <= set(harmless["method"])
     assert not harmless.loc[harmless["method"] == "floor", "confirmatory"].any()
+
+
+def test_a_slope_over_fewer_sizes_than_the_design_has_is_refused(cohort, difficulty):
+    study = measure(cohort, difficulty, lambda t, _: np.zeros(len(t)))
+    lost = (study.models["method"] == "finetune") & (study.models["forget_size"] == 0.05)
+    kept = np.flatnonzero(~lost)
+    fewer = replace(
+        study, models=study.models.iloc[kept].reset_index(drop=True), logits=study.logits[kept],
+        _known={}, _predicted={}, _thresholds={},
+    )  # fmt: skip
+    found = row(
+        measure_contrasts(fewer, TERMS), claim="C3", contrast="slope of U - R", method="finetune"
+    )
+    assert found.refused == "unbalanced: forget size 0.05 is missing"

@@ -21,33 +21,70 @@ def judged(*rows):
     return judge(pd.DataFrame(full))
 
 
+BOTH = ("salun", "scrub")
+
+
+def both_parts(*rows):
+    """The same contrasts on test and forget set."""
+    return judged(
+        *(
+            (method, estimate, error, other | {"partition": part})
+            for part in ("test", "forget")
+            for method, estimate, error, other in rows
+        )
+    )
+
+
 def test_a_claim_of_no_bias_is_made_only_where_every_test_of_equivalence_holds():
-    alike = judged(("salun", 0.001, 0.005, {}), ("scrub", -0.002, 0.005, {}))
-    said = answers.answer_sexes(alike)
-    assert "no method is biased by more than the margins" in said
+    alike = both_parts(("salun", 0.001, 0.005, {}), ("scrub", -0.002, 0.005, {}))
+    said = answers.answer_sexes(alike, BOTH)
+    assert "none of the 2 confirmatory methods is biased by more than the margins" in said
     assert "**equivalent** 2 of 2" in said
-    unsure = judged(("salun", 0.001, 0.005, {}), ("scrub", -0.002, 0.02, {}))
-    said = answers.answer_sexes(unsure)
+    unsure = both_parts(("salun", 0.001, 0.005, {}), ("scrub", -0.002, 0.02, {}))
+    said = answers.answer_sexes(unsure, BOTH)
     assert "that no method is biased is **not shown**" in said
     assert "**inconclusive** 1 of 2: SCRUB" in said
-    assert "no method is biased by more" not in said
+    assert "none of the" not in said
+
+
+def test_a_confirmatory_method_that_is_missing_leaves_the_claim_unproven():
+    alike = both_parts(("salun", 0.001, 0.005, {}))
+    said = answers.answer_sexes(alike, BOTH)
+    assert "**not shown**" in said
+    assert "2 of them are missing" in said
+
+
+def test_a_method_that_was_not_tested_is_counted_and_named_with_the_reason():
+    said = answers.answer_sexes(
+        both_parts(
+            ("salun", 0.001, 0.005, {}),
+            ("scrub", 0.0, 0.005, {"refused": "unbalanced"}),
+            ("finetune", np.nan, np.nan, {}),
+        ),
+        (*BOTH, "finetune"),
+    )
+    assert "**equivalent** 1 of 3" in said
+    assert "**not tested** 2 of 3: SCRUB, fine-tuning (unbalanced; a model has blown up)" in said
+    assert "**not shown**" in said
 
 
 def test_a_bias_is_told_with_method_direction_and_size():
-    said = answers.answer_sexes(judged(("salun", -0.08, 0.01, {}), ("scrub", 0.0, 0.005, {})))
+    said = answers.answer_sexes(
+        both_parts(("salun", -0.08, 0.01, {}), ("scrub", 0.0, 0.005, {})), BOTH
+    )
     assert "**different** 1 of 2: SalUn -8.0" in said
     assert "some method *is* biased" in said
 
 
 def test_a_difference_within_the_margin_is_called_negligible_and_proves_no_bias():
-    said = answers.answer_sexes(judged(("salun", 0.01, 0.002, {})))
+    said = answers.answer_sexes(both_parts(("salun", 0.01, 0.002, {})), ["salun"])
     assert "**different but negligible** 1 of 1: SalUn +1.0" in said
-    assert "no method is biased by more than the margins" in said
+    assert "biased by more than the margins" in said
 
 
 def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
     reason = "needs 8 paired seeds, this profile has 2"
-    said = answers.answer_sexes(judged(("salun", 0.0, 0.001, {"refused": reason})))
+    said = answers.answer_sexes(both_parts(("salun", 0.0, 0.001, {"refused": reason})), ["salun"])
     assert f"**not tested** ({reason})" in said
     assert "Together" not in said
     assert "equivalent" not in said
@@ -55,14 +92,16 @@ def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
 
 def test_a_cohort_without_sex_skips_the_claim_with_a_sentence():
     nothing = judged(("salun", 0.0, 0.01, {"claim": "C1", "family": "C1"}))
-    assert answers.answer_sexes(nothing).startswith("C2 is skipped")
+    assert answers.answer_sexes(nothing, BOTH).startswith("C2 is skipped")
     assert answers.answer_difficulty(nothing).startswith("C4 is skipped")
+    unnamed = judged(("salun", 0.0, 0.01, {"confirmatory": False}))
+    assert "no method named as confirmatory was run" in answers.answer_sexes(unnamed, BOTH)
 
 
 def test_inconclusive_verdicts_are_told_what_would_change_them():
     table = judged(("salun", 0.0, 0.02, {}), ("scrub", 0.0, 0.03, {}))
     reach = 100 * table["reachable_margin"]
-    said = answers.answer_sexes(table)
+    said = answers.answer_sexes(table, BOTH)
     assert f"margins of {reach.min():.1f} to {reach.max():.1f} points (settled: 3.0)" in said
 
 

@@ -53,6 +53,7 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
         ({"compositions": ["female"]}, "expected 'random' among them"),
         ({"compositions": ["random", "hard"], "references": 0}, "expected at least 2"),
         ({"references": 3}, "multiple of 2"),
+        ({"seeds": 8, "floor_seeds": 4}, "a profile with verdicts needs as many as it has seeds"),
         ({"confirmatory": ["finetune", "scrub"]}, "scrub: not among the profile's methods"),
         ({"statistics": {**TINY["statistics"], "margins": {"test": 0.03}}}, "attack, forget"),
     ],

@@ -1,7 +1,7 @@
 """Membership attacks on every model, and what they say of a method beside its yardstick."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -54,6 +54,9 @@ class Attacks:
             for rows in (one.rows, one.others)
         )
         found = area_interval(ours, theirs, level=self.level)
+        # the smaller side decides whether there are enough patients for a verdict
+        sides = self._match(attack, group)
+        found = replace(found, patients=min(len(sides.members), len(sides.others)))
         area = float(np.mean([each.area for each in ours]))
         return Finding(*names, found, area, self._match(attack, group).note)
 

@@ -46,7 +46,8 @@ def audit(
 
     Returns:
         One row for each method (unlearned ones, do nothing, set B), audit, partition, group of
-        patients (all, F, M) and yardstick (``against``). ``estimate`` is the difference from the
+        patients (all, F, M) and yardstick (``against``). ``patients`` are those of the
+        smallest side; ``estimate`` is the difference from the
         yardstick's models and ``level_estimate`` the audit's own value, means over seeds. Audits:
         ``population``, ``rmia``, ``retain_exposure`` (areas under the ROC curve; ``_folded`` where
         abnormally unlikely is conspicuous too), ``rmia_tpr``, ``epsilon``; ``forgetting_quality``

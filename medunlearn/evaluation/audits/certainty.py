@@ -113,11 +113,11 @@ def _epsilon(true_positives: int, false_positives: int, models: int, level: floa
     ]
     hit, alarm = limits[0].low, limits[1].high
     with np.errstate(divide="ignore"):
-        return float(np.max(np.log([hit / alarm, (1 - alarm) / (1 - hit)])))
+        return max(0.0, float(np.max(np.log([hit / alarm, (1 - alarm) / (1 - hit)]))))
 
 
 def _too_few(models: int) -> str:
-    return f"{models} models a side, at least {FEWEST_MODELS} needed"
+    return f"{models} models a side to count, at least {FEWEST_MODELS} needed"
 
 
 def _undefined() -> Certified:

@@ -80,7 +80,7 @@ class Likeness:
     def _tug_of_war(self, one: Comparison, group: str) -> Finding:
         """Over seeds only: absolute differences are no means over patients."""
         inside = {part: self.readings.inside(part, group) for part in PARTS}
-        patients = sum(int(chosen.sum()) for chosen in inside.values())
+        patients = min(int(chosen.sum()) for chosen in inside.values())
         names = ("tug_of_war", "all", group)
         if not all(chosen.any() for chosen in inside.values()):
             found = not_estimable(np.nan, len(one.seeds), patients)

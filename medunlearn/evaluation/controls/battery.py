@@ -11,7 +11,13 @@ import pandas as pd
 
 from medunlearn.evaluation.contrasts import Terms, refuse
 from medunlearn.evaluation.controls.estimators import same_estimates
-from medunlearn.evaluation.controls.outcomes import FAILED, PASSED, UNINFORMATIVE, Outcome
+from medunlearn.evaluation.controls.outcomes import (
+    FAILED,
+    NOT_RUN,
+    PASSED,
+    UNINFORMATIVE,
+    Outcome,
+)
 from medunlearn.evaluation.controls.permuted import permuted_sex
 from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
 from medunlearn.evaluation.lineups import FLOOR, NOTHING, line_ups
@@ -25,6 +31,7 @@ from medunlearn.statistics.verdicts import (
     judge,
 )
 
+SET_B = "set B passed off as unlearned"
 FIT = "fit for the study: do nothing on the forget set"
 LEAST_GAP = 0.05
 """Of accuracy: a study whose models do not remember what is to be forgotten has no question."""
@@ -73,7 +80,7 @@ def run_controls(
         planted_bias(measurements, terms, known.get(NOTHING), known.get(FLOOR)),
         *planted_dose(measurements, terms, known.get(FLOOR), replicates),
         *permuted_sex(measurements, terms, known.get(NOTHING), permutations),
-        same_estimates(measurements, known.get(NOTHING)),
+        same_estimates(measurements, known.get(NOTHING), contrasts),
     ]
     names = [field.name for field in fields(Outcome)]
     return pd.DataFrame([asdict(row) for row in rows], columns=names)
@@ -82,13 +89,12 @@ def run_controls(
 def switched_off(controls: pd.DataFrame) -> dict[str, str]:
     """Claims that carry no verdict, and why.
 
-    A failed control switches off what it guards. A study must moreover *show* that it is fit: what
-    leaves that open switches off all claims, too.
+    A failed control switches off what it guards. A study must moreover *show* that it is fit, and
+    set B must have been there to be mistaken: what leaves either open switches off, too.
     """
-    off = controls[
-        (controls["state"] == FAILED)
-        | ((controls["control"] == FIT) & (controls["state"] != PASSED))
-    ]
+    set_b = controls["control"].str.startswith(SET_B) & (controls["state"] == NOT_RUN)
+    unfit = (controls["control"] == FIT) & (controls["state"] != PASSED)
+    off = controls[(controls["state"] == FAILED) | unfit | set_b]
     reasons: dict[str, list[str]] = {}
     for control, state, found, guards in off[["control", "state", "found", "guards"]].itertuples(
         index=False
@@ -109,8 +115,8 @@ def _set_b(terms: Terms, contrasts: pd.DataFrame, audits: pd.DataFrame | None) -
     judged = judge(family.assign(family="control", confirmatory=True)) if len(family) else family
     for claim in (*CLAIMS, *([AUDITS] if audits is not None else [])):
         outcome = Outcome(
-            f"set B passed off as unlearned: {claim}",
-            "never different; equivalent where the margin is within reach",
+            f"{SET_B}: {claim}",
+            "never different; somewhere equivalent, if the margin is within reach anywhere",
             claim,
         )
         yield _read_set_b(outcome, judged[judged["claim"] == claim])
@@ -136,13 +142,13 @@ def _read_set_b(outcome: Outcome, judged: pd.DataFrame) -> Outcome:
     different = int(counted["verdict"].isin([DIFFERENT, NEGLIGIBLE]).sum())
     equivalent = int((counted["verdict"] == EQUIVALENT).sum())
     within = counted["reachable_margin"] <= counted["margin"]
-    asked = int((within | (counted["verdict"] == EQUIVALENT)).sum())
+    reached = int((within & (counted["verdict"] == EQUIVALENT)).sum())
     state = FAILED if different else PASSED if equivalent else UNINFORMATIVE
     return replace(
         outcome,
         state=state,
         found=f"of {len(counted)} contrasts {different} different, {equivalent} equivalent, "
-        f"{len(counted) - asked} uninformative (margin out of reach)",
+        f"{reached} of them among the {int(within.sum())} whose margin is within reach",
         rate=different / len(counted),
         nominal=0.0,
         runs=len(counted),
@@ -154,7 +160,7 @@ def _fit(terms: Terms, contrasts: pd.DataFrame) -> Outcome:
     outcome = Outcome(
         FIT,
         f"accuracy gap of at least {LEAST_GAP:g}, its lower limit above the floor's upper limit",
-        ", ".join(CLAIMS),
+        ", ".join((*CLAIMS, AUDITS)),
     )
     where = {"claim": "C1", "contrast": "gap", "partition": "forget", "measure": "accuracy"}
     table = contrasts

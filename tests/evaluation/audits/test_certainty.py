@@ -29,7 +29,7 @@ def test_a_faultless_attack_certifies_no_more_than_the_cap(models, cap):
 def test_few_models_certify_nothing_and_say_so():
     found = epsilon_bound(63, 0, 63)
     assert np.isnan(found.value)
-    assert "63 models a side, at least 64 needed" in found.note
+    assert "63 models a side to count, at least 64 needed" in found.note
     assert np.isfinite(epsilon_bound(64, 0, 64).value)
 
 

@@ -72,7 +72,7 @@ def test_a_do_nothing_that_forgets_leaves_no_question():
     controls = control(make_study(memory=0.0, test=200))
     assert row(controls, FIT).state == "failed"
     off = switched_off(controls)
-    assert set(off) == {"C1", "C2", "C3", "C4"}
+    assert set(off) == {"C1", "C2", "C3", "C4", "audits"}
     assert FIT in off["C4"]
 
 
@@ -108,7 +108,9 @@ def test_fitness_must_be_shown(study, contrasts):
     controls = control(study, contrasts=contrasts[contrasts["method"] != "floor"], times=2)
     assert row(controls, FIT).state == "not run"
     assert "set B" in row(controls, FIT).found
-    assert set(switched_off(controls)) == {"C1", "C2", "C3", "C4"}
+    off = switched_off(controls)
+    assert set(off) == {"C1", "C2", "C3", "C4", "audits"}
+    assert "set B passed off as unlearned: C3" in off["C3"], "nobody was there to be mistaken"
 
 
 def of_set_b(p, *, error=0.01, margin=0.05, refused="", claim="C1"):
@@ -143,7 +145,7 @@ def test_equivalence_is_asked_only_within_reach(nobody):
         control(nobody, contrasts=of_set_b([0.9], error=0.03)), "set B passed off as unlearned: C1"
     )
     assert far.state == "uninformative"
-    assert "1 uninformative" in far.found
+    assert "0 of them among the 0 whose margin is within reach" in far.found
 
 
 def test_refused_contrasts_do_not_count(nobody):
@@ -182,7 +184,7 @@ def test_one_attack_that_sees_it_is_enough(nobody):
     both = pd.concat([audit_rows(), audit_rows(ours=(0.0, -0.1), audit="population")])
     controls = control(nobody, audits=both)
     assert row(controls, "do nothing is attacked: population").state == "uninformative"
-    assert "audits" not in switched_off(controls)
+    assert "do nothing is attacked" not in switched_off(controls)["audits"]
 
 
 def test_attacks_are_read_for_all_patients_and_against_retrained_models(nobody):
