@@ -45,7 +45,7 @@ help: ## this list
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 	@echo
-	@echo "  DATASET=$(DATASET)   a manifest of data_manifests ($(basename $(notdir $(wildcard data_manifests/*.yaml)))), or the path of one"
+	@echo "  DATASET=$(DATASET)   a manifest of data_manifests ($(filter-out template,$(basename $(notdir $(wildcard data_manifests/*.yaml))))), or the path of one"
 	@echo "  DATA=$(DATA)   folder in which real datasets lie"
 	@echo "  PROFILE=$(PROFILE)   quick (minutes), laptop (half an hour), full (a GPU)"
 	@echo "  RUNS=$(RUNS)   folder of all results"

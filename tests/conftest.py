@@ -1,9 +1,14 @@
+import signal
 from pathlib import Path
 
 import pytest
 import yaml
 
 from medunlearn.study.study import open_study
+
+# a shell that runs the tests in the background, and xdist in its workers, ignore SIGINT, and what
+# is ignored is inherited: tests that interrupt a notebook would wait for ever
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
     "network": "resnet_tiny", "norm": "batch", "image_size": 16, "max_patients": 240,
