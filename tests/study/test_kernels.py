@@ -159,7 +159,9 @@ def test_an_interrupt_and_an_exit_code_pass_the_client(
         client = manager.client()
         client.start_channels()
         run_sync(client.wait_for_ready)(timeout=60)
-        client.execute(f"import os, time; open({str(started)!r}, 'w'); time.sleep(600)")
+        # or the kernel would drop, for a moment after the error, what it is asked next
+        code = f"import os, time; open({str(started)!r}, 'w'); time.sleep(600)"
+        client.execute(code, stop_on_error=False)
         wait_for(started.exists)
         run_sync(manager.interrupt_kernel)()
         reply = run_sync(client.get_shell_msg)(timeout=60)
