@@ -1,6 +1,7 @@
 import signal
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - at the end its plugin would; after an interrupt 3.11 cannot parse it
 import pytest
 import yaml
 
