@@ -39,13 +39,7 @@ def make_row(
     confirmatory = primary and names["method"] in terms.confirmatory
     return {
         **names,
-        "estimate": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "standard_error": found.standard_error,
-        "df": found.df,
-        "seeds": found.runs,
-        "patients": found.patients,
+        **found.columns,
         "margin": margin,
         "confirmatory": confirmatory,
         "family": names["claim"],

@@ -87,12 +87,6 @@ def _rows(
                 "group": group,
                 "measure": measure,
                 "quantity": quantity,
-                "estimate": found.estimate,
-                "low": found.low,
-                "high": found.high,
-                "standard_error": found.standard_error,
-                "df": found.df,
-                "seeds": found.runs,
-                "patients": found.patients,
+                **found.columns,
                 "classes": classes,
             }

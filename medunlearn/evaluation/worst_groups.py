@@ -117,13 +117,7 @@ def _rows(
                 "chosen_on": choice.chosen_on,
                 "quantity": quantity,
                 "group": choice.group,
-                "estimate": found.estimate,
-                "low": found.low,
-                "high": found.high,
-                "standard_error": found.standard_error,
-                "df": found.df,
-                "seeds": found.runs,
-                "patients": found.patients,
+                **found.columns,
                 "note": choice.note,
             }
 

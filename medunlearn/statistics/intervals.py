@@ -34,6 +34,19 @@ class Interval:
     runs: int
     patients: int
 
+    @property
+    def columns(self) -> dict[str, float]:
+        """As every table of results has it."""
+        return {
+            "estimate": self.estimate,
+            "low": self.low,
+            "high": self.high,
+            "standard_error": self.standard_error,
+            "df": self.df,
+            "seeds": self.runs,
+            "patients": self.patients,
+        }
+
 
 def contrast_interval(
     groups: Sequence[Floats], weights: Sequence[float] | None = None, *, level: float = 0.95
