@@ -52,7 +52,7 @@ def test_a_new_method_reaches_tables_and_report_by_its_file_alone(tmp_path):
     for part in ("medunlearn", "notebooks", "data_manifests"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "medunlearn" / "methods" / "yours.py").write_text(YOURS)
-    profile = {**TINY, "methods": {"yours": {"learning_rate": 0.02}}}
+    profile = {**TINY, "methods": {"yours": {"learning_rate": 0.02}}, "confirmatory": ["yours"]}
     (project / "mine.yaml").write_text(yaml.safe_dump(profile))
     subprocess.run(
         [sys.executable, "-m", "medunlearn", "reproduce", "--profile", "mine.yaml",
