@@ -1,7 +1,9 @@
 """Executed notebooks for reading: the synthesis as one HTML file, and copies without paths."""
 
+import base64
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 SHOWCASE = ("01_cohort", "04_synthesis")
@@ -50,6 +52,9 @@ def write_showcase(study_folder: Path, folder: Path) -> None:
         for cell in content["cells"]:
             cell["metadata"].pop("papermill", None)
             cell["metadata"].pop("execution", None)
+            for output in cell.get("outputs", []):
+                if "image/png" in output.get("data", {}):
+                    output["data"]["image/png"] = _lighten(output["data"]["image/png"])
             if "injected-parameters" in cell["metadata"].get("tags", []):
                 cell["source"] = [
                     line.split("=")[0] + '= ""\n'
@@ -59,3 +64,12 @@ def write_showcase(study_folder: Path, folder: Path) -> None:
                 ]
         (folder / f"{name}.ipynb").write_text(json.dumps(content, indent=1) + "\n")
     shutil.copy(study_folder / "report" / "figures" / "gaps.png", folder)
+
+
+def _lighten(png: str) -> str:
+    """A figure with 256 colours where that is smaller, as base64: copies are for reading."""
+    from PIL import Image
+
+    figure, lighter = Image.open(BytesIO(base64.b64decode(png))), BytesIO()
+    figure.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(lighter, "PNG", optimize=True)
+    return min(png, base64.b64encode(lighter.getvalue()).decode(), key=len)
