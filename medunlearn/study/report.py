@@ -71,5 +71,7 @@ def _lighten(png: str) -> str:
     from PIL import Image
 
     figure, lighter = Image.open(BytesIO(base64.b64decode(png))), BytesIO()
-    figure.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(lighter, "PNG", optimize=True)
+    figure.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+        lighter, "PNG", optimize=True
+    )
     return min(png, base64.b64encode(lighter.getvalue()).decode(), key=len)
