@@ -21,7 +21,8 @@ def pins(lines) -> dict[str, str]:
 
 LOCK = pins((ROOT / "requirements.lock").read_text().splitlines())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DIRECT = [name(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+EXTRAS = [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+DIRECT = [name(r) for r in PROJECT["dependencies"] + EXTRAS]
 
 
 def test_conda_has_the_pins_of_the_lock():
