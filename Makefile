@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 
 VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV
-COMMANDS := reproduce check status report clean
+COMMANDS := reproduce check status tune report clean
 TARGETS := help setup test test-slow lab $(COMMANDS)
 
 SPACE := $(subst ,, )
@@ -67,6 +67,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 reproduce: $(READY) ## the whole study: models, tables, figures, report
 check: $(READY) ## read and validate a dataset, and tell what is in it
 status: $(READY) ## what is done, missing, failed and stale
+tune: $(READY) ## search the settings of every method, once; the study then reads them
 report: $(READY) ## tables and report from the models that are there
 clean: $(READY) ## remove all results of this dataset and profile
 $(COMMANDS):

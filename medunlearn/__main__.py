@@ -13,12 +13,13 @@ from medunlearn.study.profile import panel
 from medunlearn.study.report import write_showcase
 from medunlearn.study.reproduce import alone, available_cores, reproduce, summary
 from medunlearn.study.status import check, status
-from medunlearn.study.study import PROJECT, open_study, study_folder
+from medunlearn.study.study import PROJECT, Study, open_study, study_folder
 
 COMMANDS = {
     "reproduce": "make every model that is missing, then tables, figures and the report",
     "check": "read and validate a dataset, and tell what is in it",
     "status": "tell what is done, missing, failed and stale",
+    "tune": "search the settings of every method, and freeze them in a file",
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
     "methods": "list the unlearning methods, as in the README",
@@ -87,10 +88,22 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "showcase":
         write_showcase(study.folder, PROJECT / "notebooks" / "showcase")
         return 0
+    if given.command == "tune":
+        return _tune(study)
     print(f"{study.title}, {workers} at a time: {folder}", flush=True)
     outcome = reproduce(study, workers=workers, only_report=given.command == "report")
     print("\n".join(summary(outcome)), flush=True)
     return 1 if outcome.faults or not outcome.report.is_file() else 0
+
+
+def _tune(study: Study) -> int:
+    from medunlearn.study.tune import tune
+
+    print(f"{study.title}, one search at a time: {study.folder}", flush=True)
+    path, faults = tune(study)
+    lines = [f"{name}: {fault}" for name, fault in faults.items()]
+    print("\n".join([*lines, "no settings were frozen"] if faults else [f"settings: {path}"]))
+    return 1 if faults else 0
 
 
 def methods_table() -> list[str]:

@@ -23,6 +23,7 @@ TINY = {
     "methods": {"finetune": {"epochs": 1}, "salun": {"epochs": 1}},
     "confirmatory": ["finetune", "salun"],
     "cost": {"warmups": 0, "repeats": 1},
+    "tuning": {"trials": 3, "seeds": 2},
     "statistics": {
         "level": 0.95, "verdict_seeds": 8, "verdict_patients": 20,
         "margins": {"retain": 0.05, "forget": 0.05, "test": 0.03, "slope": 0.015, "attack": 0.05},

@@ -42,7 +42,17 @@ def test_every_dataset_of_a_manifest_is_named():
 
 def test_help_is_the_default_and_names_every_target():
     told = make().stdout
-    for target in ("reproduce", "test", "test-slow", "check", "status", "report", "clean", "lab"):
+    for target in (
+        "reproduce",
+        "test",
+        "test-slow",
+        "check",
+        "status",
+        "tune",
+        "report",
+        "clean",
+        "lab",
+    ):
         assert f"  {target} " in told
 
 

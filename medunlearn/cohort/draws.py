@@ -23,6 +23,9 @@ _HARDEST_FIRST = {"easy": -1, "hard": 1}
 HALF: Literal["half"] = "half"
 """What a reference model does not see: drawn like a forget set, but never one."""
 
+DEVELOPMENT: Literal["development"] = "development"
+"""What settings are tuned on: the patients reserved for it, in no reported forget set."""
+
 DEVELOPMENT_SHARE = 0.10
 """Of the training patients, reserved for tuning before any forget set is drawn."""
 
@@ -39,7 +42,7 @@ class Draw:
         sha256: Of the patients, so that a record cannot be mixed up.
     """
 
-    composition: Composition | Literal["half"]
+    composition: Composition | Literal["half", "development"]
     forget_size: float
     order: str
     patients: tuple[int, ...]
@@ -141,8 +144,13 @@ def draw_forget_set(
     return _record(composition, forget_size, order, chosen)
 
 
+def draw_development(table: pd.DataFrame) -> Draw:
+    """The patients reserved for tuning, as the forget set that settings are tuned on."""
+    return _record(DEVELOPMENT, DEVELOPMENT_SHARE, "shared", development_patients(table))
+
+
 def _record(
-    composition: Composition | Literal["half"],
+    composition: Composition | Literal["half", "development"],
     forget_size: float,
     order: str,
     patients: NDArray[np.int64],

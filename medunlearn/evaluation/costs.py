@@ -1,11 +1,22 @@
 """What unlearning costs, as a ratio to one retraining on the same device."""
 
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 REGIONS = ("training", "preparation", "unlearning")
 """A method that needs originals of its own (SISA) pays for their training too."""
+
+TUNING = [
+    f"{what}{limit}"
+    for what in ("tuning", "total", "break_even")
+    for limit in ("", "_low", "_high")
+]
+"""Columns of ``add_tuning``."""
 
 INDEX = ["device", "method", "forget_size", "repeat"]
 
@@ -60,19 +71,92 @@ def cost_intervals(costs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     totals = exclusive.groupby(INDEX, dropna=False)["seconds"].sum().reset_index()
     rows = []
     for device, here in totals.groupby("device"):
-        unit = np.log(here.loc[here["method"] == "retrain", "seconds"])
+        unit = here.loc[here["method"] == "retrain", "seconds"]
         methods = here[here["method"] != "retrain"]
         for (method, size), repeats in methods.groupby(["method", "forget_size"], sort=False):
-            logs = np.log(repeats["seconds"])
             names = {"device": device, "method": method, "forget_size": size}
-            log_ratio, error = logs.mean() - unit.mean(), np.nan
-            low = high = df = np.nan
-            if min(len(logs), len(unit)) > 1:
-                test = stats.ttest_ind(logs, unit, equal_var=False)
-                limits = test.confidence_interval(level)
-                low, high, df = np.exp(limits.low), np.exp(limits.high), test.df
-                error = float(np.sqrt(logs.var(ddof=1) / len(logs) + unit.var(ddof=1) / len(unit)))
-            estimate = {"estimate": np.exp(log_ratio), "low": low, "high": high}
-            rows.append({**names, **estimate, "standard_error": error, "df": df})
+            rows.append({**names, **_ratio(repeats["seconds"], unit, level)})
     columns = ["device", "method", "forget_size", "estimate", "low", "high", "standard_error", "df"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def add_tuning(
+    ratios: pd.DataFrame, bills: pd.DataFrame, retraining: Sequence[float], level: float = 0.95
+) -> pd.DataFrame:
+    """What a method costs once its tuning is paid, and after how many requests that is earned.
+
+    The claim that unlearning costs extra is supported where ``total_low`` is above 1: tuning, and
+    preparation and unlearning of one request, in retrainings. Who serves many requests tunes once:
+    ``break_even`` is the number of requests from which on tuning and unlearning together are
+    cheaper than retraining each time, tuning / (1 - ratio); infinite where one request costs as
+    much as a retraining. Intervals are by the delta method, with degrees of freedom by Welch and
+    Satterthwaite: of the total as it is, of the break-even on the log scale.
+
+    Args:
+        ratios: As from ``cost_intervals``.
+        bills: ``method``, ``seed``, ``seconds`` of all trials of a method, one row for each seed
+            they were run on; the seeds stand for the clock's repeats.
+        retraining: Seconds of one retraining on the device that the trials were timed on.
+        level: Of the intervals.
+
+    Returns:
+        The ratios with ``tuning``, ``total`` and ``break_even``, each with ``_low`` and ``_high``;
+        NaN for a method that was not tuned.
+    """
+    rows = []
+    for row in ratios.to_dict("records"):
+        spent = bills.loc[bills["method"] == row["method"], "seconds"]
+        if len(spent):
+            row |= _with_tuning(row, spent, retraining, level)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=[*ratios.columns, *TUNING])
+
+
+def _with_tuning(
+    row: Mapping[Hashable, Any], spent: pd.Series, retraining: Sequence[float], level: float
+) -> dict[Hashable, Any]:
+    tuning = _ratio(spent, pd.Series(retraining), level)
+    seeds, one = len(spent), row["estimate"]
+    paid = seeds * tuning["estimate"]
+    # standard errors of logarithms times the values are those of the values
+    parts = np.array([paid * tuning["standard_error"], one * row["standard_error"]])
+    free = np.array([tuning["df"], row["df"]])
+    total = paid + one
+    half = _half_width(parts, free, level)
+    found: dict[Hashable, Any] = {
+        "tuning": paid,
+        "tuning_low": seeds * tuning["low"],
+        "tuning_high": seeds * tuning["high"],
+        "total": total,
+        "total_low": total - half,
+        "total_high": total + half,
+        "break_even": np.inf,
+        "break_even_low": np.inf,
+        "break_even_high": np.inf,
+    }
+    if one < 1:
+        number = paid / (1 - one)
+        factor = np.exp(_half_width(np.array([parts[0] / paid, parts[1] / (1 - one)]), free, level))
+        high = np.inf if row["high"] >= 1 else number * factor
+        found |= {"break_even": number, "break_even_low": number / factor, "break_even_high": high}
+    return found
+
+
+def _half_width(errors: NDArray[np.float64], df: NDArray[np.float64], level: float) -> float:
+    """Half the t interval of a sum of independent parts (Welch-Satterthwaite)."""
+    variance = float((errors**2).sum())
+    free = variance**2 / float((errors**4 / df).sum())
+    return float(stats.t.ppf((1 + level) / 2, free) * np.sqrt(variance))
+
+
+def _ratio(seconds: pd.Series, unit: pd.Series, level: float) -> dict[str, float]:
+    """Ratio of geometric means with its interval (Welch's t on the log scale)."""
+    logs, units = np.log(seconds), np.log(unit)
+    low = high = df = error = np.nan
+    if min(len(logs), len(units)) > 1:
+        test = stats.ttest_ind(logs, units, equal_var=False)
+        limits = test.confidence_interval(level)
+        low, high, df = np.exp(limits.low), np.exp(limits.high), test.df
+        error = float(np.sqrt(logs.var(ddof=1) / len(logs) + units.var(ddof=1) / len(units)))
+    estimate = float(np.exp(logs.mean() - units.mean()))
+    return {"estimate": estimate, "low": low, "high": high, "standard_error": error, "df": df}

@@ -19,16 +19,28 @@ def levels_by_partition(
         table: The cohort's.
         forgotten: Patients of the forget set.
     """
-    right = pd.Series(logits.argmax(axis=1) == table["label"], index=table.index, dtype=float)
-    # a model that has blown up decides nothing
-    right = right.where(pd.Series(np.isfinite(logits).all(axis=1), index=table.index))
     train, forget = table["partition"] == TRAIN, table["patient"].isin(forgotten)
     parts = {
         "retain": train & ~forget,
         "forget": train & forget,
         "test": table["partition"] == TEST,
     }
-    return {
-        name: float(right[inside].groupby(table.loc[inside, "patient"]).mean().mean(skipna=False))
-        for name, inside in parts.items()
-    }
+    return {name: patient_accuracy(logits, table, inside) for name, inside in parts.items()}
+
+
+def patient_accuracy(
+    logits: NDArray[np.float32], table: pd.DataFrame, inside: "pd.Series[bool]"
+) -> float:
+    """Accuracy on some images, every patient weighing the same; NaN of a model that blew up.
+
+    Args:
+        logits: Of one model, (samples, classes).
+        table: The cohort's.
+        inside: Which of its rows.
+    """
+    decided = logits[inside.to_numpy()]
+    if not np.isfinite(decided).all():
+        return float("nan")
+    chosen = table[inside]
+    right = pd.Series(decided.argmax(axis=1) == chosen["label"], dtype=float)
+    return float(right.groupby(chosen["patient"]).mean().mean())

@@ -8,6 +8,7 @@ from medunlearn.figures.forest import plot_forest
 from medunlearn.figures.gaps import plot_gaps, plot_levels, plot_sexes
 from medunlearn.figures.style import label_of, save_figure, use_style
 from medunlearn.figures.trade_off import plot_trade_off
+from medunlearn.figures.tuning import plot_trials, plot_tuning_costs
 
 __all__ = [
     "label_of",
@@ -23,6 +24,8 @@ __all__ = [
     "plot_sexes",
     "plot_strata",
     "plot_trade_off",
+    "plot_trials",
+    "plot_tuning_costs",
     "plot_verdicts",
     "save_figure",
     "use_style",

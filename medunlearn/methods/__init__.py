@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the names must be known without importing torch
     from medunlearn.methods._task import Method
 
+Setting = float | int | str
+"""What a setting of a method may be."""
+
 METHOD_NAMES: tuple[str, ...] = tuple(
     sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 )

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medunlearn.cohort.draws import HALF, Draw, draw_forget_set, draw_half
+from medunlearn.cohort.draws import (
+    DEVELOPMENT,
+    HALF,
+    Draw,
+    draw_development,
+    draw_forget_set,
+    draw_half,
+)
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.study.models import BY_DIFFICULTY, ModelSpec, references
 from medunlearn.study.study import Study
@@ -41,6 +48,8 @@ class Draws:
                 confidence = patient_confidence(self.references().confidence(), table)
             if cell.composition == HALF:
                 drawn = draw_half(table, spec.seed)
+            elif cell.composition == DEVELOPMENT:
+                drawn = draw_development(table)
             else:
                 composition, order = cell.composition, cell.order(spec.seed)
                 drawn = draw_forget_set(table, composition, cell.forget_size, order, confidence)

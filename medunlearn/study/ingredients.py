@@ -23,6 +23,7 @@ _NOTEBOOKS = {
     "reference": "02_reference_models",
     "unlearned": "03_unlearn",
     "timing": "08_cost",
+    "trial": "06_tuning",
 }
 
 
@@ -32,7 +33,7 @@ def sources(study: Study, spec: ModelSpec) -> list[ModelSpec]:
     A forget set drawn by difficulty is not known before the reference models are there: in the key
     of a model they stand for it.
     """
-    found = [original(spec.seed)] if spec.role in {"unlearned", "timing"} else []
+    found = [original(spec.seed)] if spec.role in {"unlearned", "timing", "trial"} else []
     return found + (references(study.profile) if _by_difficulty(spec) else [])
 
 
@@ -83,7 +84,7 @@ def _modules(spec: ModelSpec, *, watched: bool) -> list[str]:
     ]
     if spec.method:
         modules.append(f"medunlearn.methods.{spec.method}")
-    if spec.role == "timing":
+    if spec.role in {"timing", "trial"}:
         modules.append("medunlearn.cost")
     if _by_difficulty(spec):
         modules += ["medunlearn.evaluation.difficulty", "medunlearn.cohort.draws"]

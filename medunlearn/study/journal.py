@@ -24,6 +24,7 @@ _REPORTING = (
     "medunlearn.evaluation.worst_groups",
     "medunlearn.statistics.verdicts",
     "medunlearn.study.answers",
+    "medunlearn.study.costs",
     "medunlearn.study.sentences",
     "medunlearn.study.synthesis",
     "medunlearn.study.tables",
@@ -42,6 +43,7 @@ def notebook_key(study: Study, notebook: str, ledger: Ledger) -> str:
             study.cohort.sha256,
             study.cohort.manifest.model_dump(mode="json"),
             study.profile.model_dump(mode="json"),
+            study.tuned.model_dump(mode="json") if study.tuned else None,
             code,
             models if notebook == SYNTHESIS else None,
         ]

@@ -3,14 +3,21 @@
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from medunlearn.cohort.draws import COMPOSITIONS, HALF, Composition, draw_name
+from medunlearn.cohort.draws import (
+    COMPOSITIONS,
+    DEVELOPMENT,
+    DEVELOPMENT_SHARE,
+    HALF,
+    Composition,
+    draw_name,
+)
 from medunlearn.errors import InputError
 from medunlearn.study.profile import Profile
 
-Role = Literal["original", "retrained", "unlearned", "reference", "timing"]
+Role = Literal["original", "retrained", "unlearned", "reference", "timing", "trial"]
 
-FIRST_FLOOR_SEED, FIRST_REFERENCE_SEED = 100, 200
-"""Oracle set B and the reference models start here: seeds that nothing else uses."""
+FIRST_FLOOR_SEED, FIRST_REFERENCE_SEED, FIRST_DEVELOPMENT_SEED = 100, 200, 300
+"""Oracle set B, the reference models and tuning start here: seeds that nothing else uses."""
 
 BY_DIFFICULTY = ("easy", "hard")
 """Compositions that can be drawn only once the reference models are there."""
@@ -21,12 +28,13 @@ class Cell:
     """A forget set of the design.
 
     Args:
-        composition: Which patients may be drawn; ``half``: what a reference model does not see.
+        composition: Which patients may be drawn; ``half``: what a reference model does not see;
+            ``development``: those reserved for tuning.
         forget_size: Share of the training patients.
         draw: ``shared``: one draw for all seeds; ``seed``: each seed has a draw of its own.
     """
 
-    composition: Composition | Literal["half"]
+    composition: Composition | Literal["half", "development"]
     forget_size: float
     draw: Literal["shared", "seed"] = "shared"
 
@@ -45,7 +53,8 @@ class ModelSpec:
 
     Args:
         role: ``reference``: trained on half of the training patients, to measure difficulty, and
-            never under test; ``timing``: a measurement of cost, whose model is not kept.
+            never under test; ``timing``: a measurement of cost, whose model is not kept;
+            ``trial``: settings tried on the development forget set, timed.
         seed: Of the training, and of the method.
         oracle_set: Of a retrained model: A (paired with its original) or B (the noise floor).
         method: Of an unlearned model.
@@ -124,6 +133,18 @@ def reference(seed: int) -> ModelSpec:
 def timing(method: str, cell: Cell) -> ModelSpec:
     """The cost of one method (or of ``retrain``) at one size, on the first seed."""
     return ModelSpec("timing", 0, method=method, cell=cell)
+
+
+def trial(method: str, seed: int) -> ModelSpec:
+    """A method, with the study's settings, on the development forget set; timed."""
+    cell = Cell(DEVELOPMENT, DEVELOPMENT_SHARE)
+    return ModelSpec("trial", seed, method=method, cell=cell)
+
+
+def development_seeds(profile: Profile) -> list[int]:
+    """Seeds of the originals that settings are tuned on."""
+    first = FIRST_DEVELOPMENT_SEED
+    return list(range(first, first + profile.tuning.seeds))
 
 
 def seeds(profile: Profile) -> list[int]:

@@ -17,12 +17,11 @@ from pydantic import (
 
 from medunlearn.cohort.draws import Composition
 from medunlearn.errors import InputError
-from medunlearn.methods import METHOD_NAMES
+from medunlearn.methods import METHOD_NAMES, Setting
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
 
-Setting = float | int | str
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -46,6 +45,13 @@ class Cost(_Strict):
 
     warmups: int = Field(ge=0)
     repeats: int = Field(ge=1)
+
+
+class Tuning(_Strict):
+    """Search for settings: trials of each method, each on the originals of so many seeds."""
+
+    trials: int = Field(ge=1)
+    seeds: int = Field(ge=2, le=100)
 
 
 class Relearning(_Strict):
@@ -91,6 +97,7 @@ class Profile(_Strict):
     methods: dict[str, dict[str, Setting]]
     confirmatory: list[str] = Field(max_length=5)
     cost: Cost
+    tuning: Tuning
     statistics: Statistics
 
     @field_validator("middle_size")

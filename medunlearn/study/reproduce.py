@@ -57,7 +57,7 @@ def reproduce(
         todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
         if not jobs and not only_report and not is_outdated(study, SYNTHESIS, ledger):
             return Outcome(report, {}, 0)
-        with _Runner(study, ledger, workers, write) as runner:
+        with Runner(study, ledger, workers, write) as runner:
             faults = runner.run(jobs)
             if any(ledger.is_done(spec) for spec in all_models(study.profile)):
                 collect_tables(study, ledger)
@@ -77,7 +77,7 @@ def obtain_tables(study: Study) -> Tables:
         with alone(study.folder):
             ledger = Ledger(study)
             if jobs := _plan(study, ledger):
-                with _Runner(study, ledger, available_cores(), print) as runner:
+                with Runner(study, ledger, available_cores(), print) as runner:
                     faults = runner.run(jobs)
                 if not any(ledger.is_done(spec) for spec in all_models(study.profile)):
                     raise RuntimeError(f"no model could be made: {faults}")
@@ -127,7 +127,7 @@ def _plan(study: Study, ledger: Ledger) -> list[Job]:
     return jobs
 
 
-class _Runner:
+class Runner:
     """Executes jobs through their notebooks, on kernels that are started when first needed."""
 
     def __init__(
@@ -179,7 +179,7 @@ class _Runner:
         except Exception as fault:
             record_job(self.study, job, start, str(fault) or type(fault).__name__, None)
             raise
-        key = None if job.models else notebook_key(self.study, job.name, self.ledger)
+        key = None if job.models else notebook_key(self.study, job.notebook, self.ledger)
         record_job(self.study, job, start, None, key)
 
 

@@ -70,23 +70,6 @@ def describe_difficulty(tables: Tables) -> str:
     return " ".join(lines)
 
 
-def describe_costs(costs: pd.DataFrame, profile: Profile) -> str:
-    """C5: what a method costs beside one retraining; without tuning there is no verdict."""
-    if costs.empty:
-        return "The cost pass has not run: **nothing is known of cost**."
-    middle = costs[costs["forget_size"] == profile.middle_size].sort_values("estimate")
-    told = ", ".join(
-        f"{label_of(str(row['method']))} {row['estimate']:.2f}" for row in middle.to_dict("records")
-    )
-    dear = int((middle["low"] > 1).sum())
-    return (
-        f"**C5, seconds of preparation and unlearning / seconds of one retraining:** {told}. "
-        f"{dear} of {len(middle)} cost more than retraining. Measured on: "
-        f"{', '.join(costs['device'].unique())}. The claim is about *tuning*, which was not "
-        "measured: it is **not tested**."
-    )
-
-
 def composition_table(results: pd.DataFrame, profile: Profile) -> pd.DataFrame:
     """Gap in accuracy on the forget set, by whom it is drawn from."""
     chosen = results[

@@ -12,7 +12,9 @@ from typing import Any
 from medunlearn.cohort.build import Cohort, build_cohort
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
-from medunlearn.study.profile import Profile, Setting, check_settings, load_profile
+from medunlearn.methods import Setting
+from medunlearn.study.profile import Profile, check_settings, load_profile
+from medunlearn.study.tuned import Tuned, read_tuned, tuned_path
 
 PROJECT = Path(__file__).parents[2]
 
@@ -24,11 +26,12 @@ class Study:
     Args:
         dataset: The manifest, by name or path.
         profile_name: The profile, by name or path.
-        profile: Its content.
+        profile: Its content; settings that were tuned stand in place of the usual ones.
         cohort: Table and pixels.
         folder: ``<runs>/<dataset>-<profile>``.
         device: ``cpu`` or ``cuda``.
         data_root: Where real datasets lie; empty for the phantom.
+        tuned: How the settings were found, if they were.
     """
 
     dataset: str
@@ -38,6 +41,7 @@ class Study:
     folder: Path
     device: str
     data_root: str = ""
+    tuned: Tuned | None = None
 
     @property
     def title(self) -> str:
@@ -58,8 +62,12 @@ class Study:
         }
 
     def settings(self, method: str) -> Mapping[str, Setting]:
-        """The profile's settings of a method; its usual ones where the profile is silent."""
+        """The settings of a method: tuned, else the profile's; its own where these are silent."""
         return self.profile.methods.get(method, {})
+
+    def usual_settings(self, method: str) -> Mapping[str, Setting]:
+        """The profile's settings of a method, as if nothing had been tuned."""
+        return load_profile(self.profile_name).methods.get(method, {})
 
     def with_settings(self, method: str, settings: Mapping[str, Setting]) -> "Study":
         """The same study with other settings of one method: its models get keys of their own.
@@ -110,7 +118,10 @@ def open_study(
     if cohort.table["sex"].nunique() < 2:  # nobody to compose a forget set of one sex from
         kept = [c for c in settings.compositions if c not in {"female", "male"}]
         settings = settings.model_copy(update={"compositions": kept})
-    return Study(dataset, profile, settings, cohort, folder, chosen, root)
+    tuned = read_tuned(tuned_path(profile, manifest.name))
+    if tuned is not None:
+        settings = settings.model_copy(update={"methods": tuned.replace_in(settings.methods)})
+    return Study(dataset, profile, settings, cohort, folder, chosen, root, tuned)
 
 
 def study_folder(dataset: str, profile: str, runs: str = "") -> Path:

@@ -13,7 +13,7 @@ from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
 from medunlearn.evaluation.contrasts import Terms, refuse
 from medunlearn.evaluation.controls.battery import AREAS, AUDITS, run_controls, switched_off
-from medunlearn.evaluation.costs import cost_intervals
+from medunlearn.evaluation.costs import add_tuning, cost_intervals
 from medunlearn.evaluation.lineups import FLOOR, NOTHING, RETRAINED
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.results import measure_results
@@ -82,8 +82,16 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
         audits=judged.loc[judged["claim"] == AUDITS, [*audits, *added]],
         calibration=measure_calibration(measurements, terms.middle_size),
         worst=measure_worst_groups(measurements, terms),
-        costs=cost_intervals(tables.costs, study.profile.statistics.level),
+        costs=_costs(study, tables),
     )
+
+
+def _costs(study: Study, tables: Tables) -> pd.DataFrame:
+    """Cost of the cost pass, and with tuning where settings were tuned."""
+    level, tuned = study.profile.statistics.level, study.tuned
+    ratios = cost_intervals(tables.costs, level)
+    bills = tuned.bills() if tuned else pd.DataFrame(columns=["method", "seed", "seconds"])
+    return add_tuning(ratios, bills, tuned.retraining_seconds if tuned else [], level)
 
 
 def terms_of(study: Study, tables: Tables) -> Terms:

@@ -1,6 +1,7 @@
 """Where models are made: the cohort on the device, the recipe, and the ledger they go to."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from medunlearn.cohort.partition import METHOD_VALIDATION, TRAIN
 from medunlearn.cost import Clock, device_name
 from medunlearn.evaluation.predictions import predict, read_predictions, write_predictions
 from medunlearn.evaluation.relearning import relearn
-from medunlearn.methods import get_method
+from medunlearn.methods import Setting, get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
 from medunlearn.study.ingredients import sources
@@ -45,6 +46,7 @@ class Workbench:
         self.ledger = Ledger(study)
         self.keep = keep
         self.device = prepare_device(study.device)
+        self._warm: set[str | None] = set()
 
     @cached_property
     def images(self) -> Images:
@@ -71,6 +73,18 @@ class Workbench:
     def measure_cost(self, specs: Sequence[ModelSpec]) -> None:
         """Time methods alone on the device: unmeasured runs first, then the measured ones."""
         self._make(specs, self._time)
+
+    def try_out(self, specs: Sequence[ModelSpec]) -> None:
+        """Try the study's settings on the development forget set, each timed alone."""
+        self._make([original(spec.seed) for spec in specs], self._train)
+        self._make(specs, self._try)
+
+    def with_settings(self, method: str, settings: Mapping[str, Setting]) -> "Workbench":
+        """The same workbench, images and all, for other settings of one method."""
+        other = copy.copy(self)
+        other.study = self.study.with_settings(method, settings)
+        other.ledger = Ledger(other.study)
+        return other
 
     def _halves(self, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
         """The reference models without which the forget sets of these cannot be drawn."""
@@ -114,6 +128,19 @@ class Workbench:
             if repeat >= 0:
                 bills.append(self._bill(spec, clock, exclusive=True, repeat=repeat))
         pd.concat(bills).to_parquet(folder / COSTS, index=False)
+
+    def _try(self, folder: Path, spec: ModelSpec) -> None:
+        start = self.trained(original(spec.seed))
+        self._warm_up(spec, start)
+        clock = Clock(self.device)
+        model = self._apply(spec, start, clock)
+        self.write(folder, spec, model, clock, exclusive=True)
+
+    def _warm_up(self, spec: ModelSpec, start: nn.Module) -> None:
+        """Run what is about to be timed once for nothing, if this process has not yet."""
+        if spec.method not in self._warm:
+            self._apply(spec, start, Clock(self.device))
+            self._warm.add(spec.method)
 
     def _apply(self, spec: ModelSpec, start: nn.Module, clock: Clock) -> nn.Module:
         """The method of a model, with the study's settings, on a trained original."""
@@ -160,7 +187,15 @@ class Workbench:
         ]
         return pd.concat(bills, ignore_index=True)
 
-    def write(self, folder: Path, spec: ModelSpec, model: nn.Module, clock: Clock) -> None:
+    def write(
+        self,
+        folder: Path,
+        spec: ModelSpec,
+        model: nn.Module,
+        clock: Clock,
+        *,
+        exclusive: bool = False,
+    ) -> None:
         """Predictions, costs, relearning where it is watched, and weights that are needed again."""
         key = self.ledger.entry(spec).key
         if is_watched(self.study.profile, spec):
@@ -170,7 +205,7 @@ class Workbench:
             seen.insert(0, "model_key", key)
             seen.to_parquet(folder / RELEARNING, index=False)
         write_predictions(folder / PREDICTIONS, key, predict(model, self.images))
-        self._bill(spec, clock, exclusive=False).to_parquet(folder / COSTS, index=False)
+        self._bill(spec, clock, exclusive=exclusive).to_parquet(folder / COSTS, index=False)
         if self.keep or spec.role in {"original", "retrained"}:
             save_weights(model, folder / WEIGHTS)
 

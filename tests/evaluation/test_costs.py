@@ -1,7 +1,8 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.costs import cost_ratios
+from medunlearn.evaluation.costs import add_tuning, cost_intervals, cost_ratios
 
 
 def rows(method, size, region, seconds, *, exclusive=True, device="this"):
@@ -46,3 +47,73 @@ def test_seconds_of_one_device_are_not_divided_by_those_of_another():
         + rows("salun", 0.1, "unlearning", [1], device="fast")
     )
     assert cost_ratios(costs)["ratio"].isna().all()
+
+
+def bills(**seconds):
+    return pd.DataFrame(
+        [
+            {"method": method, "seed": seed, "seconds": each}
+            for method, spent in seconds.items()
+            for seed, each in enumerate(spent)
+        ]
+    )
+
+
+RATIOS = cost_intervals(
+    pd.DataFrame(
+        rows("retrain", 0.1, "unlearning", [9.9, 10, 10.1])
+        + rows("salun", 0.1, "unlearning", [1.9, 2, 2.1])
+        + rows("eu_k", 0.1, "unlearning", [11, 12, 13])
+        + rows("ssd", 0.1, "unlearning", [1, 1, 1.01])
+    )
+)
+
+
+def with_tuning(retraining=(9.9, 10, 10.1), **seconds):
+    return add_tuning(RATIOS, bills(**seconds), retraining).set_index("method")
+
+
+def test_tuning_counts_all_seeds_and_is_added_to_one_request():
+    found = with_tuning(salun=[29, 30, 31]).loc["salun"]
+    assert found["tuning"] == pytest.approx(9, rel=1e-3)
+    assert found["total"] == pytest.approx(9.2, rel=1e-3)
+    assert found["total_low"] > 1
+    assert found["break_even"] == pytest.approx(9 / 0.8, rel=1e-3)
+
+
+def test_tuning_is_divided_by_a_retraining_of_the_device_it_was_timed_on():
+    slow = with_tuning(retraining=(99, 100, 101), salun=[290, 300, 310]).loc["salun"]
+    assert slow["tuning"] == pytest.approx(9, rel=1e-3)
+    assert slow["estimate"] == pytest.approx(0.2, rel=1e-2)
+
+
+def test_who_costs_more_than_a_retraining_never_breaks_even():
+    found = with_tuning(eu_k=[1, 1, 1.1]).loc["eu_k"]
+    assert found["break_even"] == found["break_even_low"] == found["break_even_high"] == np.inf
+
+
+def test_a_method_that_was_not_tuned_has_no_total():
+    found = with_tuning(salun=[29, 30, 31])
+    assert found.loc["ssd", ["tuning", "total", "break_even"]].isna().all()
+    assert len(found) == 3
+
+
+def test_intervals_of_total_and_break_even_hold_the_truth_as_often_as_they_say():
+    drawn = np.random.default_rng(5)
+    held = {"total": 0, "break_even": 0}
+    truth = {"total": 3 * 2 / 10 + 0.7, "break_even": 0.6 / 0.3}
+    for _ in range(400):
+        noisy = {
+            name: np.exp(np.log(value) + drawn.normal(0, 0.03, 3))
+            for name, value in {"unit": 10, "unlearn": 7, "tune": 2, "unit_then": 10}.items()
+        }
+        costs = pd.DataFrame(
+            rows("retrain", 0.1, "unlearning", noisy["unit"])
+            + rows("salun", 0.1, "unlearning", noisy["unlearn"])
+        )
+        told = add_tuning(cost_intervals(costs), bills(salun=noisy["tune"]), noisy["unit_then"])
+        for what in held:
+            low, high = told.loc[0, [f"{what}_low", f"{what}_high"]]
+            held[what] += low <= truth[what] <= high
+    for what, count in held.items():
+        assert count / 400 >= 0.92, what

@@ -1,0 +1,48 @@
+"""From a study to its tuned settings: every method's search, alone on the device, then the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from medunlearn.study.jobs import Job
+from medunlearn.study.ledger import Ledger
+from medunlearn.study.reproduce import Runner, alone
+from medunlearn.study.study import Study
+from medunlearn.study.tuned import tuned_path, write_tuned
+
+
+def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, dict[str, str]]:
+    """Search the settings of every method of the profile, and freeze what was found.
+
+    One search runs at a time, whatever JOBS is: each trial is timed. Trials that are in the ledger
+    are not made again, so a search that was stopped goes on.
+
+    Args:
+        study: The study.
+        write: Takes a line of progress.
+
+    Returns:
+        The file, and name and fault of each search that failed: then no file is written.
+
+    Raises:
+        InputError: Another run holds the study, or optuna is not installed.
+    """
+    methods = list(study.profile.methods)
+    jobs = [
+        Job(f"06_tuning-{method}", "06_tuning", {"method": method}, (), alone=True)
+        for method in methods
+    ]
+    name, profile = study.cohort.manifest.name, study.profile_name
+    path = tuned_path(profile, name)
+    ledger = Ledger(study)
+    with alone(study.folder):
+        ledger.sweep()
+        with Runner(study, ledger, 1, write) as runner:
+            faults = runner.run(jobs)
+        if not faults:
+            # torch takes a second to import, and may not be needed
+            from medunlearn.study.trials import freeze
+            from medunlearn.study.workbench import Workbench
+
+            found = freeze(Workbench(study), methods)
+            write_tuned(found, path, dataset=study.dataset, profile=profile)
+    return path, faults

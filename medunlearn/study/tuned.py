@@ -1,0 +1,132 @@
+"""Settings found by tuning: frozen in a file, with how they were found and what it cost."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from medunlearn.errors import InputError
+from medunlearn.methods import Setting
+from medunlearn.study.profile import PROFILES, check_settings
+from medunlearn.tuning import Trial
+from medunlearn.yamlfile import describe_fault, read_yaml
+
+HEAD = """\
+# Made by: make tune DATASET={dataset} PROFILE={profile}
+# The study reads the settings of each method; the rest tells how they were found, without a look at
+# any retrained model, and at what cost.
+# `oracle_tuned` is the trial that such a look would have chosen: a comparison, used nowhere.
+# Remove this file to go back to the usual settings.
+"""
+
+
+class Found(BaseModel):
+    """What was found for one method.
+
+    Args:
+        settings: Those in use.
+        chosen: Their trial, counted from 0, which is the usual setting.
+        oracle_tuned: The trial nearest to retraining; it was looked for after the choice.
+        oracle_gaps: Of each trial: how far it is from retraining (see ``trials.oracle_gap``).
+        trials: All of them, in the order they were made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: dict[str, Setting]
+    chosen: int
+    oracle_tuned: int
+    oracle_gaps: list[float]
+    trials: list[Trial]
+
+
+class Tuned(BaseModel):
+    """The settings of all methods of a study, and how they were found.
+
+    Args:
+        cohort: Hash of the cohort they were found on.
+        recipe: Hash of how the originals were trained.
+        device: Where it was timed.
+        torch: Version.
+        patients: Size of the development forget set.
+        seeds: Of the originals.
+        doing_nothing: The score of the originals as they are: to be beaten.
+        retraining_seconds: Of one retraining without the development forget set, for each seed.
+        methods: What was found.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cohort: str
+    recipe: str
+    device: str
+    torch: str
+    patients: int
+    seeds: list[int]
+    doing_nothing: float
+    retraining_seconds: list[float]
+    methods: dict[str, Found]
+
+    def replace_in(
+        self, methods: Mapping[str, dict[str, Setting]]
+    ) -> dict[str, dict[str, Setting]]:
+        """The settings of a profile, those that were tuned in place of the usual ones."""
+        found = self.methods
+        return {
+            name: {**usual, **found[name].settings} if name in found else usual
+            for name, usual in methods.items()
+        }
+
+    def bills(self) -> pd.DataFrame:
+        """Seconds of all trials of a method: one row for each ``method`` and ``seed``."""
+        rows = [
+            {"method": name, "seed": seed, "seconds": sum(t.seconds[rank] for t in found.trials)}
+            for name, found in self.methods.items()
+            for rank, seed in enumerate(self.seeds)
+        ]
+        return pd.DataFrame(rows, columns=["method", "seed", "seconds"])
+
+
+def tuned_path(profile: str, dataset: str) -> Path:
+    """Where the settings of a study lie: ``tuned/<dataset>-<profile>.yaml`` beside the profile.
+
+    Args:
+        profile: By name or path.
+        dataset: The manifest's name.
+    """
+    own = Path(profile).suffix in {".yaml", ".yml"}
+    beside = Path(profile).expanduser().absolute() if own else PROFILES
+    return beside.parent / "tuned" / f"{dataset}-{Path(profile).stem}.yaml"
+
+
+def read_tuned(path: Path) -> Tuned | None:
+    """What was found by tuning; none if nothing was tuned.
+
+    Raises:
+        InputError: Every fault of the file.
+    """
+    if not path.is_file():
+        return None
+    fields, faults = read_yaml(path)
+    try:
+        tuned = Tuned.model_validate(fields)
+    except ValidationError as error:
+        faults += [describe_fault(fault, Tuned.model_fields) for fault in error.errors()]
+    else:
+        faults += [f for name, m in tuned.methods.items() for f in check_settings(name, m.settings)]
+    if faults:
+        raise InputError(str(path), [*faults, "or remove the file and tune again: make tune"])
+    return tuned
+
+
+def write_tuned(tuned: Tuned, path: Path, *, dataset: str, profile: str) -> None:
+    """Freeze what was found; the file appears whole."""
+    content: dict[str, Any] = tuned.model_dump(mode="json")
+    text = yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(HEAD.format(dataset=dataset, profile=profile) + text)
+    partial.replace(path)

@@ -1,0 +1,179 @@
+"""Tuning on the smallest study: what is tried, what is read, what is booked, what is frozen."""
+
+import shutil
+
+import pytest
+import yaml
+
+from medunlearn.cohort.draws import DEVELOPMENT, development_patients
+from medunlearn.errors import InputError
+from medunlearn.study import trials as module
+from medunlearn.study.ledger import Ledger
+from medunlearn.study.models import all_models, development_seeds, trial, unlearned
+from medunlearn.study.models import middle_cell as middle
+from medunlearn.study.study import open_study
+from medunlearn.study.trials import freeze, tune_method, tune_nothing
+from medunlearn.study.tuned import read_tuned, tuned_path, write_tuned
+from medunlearn.study.workbench import Workbench
+
+
+@pytest.fixture(scope="module")
+def tuned_bench(tiny_profile, drawn, tmp_path_factory):
+    """Both methods of the tiny study, searched once for all tests of this file."""
+    runs = shutil.copytree(drawn, tmp_path_factory.mktemp("tuned") / "runs")
+    bench = Workbench(open_study("phantom", tiny_profile, runs=str(runs), device="cpu"))
+    bench.found = freeze(bench, ["finetune", "salun"])
+    return bench
+
+
+def specs(bench, method="salun"):
+    return [trial(method, seed) for seed in development_seeds(bench.study.profile)]
+
+
+def test_trials_forget_the_reserved_patients_who_are_in_no_reported_forget_set(tuned_bench):
+    table, draws = tuned_bench.study.cohort.table, tuned_bench.ledger.draws
+    reserved = set(development_patients(table))
+    drawn = draws.of(specs(tuned_bench)[0])
+    assert drawn.composition == DEVELOPMENT
+    assert set(drawn.patients) == reserved
+    assert tuned_bench.found.patients == len(reserved) > 0
+    for spec in all_models(tuned_bench.study.profile):
+        if spec.cell and spec.role != "reference":
+            assert not reserved & set(draws.of(spec).patients)
+
+
+def test_development_seeds_are_used_nowhere_else(tuned_bench):
+    profile = tuned_bench.study.profile
+    reported = {spec.seed for spec in all_models(profile)}
+    assert not reported & set(development_seeds(profile))
+
+
+def test_every_method_gets_the_same_number_of_trials_the_usual_one_first(tuned_bench):
+    for name, found in tuned_bench.found.methods.items():
+        assert len(found.trials) == tuned_bench.study.profile.tuning.trials
+        usual = tuned_bench.study.usual_settings(name)
+        assert {k: found.trials[0].settings[k] for k in usual} == usual
+        assert found.settings == found.trials[found.chosen].settings
+
+
+def test_each_trial_is_booked_with_all_its_seeds_and_was_timed_alone(tuned_bench):
+    found = tuned_bench.found.methods["salun"]
+    for tried in found.trials:
+        bench = tuned_bench.with_settings("salun", tried.settings)
+        costs = bench.costs(specs(bench))
+        assert costs["exclusive"].all()
+        assert set(costs["region"]) == {"preparation", "unlearning"}
+        assert sum(tried.seconds) == pytest.approx(costs["seconds"].sum())
+    bills = tuned_bench.found.bills()
+    spent = bills.loc[bills["method"] == "salun", "seconds"].sum()
+    assert spent == pytest.approx(sum(sum(t.seconds) for t in found.trials))
+
+
+def test_a_search_that_ran_before_makes_nothing_again(tuned_bench, monkeypatch):
+    def fail(*_):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(tuned_bench, "_try", fail)
+    monkeypatch.setattr(Workbench, "_try", fail)
+    assert tune_method(tuned_bench, "salun") == tuned_bench.found.methods["salun"]
+
+
+@pytest.mark.parametrize("favourite", [0, 1, 2])
+def test_no_retrained_model_has_a_say_in_what_is_chosen(tuned_bench, monkeypatch, favourite):
+    """Whichever trial were nearest to retraining, the same one is chosen."""
+    before = tuned_bench.found.methods["salun"]
+    # two development seeds each
+    seen = iter([0.0 if number == favourite else 1.0 for number in (0, 0, 1, 1, 2, 2)])
+    monkeypatch.setattr(module, "oracle_gap", lambda *_: next(seen))
+    after = tune_method(tuned_bench, "salun")
+    assert after.oracle_tuned == favourite
+    assert (after.chosen, after.trials) == (before.chosen, before.trials)
+    assert after.trials[after.chosen].score == min(trial.score for trial in after.trials)
+
+
+def test_the_oracle_would_choose_what_is_nearest_to_retraining(tuned_bench):
+    for found in tuned_bench.found.methods.values():
+        assert found.oracle_gaps[found.oracle_tuned] == min(found.oracle_gaps)
+    retrained = specs(tuned_bench, "retrain")[0]
+    assert module.oracle_gap(tuned_bench, retrained) == 0
+
+
+def test_doing_nothing_is_the_yardstick_and_retraining_the_unit(tuned_bench):
+    untouched, retrained = tune_nothing(tuned_bench)
+    assert tuned_bench.found.doing_nothing == untouched.score
+    assert tuned_bench.found.retraining_seconds == list(retrained.seconds)
+    # nothing is lost against the original by the original
+    assert untouched.score == pytest.approx(abs(untouched.forget - untouched.evaluation), abs=0.2)
+
+
+@pytest.fixture
+def frozen(tuned_bench, tiny_profile):
+    """The file beside the profile while a test lasts: other tests use the profile untuned."""
+    path = tuned_path(tiny_profile, "phantom")
+    write_tuned(tuned_bench.found, path, dataset="phantom", profile=tiny_profile)
+    yield path
+    path.unlink()
+
+
+def reopen(bench):
+    study = bench.study
+    runs = str(study.folder.parent)
+    return open_study("phantom", study.profile_name, runs=runs, device="cpu")
+
+
+def test_the_file_says_all_that_was_found_and_the_study_reads_its_settings(tuned_bench, frozen):
+    assert read_tuned(frozen) == tuned_bench.found
+    study = reopen(tuned_bench)
+    assert study.tuned == tuned_bench.found
+    for name, found in tuned_bench.found.methods.items():
+        assert study.settings(name) == {**study.usual_settings(name), **found.settings}
+
+
+def test_tuned_settings_make_models_of_their_own_and_leave_the_rest(tuned_bench, frozen):
+    content = yaml.safe_load(frozen.read_text())
+    content["methods"]["salun"]["settings"]["learning_rate"] = 0.05  # whatever was chosen
+    frozen.write_text(
+        yaml.safe_dump({**content, "methods": {"salun": content["methods"]["salun"]}})
+    )
+    usual, tuned = tuned_bench.ledger, Ledger(reopen(tuned_bench))
+    for spec in all_models(tuned_bench.study.profile):
+        same = usual.entry(spec).key == tuned.entry(spec).key
+        assert same == (spec.method != "salun"), spec.title
+
+
+@pytest.mark.usefixtures("frozen")
+def test_tuning_again_starts_from_the_usual_settings_not_from_the_tuned(tuned_bench):
+    again = Workbench(reopen(tuned_bench))
+    assert tune_method(again, "salun") == tuned_bench.found.methods["salun"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda c: c["methods"].update(saluun=c["methods"]["salun"]), "'saluun' is not known"),
+        (lambda c: c["methods"]["salun"]["settings"].update(rate=1), "setting 'rate'"),
+        (lambda c: c.pop("seeds"), "seeds: is missing"),
+        (lambda c: c.update(doing_nothing="much"), "doing_nothing: given 'much'"),
+    ],
+)
+def test_a_harmed_file_is_refused_with_a_remedy(tuned_bench, frozen, harm, said):
+    content = yaml.safe_load(frozen.read_text())
+    harm(content)
+    frozen.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=said) as caught:
+        reopen(tuned_bench)
+    assert "make tune" in str(caught.value)
+
+
+def test_settings_of_a_built_in_profile_lie_in_the_package():
+    path = tuned_path("laptop", "phantom")
+    assert path.parts[-4:] == ("medunlearn", "study", "tuned", "phantom-laptop.yaml")
+
+
+def test_a_trial_is_an_unlearned_model_like_any_other(tuned_bench):
+    """The same recipe and settings: only forget set and seed differ."""
+    study = tuned_bench.study
+    ours = tuned_bench.ledger.entry(specs(tuned_bench)[0]).ingredients
+    reported = tuned_bench.ledger.entry(unlearned("salun", middle(study.profile), 0)).ingredients
+    for part in ("recipe", "settings", "cohort", "versions", "device"):
+        assert ours[part] == reported[part]

@@ -1,0 +1,140 @@
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medunlearn.errors import InputError
+from medunlearn.methods import METHOD_NAMES, get_method
+from medunlearn.tuning import WORST, Range, Trial, choose, find_ranges, score, search
+
+TABLE = pd.DataFrame(
+    {
+        # forgotten: patient 0 with two images, patient 1 with one; retained: 2
+        "patient": [0, 0, 1, 2, 3, 4, 5, 6],
+        "partition": ["train"] * 4
+        + ["validation_evaluation"] * 2
+        + ["validation_method", "test"],
+        "label": [0, 1, 0, 1, 0, 1, 1, 0],
+    }
+)  # fmt: skip
+
+
+def logits(*right: bool) -> np.ndarray:
+    """A model that is right about these images and wrong about the others."""
+    answers = np.where(right, TABLE["label"], 1 - TABLE["label"])
+    return np.eye(2, dtype=np.float32)[answers]
+
+
+def test_the_score_is_the_distance_to_held_out_patients_plus_what_they_lose():
+    original = logits(True, True, True, True, True, True, True, True)
+    unlearned = logits(True, False, True, True, True, False, True, True)
+    # forget: patient 0 half right, patient 1 right: 3/4; held out: 1/2, and it was 1
+    assert score(unlearned, original, TABLE, [0, 1]) == (0.25 + 0.5, 0.75, 0.5)
+
+
+def test_a_gain_on_held_out_patients_is_no_loss():
+    original = logits(True, True, True, True, True, False, True, True)
+    unlearned = logits(True, True, True, True, True, True, True, True)
+    assert score(unlearned, original, TABLE, [0, 1])[0] == 0
+
+
+@pytest.mark.parametrize("image", [3, 6, 7])
+def test_the_score_reads_no_retained_patient_and_neither_test_nor_method_partition(image):
+    right = [True] * 8
+    right[image] = False
+    original = logits(*[True] * 8)
+    assert score(logits(*right), original, TABLE, [0, 1]) == (0, 1, 1)
+    assert score(original, logits(*right), TABLE, [0, 1]) == (0, 1, 1)
+
+
+def test_a_model_that_has_blown_up_scores_worst():
+    broken = logits(*[True] * 8)
+    broken[0] = np.nan
+    assert score(broken, logits(*[True] * 8), TABLE, [0, 1])[0] == WORST
+
+
+def test_epochs_are_capped_at_a_fifth_of_the_training_but_not_below_what_is_in_use():
+    finetune = get_method("finetune")
+    assert find_ranges(finetune, {}, 15)["epochs"] == Range(1, 3, whole=True, log=False)
+    assert find_ranges(finetune, {"epochs": 2}, 5)["epochs"].high == 2
+
+
+def test_a_range_over_a_factor_of_ten_is_searched_evenly_over_its_logarithm():
+    found = find_ranges(get_method("salun"), {}, 15)
+    assert found["learning_rate"] == Range(3e-3, 0.1, whole=False, log=True)
+    assert not found["share"].log
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_every_method_is_searched_where_its_usual_setting_lies(name):
+    method = get_method(name)
+    for setting, sought in find_ranges(method, {}, 15).items():
+        assert sought.low <= method.settings[setting] <= sought.high
+        assert sought.low < sought.high
+
+
+RANGES = {"rate": Range(1e-4, 1, whole=False, log=True), "k": Range(1, 9, whole=True, log=False)}
+USUAL = {"rate": 0.5, "k": 2, "kept": "as it is"}
+
+
+def evaluator(best: float, seen: list | None = None):
+    def evaluate(settings):
+        if seen is not None:
+            seen.append(settings)
+        wrong = abs(np.log10(settings["rate"]) - best) + abs(settings["k"] - 5)
+        return Trial(settings, wrong, 0, 0, (1.0,))
+
+    return evaluate
+
+
+def test_the_usual_settings_are_trial_0_and_all_trials_lie_in_their_ranges():
+    trials = search(RANGES, USUAL, evaluator(-2), trials=12, name="x")
+    assert trials[0].settings == {"rate": 0.5, "k": 2}
+    assert len(trials) == 12
+    for trial in trials:
+        assert 1e-4 <= trial.settings["rate"] <= 1
+        assert trial.settings["k"] in range(1, 10)
+
+
+def test_the_same_search_gives_the_same_trials_and_another_method_has_others():
+    first, again, other = (
+        search(RANGES, USUAL, evaluator(-2), trials=6, name=name) for name in ("x", "x", "y")
+    )
+    assert first == again
+    assert first[1:] != other[1:]
+
+
+def test_the_first_half_is_drawn_and_the_second_follows_the_scores():
+    one, other = (search(RANGES, USUAL, evaluator(best), trials=12, name="x") for best in (-4, 0))
+    settings = [[trial.settings for trial in trials] for trials in (one, other)]
+    assert settings[0][:6] == settings[1][:6]
+    late = [np.mean([np.log10(s["rate"]) for s in found[6:]]) for found in settings]
+    assert late[0] < late[1]
+
+
+def test_the_same_settings_are_not_tried_twice():
+    seen: list = []
+    few = {"k": Range(1, 2, whole=True, log=False)}
+
+    def evaluate(settings):
+        seen.append(settings["k"])
+        return Trial(settings, settings["k"], 0, 0, (1.0,))
+
+    trials = search(few, {"k": 1}, evaluate, trials=8, name="x")
+    assert sorted(seen) == [1, 2]
+    assert len(trials) == 2
+
+
+def test_the_lowest_score_wins_and_of_equals_the_cheapest():
+    dear = Trial({"k": 1}, 0.1, 0, 0, (2.0, 2.0))
+    cheap = replace(dear, settings={"k": 2}, seconds=(2.0, 1.0))
+    worse = replace(dear, settings={"k": 3}, score=0.2, seconds=(0.0, 0.0))
+    assert choose([dear, cheap, worse]) == cheap
+
+
+def test_without_optuna_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InputError, match=r"pip install 'medunlearn\[tune\]'"):
+        search(RANGES, USUAL, evaluator(0), trials=1, name="x")
