@@ -1,6 +1,5 @@
 """A study: one dataset x one profile, opened in its folder."""
 
-import ctypes
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 from medunlearn.cohort.build import Cohort, build_cohort
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
+from medunlearn.study.devices import cuda_count
 from medunlearn.study.profile import Profile, Setting, check_settings, load_profile
 
 PROJECT = Path(__file__).parents[2]
@@ -141,11 +141,4 @@ def choose_device(asked: str = "") -> str:
 
 def _has_cuda() -> bool:
     """Asks the driver itself: commands that only look must not import torch."""
-    if "+cpu" in version("torch"):
-        return False
-    try:
-        driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
-    except OSError:
-        return False
-    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return bool(found and count.value > 0)
+    return "+cpu" not in version("torch") and cuda_count() > 0
