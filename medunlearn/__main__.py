@@ -11,12 +11,12 @@ from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.study.cluster import check_cluster
 from medunlearn.study.devices import default_jobs
-from medunlearn.study.engine import CarrierError
 from medunlearn.study.profile import panel
 from medunlearn.study.report import write_showcase
 from medunlearn.study.reproduce import alone, reproduce, summary
 from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, open_study, study_folder
+from medunlearn.study.tasks import CarrierError
 
 COMMANDS = {
     "reproduce": "make every model that is missing, then tables, figures and the report",

@@ -7,9 +7,9 @@ from queue import SimpleQueue
 from typing import Self
 
 from medunlearn.study.devices import pin
-from medunlearn.study.engine import Ending, Task
 from medunlearn.study.execution import execute
 from medunlearn.study.kernels import LIBRARIES, WarmKernels
+from medunlearn.study.tasks import Ending, Task
 
 
 class ThreadCarrier:

@@ -13,8 +13,9 @@ from uuid import uuid4
 
 from medunlearn.errors import InputError
 from medunlearn.study.devices import default_jobs, visible_devices
-from medunlearn.study.engine import CarrierError, Ending, Task, WorkerDiedError
 from medunlearn.study.slurm import check_slurm, open_slurm
+from medunlearn.study.study import PROJECT
+from medunlearn.study.tasks import CarrierError, Ending, Task, WorkerDiedError
 
 CHOICES = "nothing (this machine alone), local, slurm, tcp://host:port or tls://host:port"
 ADDRESSES = ("tcp://", "tls://")
@@ -113,7 +114,7 @@ class ClusterCarrier:
             ending.set_exception(self._lost())
         except Exception as error:  # for one, a worker that cannot import the package
             ending.set_exception(
-                InputError("CLUSTER", [f"a worker cannot execute jobs of this study: {error!r}"])
+                InputError("CLUSTER", [f"a worker cannot execute jobs: {error!r}"])
             )
 
     def _lost(self) -> CarrierError:
@@ -193,7 +194,8 @@ def _check_workers(client: Any, terms: Any) -> None:
     faults = []
     for address, found in client.run(faults_of_worker, terms, on_error="return").items():
         if isinstance(found, Exception):  # for one, it cannot import the package
-            faults.append(f"the worker {address} cannot execute jobs of this study: {found!r}")
+            remedy = f"start it in this environment, with PYTHONPATH={PROJECT}"
+            faults.append(f"the worker {address} cannot execute jobs: {found}; {remedy}")
         else:
             faults += found
     if faults:

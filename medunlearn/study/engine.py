@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
 
 from medunlearn.study.jobs import Job
 from medunlearn.study.models import ModelSpec
+from medunlearn.study.tasks import Ending, WorkerDiedError
 
 SHARES = {"03_unlearn": 0.3}
 """Seconds of a model in trainings, as a first guess: a method takes a fifth of the epochs."""
@@ -17,47 +16,6 @@ POLL = 0.5
 """Seconds after which the carrier is asked again how much it can carry."""
 RESUBMISSIONS = 2
 """How often a job is tried again whose worker died: it may be the job that kills its workers."""
-
-
-class Task(NamedTuple):
-    """All that is told to whoever executes a job: a notebook, where it goes, its parameters."""
-
-    name: str
-    notebook: Path
-    output: Path
-    parameters: dict[str, Any]
-
-
-class Ending(NamedTuple):
-    """How a task ended where it ran: seconds, and its fault if it has one."""
-
-    seconds: float
-    fault: str | None = None
-
-
-class WorkerDiedError(RuntimeError):
-    """A task was lost together with the worker that executed it."""
-
-
-class CarrierError(RuntimeError):
-    """Nothing can be carried any more; the message says why and what to do."""
-
-
-class Carrier(Protocol):
-    """Takes tasks to where they run; the graph is not its business, nor are results."""
-
-    lag: float
-    """Seconds until a file written where tasks run is surely seen here."""
-
-    def slots(self) -> int:
-        """Tasks that may run at once, now: workers join and leave.
-
-        Raises:
-            CarrierError: The connection to the workers is lost.
-        """
-
-    def submit(self, task: Task) -> Future[Ending]:
-        """Start a task; its future raises ``WorkerDiedError`` or ``CarrierError``, or neither."""
 
 
 @dataclass

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from medunlearn.study.cluster import open_cluster
 from medunlearn.study.devices import default_jobs, visible_devices
-from medunlearn.study.engine import POLL, Carrier, Ending, Task, run_jobs
+from medunlearn.study.engine import POLL, run_jobs
 from medunlearn.study.jobs import Job, study_parameters
 from medunlearn.study.journal import SYNTHESIS, notebook_key, record_job
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.study import PROJECT, Study
+from medunlearn.study.tasks import Carrier, Ending, Task
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,21 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from medunlearn.sources import canonical_hash, file_hash
-from medunlearn.study.carriers import carry_out
 from medunlearn.study.devices import pin
-from medunlearn.study.engine import Ending, Task
-from medunlearn.study.kernels import WarmKernels
-from medunlearn.study.study import PROJECT
+from medunlearn.study.tasks import Ending, Task
 
 PATIENCE = 2.0
 """Seconds to look for a file that another host has just written."""
+
+if TYPE_CHECKING:
+    from medunlearn.study.kernels import WarmKernels
 
 
 class UnfitWorkerError(RuntimeError):
@@ -51,8 +50,7 @@ class Terms(NamedTuple):
     libraries: Sequence[str]
 
 
-@cache
-def fingerprint(project: Path = PROJECT) -> dict[str, str]:
+def fingerprint(project: Path = Path(__file__).parents[2]) -> dict[str, str]:
     """What decides a result beside the task: hash of package and notebooks, and versions.
 
     Args:
@@ -163,6 +161,8 @@ class KernelsOfWorker(WorkerPlugin):
         for folder in (task.output.parent, task.output.parent.with_name("models")):
             with suppress(OSError):  # see _is_there: what other hosts have made is to be seen here
                 list(folder.iterdir())
+        from medunlearn.study.carriers import carry_out  # seconds: not before there is work
+
         return carry_out(task, self._warm(), pin(self._slot(), self.terms.devices))
 
     def _slot(self) -> int:
@@ -170,11 +170,13 @@ class KernelsOfWorker(WorkerPlugin):
         name = str(self.worker.name)
         return int(name) if name.isdecimal() else 0
 
-    def _warm(self) -> WarmKernels:
+    def _warm(self) -> "WarmKernels":
         with self.lock:
             if self.closed:
                 raise RuntimeError("the run has ended")
             if self.kernels is None:
+                from medunlearn.study.kernels import WarmKernels
+
                 self.kernels = WarmKernels(libraries=self.terms.libraries).__enter__()
             return self.kernels
 

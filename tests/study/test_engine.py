@@ -5,9 +5,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from medunlearn.study.engine import RESUBMISSIONS, CarrierError, Ending, WorkerDiedError, run_jobs
+from medunlearn.study.engine import RESUBMISSIONS, run_jobs
 from medunlearn.study.jobs import Job
 from medunlearn.study.models import Cell, original, retrained, unlearned
+from medunlearn.study.tasks import CarrierError, Ending, WorkerDiedError
 
 CELL = Cell("random", 0.1)
 
