@@ -70,6 +70,7 @@ class ClusterCarrier:
 
     def __post_init__(self) -> None:
         self._numbers = count()
+        self._address = self.client.scheduler.address  # a lost scheduler has none
         self._workers: set[str] | None = None
         self._carried = dict[Future[Ending], Any]()  # dask drops what nobody holds
 
@@ -119,7 +120,7 @@ class ClusterCarrier:
 
     def _lost(self) -> CarrierError:
         return CarrierError(
-            f"the connection to the scheduler at {self.client.scheduler.address} is lost; what is "
+            f"the connection to the scheduler at {self._address} is lost; what is "
             "finished is kept: the same command, with another CLUSTER or none, goes on from here"
         )
 
@@ -175,7 +176,7 @@ def open_cluster(
         except (OSError, ValueError) as error:
             remedy = "start one with `dask scheduler`, and workers with `dask worker`"
             raise InputError(
-                "CLUSTER", [f"{cluster} does not answer ({error}): {remedy}"]
+                "CLUSTER", [f"{cluster} does not answer: {remedy} ({error})"]
             ) from None
         client = stack.enter_context(connection)
         marker.touch()

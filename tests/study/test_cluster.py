@@ -1,16 +1,18 @@
 """Jobs on dask workers. The faults run the command itself over tiny notebooks (``grid.py``)."""
 
 import importlib.util
+import json
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask.config
 import nbformat
@@ -23,8 +25,12 @@ from medunlearn.study import cluster as module
 from medunlearn.study import devices
 from medunlearn.study.carriers import ThreadCarrier
 from medunlearn.study.cluster import check_cluster, open_cluster
+from medunlearn.study.jobs import Job
+from medunlearn.study.ledger import Ledger
+from medunlearn.study.models import original
+from medunlearn.study.runner import Runner
 from medunlearn.study.slurm import slurm_settings
-from medunlearn.study.tasks import CarrierError, Task
+from medunlearn.study.tasks import CarrierError, Ending, Task
 from medunlearn.study.worker import Terms, fingerprint
 from tests.study.grid import JOBS
 
@@ -49,6 +55,12 @@ def is_alive(process: int) -> bool:
 def text(path: Path) -> str:
     cells = nbformat.read(path, 4).cells
     return "".join(o.text for c in cells for o in c.get("outputs", []) if o.name == "stdout")
+
+
+def warm_parents() -> list[psutil.Process]:
+    """Those of workers that live in this process."""
+    family = psutil.Process().children(recursive=True)
+    return [each for each in family if "kernel_server" in " ".join(each.cmdline())]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +107,7 @@ def test_tasks_run_and_tell_their_faults_and_nothing_is_left(carry, workers, tmp
     assert names == {"good.ipynb", "bad.failed.ipynb"}
     for worker in workers.workers.values():
         assert not [name for name in worker.plugins if name.startswith("run-")]
+    assert not warm_parents()
 
 
 def test_jobs_go_to_workers_that_have_none(carry, tmp_path):
@@ -125,6 +138,17 @@ def test_a_closed_connection_is_told_with_what_to_do(carry):
         carrier.client.close()
         with pytest.raises(CarrierError, match="goes on from here"):
             carrier.slots()
+
+
+@pytest.mark.parametrize(("lag", "fault"), [(10, None), (0, "the notebook ended without ")])
+def test_a_file_of_another_host_is_given_time_to_show(tiny_study, monkeypatch, lag, fault):
+    ledger, looks = Ledger(tiny_study), count()
+    monkeypatch.setattr(ledger, "is_done", lambda _: next(looks) > 1)
+    runner = Runner(tiny_study, ledger, SimpleNamespace(lag=lag), print)
+    (tiny_study.folder / "jobs").mkdir()
+    told = runner._settle(Job("02-o", "02", {}, (original(0),)), Ending(1.0))
+    assert told == (fault and fault + original(0).title)
+    assert json.loads((tiny_study.folder / "jobs" / "02-o.json").read_text())["fault"] == told
 
 
 def test_kernels_end_when_their_driver_is_gone(carry, tmp_path):
@@ -258,11 +282,11 @@ def test_the_script_of_a_slurm_job(tmp_path, monkeypatch, device, own, gres):
     settings = {
         "queue": "gpu", "walltime": "08:00:00", "memory": "16GB", "account": "mine", "job-cpu": 3,
         "job-extra-directives": own, "job-script-prologue": ["module load cuda"],
-        "scheduler-options": {"dashboard_address": None},
+        "scheduler-options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
     }  # fmt: skip
     with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in settings.items()}):
         check = slurm_settings(tmp_path / "logs", device)
-        with SLURMCluster(**check, host="127.0.0.1") as slurm:
+        with SLURMCluster(**check) as slurm:
             lines = slurm.job_script().splitlines()
     for line in ("-p gpu", "-t 08:00:00", "-A mine", "-n 1", "--cpus-per-task=3", "--mem=15G"):
         assert f"#SBATCH {line}" in lines
@@ -454,27 +478,6 @@ def test_no_kernel_outlives_a_driver_that_is_killed(tmp_path, where):
         grid.process.kill()
         grid.kernels_end()
         grid.end()
-
-
-@pytest.fixture
-def slurm(tmp_path, monkeypatch):
-    """Executables that stand in for Slurm's: a job starts at once, on this machine."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    scripts = {
-        "sbatch": f'cp "$1" {folder}/job.$$ && setsid bash {folder}/job.$$ >>{folder}/out 2>&1 & '
-        f'echo $! >>{folder}/submitted; echo "Submitted batch job $!"',
-        "scancel": f'echo $1 >>{folder}/cancelled; kill -KILL -- -"$1"',
-        "squeue": "true",
-    }
-    for name, line in scripts.items():
-        (folder / name).write_text(f"#!/bin/bash\n{line}\n")
-        (folder / name).chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__MEMORY", "1GB")
-    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
-    monkeypatch.setenv("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "1s")
-    return folder
 
 
 @pytest.mark.slow
