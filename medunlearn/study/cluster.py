@@ -1,6 +1,8 @@
 """Executes tasks on dask workers: of this machine, of Slurm, or of a running scheduler."""
 
 import logging
+import sys
+from asyncio import CancelledError as Abandoned
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,6 +21,8 @@ from medunlearn.study.tasks import CarrierError, Ending, Task, WorkerDiedError
 
 CHOICES = "nothing (this machine alone), local, slurm, tcp://host:port or tls://host:port"
 ADDRESSES = ("tcp://", "tls://")
+LOST = (OSError, ValueError, CancelledError, Abandoned)
+"""What dask raises when it can speak to its scheduler no more."""
 CONNECT_TIMEOUT = 15
 """Seconds for a scheduler to answer."""
 SHARED_LAG = 30.0
@@ -40,10 +44,9 @@ def check_cluster(cluster: str, jobs: int | None) -> None:
     if cluster not in {"local", "slurm"} and not cluster.startswith(ADDRESSES):
         raise InputError("CLUSTER", [f"{cluster!r} is not known; choose from {CHOICES}"])
     needed = ["distributed", *(["dask_jobqueue"] if cluster == "slurm" else [])]
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        remedy = "install them with: pip install 'medunlearn[cluster]'"
-        raise InputError("CLUSTER", [f"{cluster!r} needs {' and '.join(missing)}: {remedy}"])
+    if missing := [name for name in needed if find_spec(name) is None]:
+        fault = f"{cluster!r} needs {' and '.join(missing)}: pip install 'medunlearn[cluster]'"
+        raise InputError("CLUSTER", [fault])
     if cluster == "slurm":
         check_slurm(jobs)
 
@@ -78,13 +81,12 @@ class ClusterCarrier:
         """Threads of all workers that are there now, up to the limit."""
         try:
             threads = self.client.nthreads() if self.client.status == "running" else None
-        except (OSError, CancelledError, ValueError):
+        except LOST:
             threads = None
         if threads is None:
             raise self._lost()
         self._tell(set(threads))
-        total = int(sum(threads.values()))
-        return total if self.limit is None else min(total, self.limit)
+        return min(int(sum(threads.values())), self.limit or sys.maxsize)
 
     def submit(self, task: Task) -> Future[Ending]:
         """Start a task on whichever worker dask chooses."""
@@ -92,7 +94,10 @@ class ClusterCarrier:
 
         ending = Future[Ending]()
         key = f"{task.name}-{self.run}-{next(self._numbers)}"
-        carried = self.client.submit(execute_on_worker, self.run, task, key=key, pure=False)
+        try:
+            carried = self.client.submit(execute_on_worker, self.run, task, key=key, pure=False)
+        except Exception as error:
+            raise self._lost() from error
         self._carried[ending] = carried
         carried.add_done_callback(lambda _: self._pass_on(ending))
         return ending
@@ -109,14 +114,13 @@ class ClusterCarrier:
         except KilledWorker as death:
             self.replace()
             ending.set_exception(WorkerDiedError(f"its worker {death.last_worker.address} died"))
-        except UnfitWorkerError as unfit:
+        except UnfitWorkerError as unfit:  # it has joined after the start
             ending.set_exception(InputError("CLUSTER", str(unfit).splitlines()))
-        except (CancelledError, OSError):
+        except LOST:
             ending.set_exception(self._lost())
         except Exception as error:  # for one, a worker that cannot import the package
-            ending.set_exception(
-                InputError("CLUSTER", [f"a worker cannot execute jobs: {error!r}"])
-            )
+            fault = f"a worker cannot execute jobs: {error!r}"
+            ending.set_exception(InputError("CLUSTER", [fault]))
 
     def _lost(self) -> CarrierError:
         return CarrierError(
@@ -175,9 +179,8 @@ def open_cluster(
             connection = Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             remedy = "start one with `dask scheduler`, and workers with `dask worker`"
-            raise InputError(
-                "CLUSTER", [f"{cluster} does not answer: {remedy} ({error})"]
-            ) from None
+            fault = f"{cluster} does not answer: {remedy} ({error})"
+            raise InputError("CLUSTER", [fault]) from None
         client = stack.enter_context(connection)
         marker.touch()
         stack.callback(marker.unlink, missing_ok=True)
@@ -206,7 +209,7 @@ def _check_workers(client: Any, terms: Any) -> None:
 def _dismiss(client: Any, run: str) -> None:
     """End the run's kernels on all workers that can still be reached."""
     if client.status == "running":
-        with suppress(OSError, CancelledError, ValueError):
+        with suppress(*LOST):
             client.unregister_worker_plugin(run)
 
 

@@ -126,7 +126,7 @@ def _ready(
 ) -> list[Job]:
     """Jobs that may start now: nobody still has to make what they need."""
     free = slots - len(running)
-    if free <= 0 or any(job.alone for job in running):
+    if free <= 0:
         return []
     ready = [job for job in waiting if not makers.intersection(job.needs)]
     together = [job for job in ready if not job.alone][:free]

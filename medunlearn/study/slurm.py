@@ -74,12 +74,16 @@ def open_slurm(logs: Path, jobs: int, device: str) -> Iterator[tuple[Any, Callab
         jobs: How many to ask for.
         device: ``cpu`` or ``cuda``.
 
+    Raises:
+        InputError: Slurm refuses them.
+
     Yields:
         The cluster, and a function that submits Slurm jobs in place of those that ended.
     """
     import dask.config
     from dask.utils import parse_timedelta
     from dask_jobqueue.slurm import SLURMCluster
+    from distributed import Status
 
     with SLURMCluster(**slurm_settings(logs, device)) as cluster:
 
@@ -89,5 +93,16 @@ def open_slurm(logs: Path, jobs: int, device: str) -> Iterator[tuple[Any, Callab
             loop = cluster.loop
             loop.add_callback(loop.call_later, delay + 2, partial(cluster.scale, jobs=jobs))
 
-        cluster.scale(jobs=jobs)
+        for _ in range(jobs):
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        try:
+            # as `scale` does, but that one only logs what sbatch says
+            cluster.sync(cluster._correct_state)
+        except (RuntimeError, ValueError, OSError) as error:
+            said = " ".join(f"{error}".split())
+            for name, job in list(cluster.workers.items()):
+                if job.job_id is None:  # dask cannot close what was never opened
+                    job.status = Status.closed
+                    del cluster.workers[name]
+            raise InputError("CLUSTER=slurm", [f"sbatch refused a job: {said}"]) from None
         yield cluster, replace

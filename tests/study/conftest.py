@@ -78,7 +78,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     scripts = {
-        "sbatch": f'cp "$1" {folder}/job.$$ && setsid bash {folder}/job.$$ >>{folder}/out 2>&1 & '
+        "sbatch": f'cp "$1" {folder}/job.$$; setsid bash {folder}/job.$$ >>{folder}/out 2>&1 & '
         f'echo $! >>{folder}/submitted; echo "Submitted batch job $!"',
         "scancel": f'echo $1 >>{folder}/cancelled; kill -KILL -- -"$1"',
         "squeue": "true",

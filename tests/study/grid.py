@@ -20,7 +20,7 @@ from medunlearn.study.models import original
 from medunlearn.study.reproduce import Outcome
 from medunlearn.study.tasks import Ending, Task
 
-JOBS = [Job(f"02-{n}", "02", {}, (original(n),)) for n in range(6)]
+JOBS = [Job(f"02-{n}", "02", {}, (original(n),)) for n in range(5)]
 CELL = """
 import os, pathlib, time
 made = pathlib.Path(mark)
@@ -54,7 +54,7 @@ def reproduce(study, *, workers, cluster, only_report):
 
     def submit(job: Job) -> Future[Ending]:
         output = study.folder / "jobs" / f"{job.name}.ipynb"
-        parameters = {"x": 1.0, "mark": str(made / job.name)}
+        parameters = {"x": 0.7, "mark": str(made / job.name)}
         return carrier.submit(Task(job.name, study.folder / "cell.ipynb", output, parameters))
 
     if cluster:

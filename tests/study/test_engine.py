@@ -175,8 +175,14 @@ def test_workers_that_join_get_work_at_once_and_without_any_the_run_waits():
 
 
 def test_no_more_jobs_are_started_than_workers_are_left():
-    world = World(takes=0.05)
-    left = iter([3])
+    """The first of three ends at once, and by then two workers have left."""
+
+    class Uneven(World):
+        def execute(self, job):
+            time.sleep(0 if job.name == "02-0" else 0.1)
+            return super().execute(job)
+
+    world, left = Uneven(takes=0.02), iter([3])
     world.run([job(f"02-{n}", [original(n)]) for n in range(7)], slots=lambda: next(left, 1))
     assert [len(world.beside[f"02-{n}"]) for n in range(3, 7)] == [1] * 4
 
