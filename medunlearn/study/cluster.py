@@ -43,7 +43,7 @@ def check_cluster(cluster: str, jobs: int | None) -> None:
         return
     if cluster not in {"local", "slurm"} and not cluster.startswith(ADDRESSES):
         raise InputError("CLUSTER", [f"{cluster!r} is not known; choose from {CHOICES}"])
-    needed = ["distributed", *(["dask_jobqueue"] if cluster == "slurm" else [])]
+    needed = ["distributed", "dask_jobqueue"][: 1 + (cluster == "slurm")]
     if missing := [name for name in needed if find_spec(name) is None]:
         fault = f"{cluster!r} needs {' and '.join(missing)}: pip install 'medunlearn[cluster]'"
         raise InputError("CLUSTER", [fault])
@@ -178,8 +178,7 @@ def open_cluster(
         try:
             connection = Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
-            remedy = "start one with `dask scheduler`, and workers with `dask worker`"
-            fault = f"{cluster} does not answer: {remedy} ({error})"
+            fault = f"{cluster} does not answer: start one with `dask scheduler` ({error})"
             raise InputError("CLUSTER", [fault]) from None
         client = stack.enter_context(connection)
         marker.touch()

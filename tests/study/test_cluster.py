@@ -37,7 +37,7 @@ from tests.study.grid import JOBS
 ROOT = Path(__file__).parents[2]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline
@@ -378,7 +378,7 @@ class Grid:
             self.process.wait()
 
     def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=120)
         return self.process.returncode, out, err
 
     def kernels_end(self) -> None:
