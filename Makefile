@@ -8,10 +8,11 @@ PROFILE ?= laptop
 RUNS ?= $(CURDIR)/runs
 DEVICE ?=
 JOBS ?=
+CLUSTER ?=
 PYTHON ?= python3
 VENV ?= .venv
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV
 COMMANDS := reproduce check status tune report clean
 TARGETS := help setup test test-slow lab $(COMMANDS)
 
@@ -28,7 +29,7 @@ override DATA := $(if $(DATA),$(if $(filter /% ~%,$(DATA)),$(DATA),$(CURDIR)/$(D
 
 # The package is found in this folder, whichever interpreter runs it.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
-export DATASET DATA PROFILE RUNS DEVICE JOBS
+export DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER
 
 ifeq ($(VENV),)
 RUN := $(PYTHON)
@@ -50,7 +51,8 @@ help: ## this list
 	@echo "  PROFILE=$(PROFILE)   quick (minutes), laptop (half an hour), full (a GPU)"
 	@echo "  RUNS=$(RUNS)   folder of all results"
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
-	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores"
+	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores, or of GPUs"
+	@echo "  CLUSTER=$(CLUSTER)   where they run: local (dask workers here), slurm (jobs of Slurm), tcp://host:port (a dask scheduler); empty: here"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
 

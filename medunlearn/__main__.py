@@ -9,11 +9,14 @@ from pathlib import Path
 
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
+from medunlearn.study.cluster import check_cluster
+from medunlearn.study.devices import default_jobs
 from medunlearn.study.profile import panel
 from medunlearn.study.report import write_showcase
-from medunlearn.study.reproduce import alone, available_cores, reproduce, summary
+from medunlearn.study.reproduce import alone, reproduce, summary
 from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, Study, open_study, study_folder
+from medunlearn.study.tasks import CarrierError
 
 COMMANDS = {
     "reproduce": "make every model that is missing, then tables, figures and the report",
@@ -31,13 +34,17 @@ OPTIONS = {
     "profile": ("laptop", "quick, laptop, full, or the path of a profile of your own"),
     "runs": ("", "folder of all results; default: runs in the project"),
     "device": ("", "cpu or cuda; default: cuda if there is one"),
-    "jobs": ("", "notebooks at a time; default: number of cores"),
+    "jobs": ("", "notebooks at a time; default: number of cores, or of GPUs"),
+    "cluster": ("", "where they run: local, slurm, tcp://host:port; default: in this process"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 is success, 1 a failed job, 2 something wrong in what was given."""
+    """Run one command; 0 is success, 1 a failed job, 2 something wrong in what was given.
+
+    130 is an interrupt.
+    """
     parser = argparse.ArgumentParser(prog="medunlearn", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, purpose in COMMANDS.items():
@@ -52,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"medunlearn: {error}", file=sys.stderr)
         return 2
+    except CarrierError as error:
+        print(f"medunlearn: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -65,7 +75,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "check":
         print("\n".join(check(given.dataset, data, given.profile)))
         return 0
-    workers = _workers(given.jobs)
+    jobs = _jobs(given.jobs)
+    if given.command in {"reproduce", "report"}:
+        check_cluster(given.cluster, jobs)
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command == "clean":
         with alone(folder):
@@ -90,8 +102,10 @@ def _run(given: argparse.Namespace) -> int:
         return 0
     if given.command == "tune":
         return _tune(study)
-    print(f"{study.title}, {workers} at a time: {folder}", flush=True)
-    outcome = reproduce(study, workers=workers, only_report=given.command == "report")
+    print(f"{study.title}, {_places(given.cluster, jobs, study.device)}: {folder}", flush=True)
+    outcome = reproduce(
+        study, workers=jobs, cluster=given.cluster, only_report=given.command == "report"
+    )
     print("\n".join(summary(outcome)), flush=True)
     return 1 if outcome.faults or not outcome.report.is_file() else 0
 
@@ -123,13 +137,22 @@ def _absolute(given: str) -> str:
     return str(Path(given).expanduser().absolute()) if own else given
 
 
-def _workers(asked: str) -> int:
-    """Jobs at a time; the number of cores this process may use if none is asked for."""
+def _jobs(asked: str) -> int | None:
+    """Jobs at a time, if a number was asked for."""
     if not asked:
-        return available_cores()
+        return None
     if not asked.isdecimal() or int(asked) == 0:
         raise InputError("JOBS", [f"{asked!r} is no number of jobs; expected 1 or more"])
     return int(asked)
+
+
+def _places(cluster: str, jobs: int | None, device: str) -> str:
+    """How many jobs run at a time, and where."""
+    if cluster in {"", "local"}:
+        number = str(jobs or default_jobs(device))
+    else:
+        number = f"at most {jobs}" if jobs else "as many as its workers take"
+    return f"{number} at a time" + (f" on {cluster}" if cluster else "")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,20 @@
 """From nothing to a finished study, or from wherever the last run ended."""
 
-import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from filelock import FileLock, Timeout
 
 from medunlearn.errors import InputError
-from medunlearn.study.engine import run_jobs
-from medunlearn.study.jobs import Job, missing_jobs, plan_jobs, study_parameters
-from medunlearn.study.journal import COHORT, SYNTHESIS, is_outdated, notebook_key, record_job
+from medunlearn.study.jobs import Job, missing_jobs, plan_jobs
+from medunlearn.study.journal import COHORT, SYNTHESIS, is_outdated
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import all_models, all_timings
-from medunlearn.study.study import PROJECT, Study
+from medunlearn.study.runner import open_runner
+from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
 
 BYTES_PER_MODEL = 60_000
@@ -36,7 +33,8 @@ class Outcome:
 def reproduce(
     study: Study,
     *,
-    workers: int,
+    workers: int | None = None,
+    cluster: str = "",
     only_report: bool = False,
     write: Callable[[str], None] = print,
 ) -> Outcome:
@@ -44,12 +42,16 @@ def reproduce(
 
     Args:
         study: The study.
-        workers: Jobs at a time, one CPU thread each.
+        workers: Jobs at a time, one CPU thread each; default: as many as there are places for.
+        cluster: Where they run: ``local``, ``slurm``, the address of a scheduler, or empty for
+            this machine alone.
         only_report: Make no model; write tables and report from those that are there.
         write: Takes a line of progress.
 
     Raises:
-        InputError: Another run holds the study, a forget set cannot be drawn, or the disk is full.
+        InputError: Another run holds the study, a forget set cannot be drawn, the disk is full, or
+            the cluster is not there or not fit.
+        CarrierError: The connection to the cluster is lost.
     """
     ledger, report = Ledger(study), study.folder / "report" / "index.html"
     with alone(study.folder):
@@ -57,7 +59,7 @@ def reproduce(
         todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
         if not jobs and not only_report and not is_outdated(study, SYNTHESIS, ledger):
             return Outcome(report, {}, 0)
-        with Runner(study, ledger, workers, write) as runner:
+        with open_runner(study, ledger, jobs=workers, cluster=cluster, write=write) as runner:
             faults = runner.run(jobs)
             if any(ledger.is_done(spec) for spec in all_models(study.profile)):
                 collect_tables(study, ledger)
@@ -77,7 +79,7 @@ def obtain_tables(study: Study) -> Tables:
         with alone(study.folder):
             ledger = Ledger(study)
             if jobs := _plan(study, ledger):
-                with Runner(study, ledger, available_cores(), print) as runner:
+                with open_runner(study, ledger) as runner:
                     faults = runner.run(jobs)
                 if not any(ledger.is_done(spec) for spec in all_models(study.profile)):
                     raise RuntimeError(f"no model could be made: {faults}")
@@ -86,13 +88,6 @@ def obtain_tables(study: Study) -> Tables:
         if not (study.folder / "tables" / "absent.json").is_file():
             raise
     return load_tables(study)
-
-
-def available_cores() -> int:
-    """Cores this process may use: a container may own fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class BusyError(InputError):
@@ -125,62 +120,6 @@ def _plan(study: Study, ledger: Ledger) -> list[Job]:
     if is_outdated(study, COHORT, ledger):
         jobs.append(Job(COHORT, COHORT, {}, ()))
     return jobs
-
-
-class Runner:
-    """Executes jobs through their notebooks, on kernels that are started when first needed."""
-
-    def __init__(
-        self,
-        study: Study,
-        ledger: Ledger,
-        workers: int,
-        write: Callable[[str], None],
-    ) -> None:
-        # papermill takes a second to import: not for commands that only look
-        from medunlearn.study.kernels import WarmKernels
-
-        self.study, self.ledger, self.workers, self.write = study, ledger, workers, write
-        self.common = study_parameters(study)
-        self.kernels = WarmKernels()
-
-    def __enter__(self) -> Self:
-        (self.study.folder / "jobs").mkdir(exist_ok=True)
-        self.kernels.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.kernels.close()
-
-    def run(self, jobs: Sequence[Job]) -> dict[str, str]:
-        """Run the graph; name and fault of each job that failed."""
-        done = self.ledger.is_done
-        try:
-            return run_jobs(jobs, self._job, done=done, workers=self.workers, write=self.write)
-        except BaseException:
-            self.kernels.close()  # ends the threads that wait for their notebooks
-            raise
-
-    def _job(self, job: Job) -> None:
-        from medunlearn.study.execution import execute
-
-        start, folder = time.time(), self.study.folder / "jobs"
-        notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
-        output = folder / f"{job.name}.ipynb"
-        try:
-            execute(notebook, output, {**self.common, **job.parameters}, self.kernels)
-            absent = [spec.title for spec in job.models if not self.ledger.is_done(spec)]
-            if absent:
-                raise RuntimeError(f"the notebook ended without {absent[0]}")
-            if job.name == SYNTHESIS:
-                from medunlearn.study.report import write_html
-
-                write_html(output, self.study.folder / "report" / "index.html")
-        except Exception as fault:
-            record_job(self.study, job, start, str(fault) or type(fault).__name__, None)
-            raise
-        key = None if job.models else notebook_key(self.study, job.notebook, self.ledger)
-        record_job(self.study, job, start, None, key)
 
 
 def discard_dependants(study: Study, ledger: Ledger) -> None:

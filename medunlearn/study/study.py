@@ -1,6 +1,5 @@
 """A study: one dataset x one profile, opened in its folder."""
 
-import ctypes
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from medunlearn.cohort.build import Cohort, build_cohort
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
 from medunlearn.methods import Setting
+from medunlearn.study.devices import cuda_count
 from medunlearn.study.profile import Profile, check_settings, load_profile
 from medunlearn.study.tuned import Tuned, read_tuned, tuned_path
 
@@ -152,11 +152,4 @@ def choose_device(asked: str = "") -> str:
 
 def _has_cuda() -> bool:
     """Asks the driver itself: commands that only look must not import torch."""
-    if "+cpu" in version("torch"):
-        return False
-    try:
-        driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
-    except OSError:
-        return False
-    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return bool(found and count.value > 0)
+    return "+cpu" not in version("torch") and cuda_count() > 0

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from medunlearn.study.jobs import Job
 from medunlearn.study.ledger import Ledger
-from medunlearn.study.reproduce import Runner, alone
+from medunlearn.study.reproduce import alone
+from medunlearn.study.runner import open_runner
 from medunlearn.study.study import Study
 from medunlearn.study.tuned import tuned_path, write_tuned
 
@@ -36,7 +37,7 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
     ledger = Ledger(study)
     with alone(study.folder):
         ledger.sweep()
-        with Runner(study, ledger, 1, write) as runner:
+        with open_runner(study, ledger, jobs=1, write=write) as runner:
             faults = runner.run(jobs)
         if not faults:
             # torch takes a second to import, and may not be needed

@@ -1,11 +1,14 @@
 import threading
 import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from medunlearn.study.engine import run_jobs
+from medunlearn.study.engine import RESUBMISSIONS, run_jobs
 from medunlearn.study.jobs import Job
 from medunlearn.study.models import Cell, original, retrained, unlearned
+from medunlearn.study.tasks import CarrierError, Ending, WorkerDiedError
 
 CELL = Cell("random", 0.1)
 
@@ -27,6 +30,7 @@ class World:
         self.running, self.most, self.lock, self.beside = set(), 0, threading.Lock(), {}
 
     def execute(self, job):
+        start = time.monotonic()
         with self.lock:
             self.running.add(job.name)
             self.most = max(self.most, len(self.running))
@@ -36,18 +40,20 @@ class World:
             self.running.discard(job.name)
             self.log.append(job.name)
         if job.name in self.fails:
-            raise RuntimeError(f"{job.name} broke\nin many lines")
+            return Ending(0, f"{job.name} broke\nin many lines")
         self.made |= set(job.models)
+        return Ending(time.monotonic() - start)
 
-    def run(self, jobs, workers=2):
+    def run(self, jobs, workers=2, **others):
         self.lines = []
-        return run_jobs(
-            jobs,
-            self.execute,
-            done=self.made.__contains__,
-            workers=workers,
-            write=self.lines.append,
-        )
+        with ThreadPoolExecutor() as pool:
+            given = {
+                "submit": lambda job: pool.submit(self.execute, job),
+                "slots": lambda: workers,
+                "done": self.made.__contains__,
+                "write": self.lines.append,
+            }
+            return run_jobs(jobs, **given | others)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
@@ -90,15 +96,16 @@ def test_what_runs_alone_waits_for_a_long_job_though_workers_are_free(workers):
     ended = threading.Event()
     overlapped = []
 
-    def execute(job):
-        if job.alone:
-            overlapped.append(not ended.is_set())
-        elif job.name == "02-long":
-            time.sleep(0.3)
-            ended.set()
+    class Long(World):
+        def execute(self, job):
+            if job.alone:
+                overlapped.append(not ended.is_set())
+            elif job.name == "02-long":
+                time.sleep(0.3)
+                ended.set()
+            return super().execute(job)
 
-    jobs = [job("02-long", [O0]), job("02-short", [O1]), job("08-cost", alone=True)]
-    run_jobs(jobs, execute, done=lambda _: True, workers=workers, write=lambda _: None)
+    Long().run([job("02-long", [O0]), job("02-short", [O1]), job("08-cost", alone=True)], workers)
     assert overlapped == [False]
 
 
@@ -118,12 +125,91 @@ def test_an_interrupt_ends_the_run_and_starts_nothing_more():
     def stop(_):
         raise KeyboardInterrupt
 
+    jobs = [job(f"02-{n}", [original(n)]) for n in range(9)]
     with pytest.raises(KeyboardInterrupt):
-        run_jobs(
-            [job(f"02-{n}", [original(n)]) for n in range(9)],
-            world.execute,
-            done=lambda _: True,
-            workers=1,
-            write=stop,
-        )
+        world.run(jobs, 1, write=stop)
     assert len(world.log) <= 2
+
+
+class Deaths(World):
+    """The first workers that execute a job die of it."""
+
+    def __init__(self, job, number):
+        super().__init__()
+        self.left = Counter({job: number})
+
+    def execute(self, job):
+        self.left[job.name] -= 1
+        if self.left[job.name] >= 0:
+            self.log.append(f"{job.name} lost")
+            raise WorkerDiedError("its worker w died")
+        return super().execute(job)
+
+
+@pytest.mark.parametrize("deaths", range(RESUBMISSIONS + 1))
+def test_a_job_whose_worker_died_is_told_and_submitted_again(deaths):
+    world = Deaths("02-r", deaths)
+    assert world.run(GRAPH) == {}
+    assert world.log.count("02-r lost") == deaths
+    assert Counter(world.log)["03-u"] == Counter(world.log)["02-r"] == 1
+    told = [line for line in world.lines if "submitted again: its worker w died" in line]
+    assert len(told) == deaths
+    assert len(world.lines) == len(GRAPH) + deaths
+
+
+def test_a_job_that_kills_every_worker_is_given_up_and_the_others_are_not():
+    world = Deaths("02-r", 99)
+    faults = world.run([*GRAPH, job("01-c")])
+    assert set(faults) == {"02-r", "03-u"}
+    assert "3 workers died executing it; its worker w died" in faults["02-r"]
+    assert world.log.count("02-r lost") == 1 + RESUBMISSIONS
+    assert {"02-o", "01-c"} <= set(world.log)
+
+
+def test_workers_that_join_get_work_at_once_and_without_any_the_run_waits():
+    world = World(takes=0.2)
+    there = iter([0, 0, 1])
+    world.run([job(f"02-{n}", [original(n)]) for n in range(6)], slots=lambda: next(there, 3))
+    assert len(world.log) == 6
+    assert world.most == 3
+
+
+def test_no_more_jobs_are_started_than_workers_are_left():
+    """The first of three ends at once, and by then two workers have left."""
+
+    class Uneven(World):
+        def execute(self, job):
+            time.sleep(0 if job.name == "02-0" else 0.1)
+            return super().execute(job)
+
+    world, left = Uneven(takes=0.02), iter([3])
+    world.run([job(f"02-{n}", [original(n)]) for n in range(7)], slots=lambda: next(left, 1))
+    assert [len(world.beside[f"02-{n}"]) for n in range(3, 7)] == [1] * 4
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_runs_alone_waits_for_a_worker(number):
+    world, there = World(), iter([0] * number)
+    assert world.run([job("08-cost", alone=True)], slots=lambda: next(there, 1)) == {}
+    assert world.log == ["08-cost"]
+
+
+@pytest.mark.parametrize("where", ["slots", "submit"])
+def test_a_lost_connection_ends_the_run_at_once(where):
+    lost, world = Future(), World()
+    lost.set_exception(CarrierError("gone"))
+
+    def fail():
+        raise CarrierError("gone")
+
+    broken = {"slots": {"slots": fail}, "submit": {"submit": lambda _: lost}}[where]
+    with pytest.raises(CarrierError, match="gone"):
+        world.run(GRAPH, **broken)
+    assert world.lines == []
+
+
+def test_what_a_job_has_left_decides_and_not_its_word():
+    world = World()
+    faults = world.run(GRAPH, settle=lambda job, _: "left nothing" if job.name == "02-o" else None)
+    assert faults["02-o"] == "left nothing"
+    assert "02-r" not in faults

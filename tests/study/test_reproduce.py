@@ -246,3 +246,24 @@ def test_real_data_without_a_folder_says_where_to_get_them(tmp_path):
     assert done.returncode == 2
     assert "DATA=" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", ["local", "slurm"])
+def test_dask_workers_give_the_same_bytes(finished, drawn, tiny_profile, tmp_path, slurm, cluster):
+    """The whole study as jobs of Slurm; on a local cluster one original and what is made of it."""
+    runs = shutil.copytree(finished if cluster == "local" else drawn, tmp_path / "runs")
+    if cluster == "local":
+        study = open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
+        shutil.rmtree(Ledger(study).path(original(1)))
+    arguments = ["--profile", tiny_profile, "--runs", str(runs), "--device", "cpu", "--jobs", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "medunlearn", "reproduce", *arguments, "--cluster", cluster],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "dashboard: http" in done.stdout
+    assert results(runs) == results(finished)
+    submitted = slurm / "submitted"
+    assert submitted.exists() == (cluster == "slurm")
+    if cluster == "slurm":
+        assert set(submitted.read_text().split()) == set((slurm / "cancelled").read_text().split())

@@ -1,0 +1,250 @@
+"""Executes tasks on dask workers: of this machine, of Slurm, or of a running scheduler."""
+
+import logging
+import sys
+from asyncio import CancelledError as Abandoned
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from medunlearn.errors import InputError
+from medunlearn.study.devices import default_jobs, visible_devices
+from medunlearn.study.slurm import check_slurm, open_slurm
+from medunlearn.study.study import PROJECT
+from medunlearn.study.tasks import CarrierError, Ending, Task, WorkerDiedError
+
+CHOICES = "nothing (this machine alone), local, slurm, tcp://host:port or tls://host:port"
+ADDRESSES = ("tcp://", "tls://")
+LOST = (OSError, ValueError, CancelledError, Abandoned)
+"""What dask raises when it can speak to its scheduler no more."""
+CONNECT_TIMEOUT = 15
+"""Seconds for a scheduler to answer."""
+SHARED_LAG = 30.0
+"""Seconds to wait for what another host has written: NFS may remember that it was absent."""
+
+
+def check_cluster(cluster: str, jobs: int | None) -> None:
+    """Refuse a cluster that cannot be had, before anything is started.
+
+    Args:
+        cluster: The variable CLUSTER.
+        jobs: The variable JOBS, if it was given.
+
+    Raises:
+        InputError: All that is wrong or missing.
+    """
+    if not cluster:
+        return
+    if cluster not in {"local", "slurm"} and not cluster.startswith(ADDRESSES):
+        raise InputError("CLUSTER", [f"{cluster!r} is not known; choose from {CHOICES}"])
+    needed = ["distributed", "dask_jobqueue"][: 1 + (cluster == "slurm")]
+    if missing := [name for name in needed if find_spec(name) is None]:
+        fault = f"{cluster!r} needs {' and '.join(missing)}: pip install 'medunlearn[cluster]'"
+        raise InputError("CLUSTER", [fault])
+    if cluster == "slurm":
+        check_slurm(jobs)
+
+
+@dataclass
+class ClusterCarrier:
+    """Executes tasks on the workers of a dask scheduler.
+
+    Args:
+        client: Connection to the scheduler.
+        run: Name of the run, and of the plugin that serves it on every worker.
+        lag: Seconds until a file written by a worker is surely seen here.
+        limit: At most so many tasks at a time; none: as many as the workers have threads.
+        write: Takes a line when workers leave.
+        replace: Called when workers have died: asks for others, where nobody else does.
+    """
+
+    client: Any
+    run: str
+    lag: float
+    limit: int | None
+    write: Callable[[str], None]
+    replace: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self._numbers = count()
+        self._address = self.client.scheduler.address  # a lost scheduler has none
+        self._workers: set[str] | None = None
+        self._carried = dict[Future[Ending], Any]()  # dask drops what nobody holds
+
+    def slots(self) -> int:
+        """Threads of all workers that are there now, up to the limit."""
+        try:
+            threads = self.client.nthreads() if self.client.status == "running" else None
+        except LOST:
+            threads = None
+        if threads is None:
+            raise self._lost()
+        self._tell(set(threads))
+        return min(int(sum(threads.values())), self.limit or sys.maxsize)
+
+    def submit(self, task: Task) -> Future[Ending]:
+        """Start a task on whichever worker dask chooses."""
+        from medunlearn.study.worker import execute_on_worker
+
+        ending = Future[Ending]()
+        key = f"{task.name}-{self.run}-{next(self._numbers)}"
+        try:
+            carried = self.client.submit(execute_on_worker, self.run, task, key=key, pure=False)
+        except Exception as error:
+            raise self._lost() from error
+        self._carried[ending] = carried
+        carried.add_done_callback(lambda _: self._pass_on(ending))
+        return ending
+
+    def _pass_on(self, ending: Future[Ending]) -> None:
+        """Give a task's end to the engine, and in its words what dask says of a lost one."""
+        from distributed import KilledWorker
+
+        from medunlearn.study.worker import UnfitWorkerError
+
+        carried = self._carried.pop(ending)
+        try:
+            ending.set_result(carried.result())
+        except KilledWorker as death:
+            self.replace()
+            ending.set_exception(WorkerDiedError(f"its worker {death.last_worker.address} died"))
+        except UnfitWorkerError as unfit:  # it has joined after the start
+            ending.set_exception(InputError("CLUSTER", str(unfit).splitlines()))
+        except LOST:
+            ending.set_exception(self._lost())
+        except Exception as error:  # for one, a worker that cannot import the package
+            fault = f"a worker cannot execute jobs: {error!r}"
+            ending.set_exception(InputError("CLUSTER", [fault]))
+
+    def _lost(self) -> CarrierError:
+        return CarrierError(
+            f"the connection to the scheduler at {self._address} is lost; what is "
+            "finished is kept: the same command, with another CLUSTER or none, goes on from here"
+        )
+
+    def _tell(self, workers: set[str]) -> None:
+        left = sorted((self._workers or set()) - workers)
+        if left:
+            self.write(f"{'':<12} {', '.join(left)} left: {len(workers)} workers")
+        if not workers and (left or self._workers is None):
+            self.write("no worker is there: waiting for one")
+        self._workers = workers
+
+
+@contextmanager
+def open_cluster(
+    cluster: str,
+    folder: Path,
+    *,
+    jobs: int | None,
+    device: str,
+    data_root: str = "",
+    write: Callable[[str], None] = print,
+    libraries: Sequence[str] | None = None,
+) -> Iterator[ClusterCarrier]:
+    """Start workers, or connect to them, and give each kernels for this run.
+
+    Args:
+        cluster: ``local``, ``slurm`` or the address of a scheduler.
+        folder: The study's; every worker must see it.
+        jobs: Tasks at a time; none: as many as fit.
+        device: ``cpu`` or ``cuda``.
+        data_root: Folder of the datasets, or empty.
+        write: Takes a line.
+        libraries: Modules that the kernels' warm parents import; default: all that are slow.
+
+    Raises:
+        InputError: There is no such scheduler, or a worker does not see what it needs.
+    """
+    from distributed import Client
+
+    from medunlearn.study.kernels import LIBRARIES
+    from medunlearn.study.worker import KernelsOfWorker, Terms, fingerprint
+
+    run, local = f"run-{uuid4().hex[:12]}", cluster == "local"
+    marker = folder / "jobs" / f".{run}"
+    devices = visible_devices() if local and device == "cuda" else []
+    modules = LIBRARIES if libraries is None else libraries
+    terms = Terms(run, marker, data_root, fingerprint(), device == "cuda", devices, modules)
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
+        where, replace = stack.enter_context(_workers(cluster, folder, jobs, device))
+        try:
+            connection = Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            fault = f"{cluster} does not answer: start one with `dask scheduler` ({error})"
+            raise InputError("CLUSTER", [fault]) from None
+        client = stack.enter_context(connection)
+        marker.touch()
+        stack.callback(marker.unlink, missing_ok=True)
+        stack.callback(_dismiss, client, run)
+        _check_workers(client, terms)
+        client.register_plugin(KernelsOfWorker(terms))
+        write(f"dashboard: {client.dashboard_link}")
+        yield ClusterCarrier(client, run, 0 if local else SHARED_LAG, jobs, write, replace)
+
+
+def _check_workers(client: Any, terms: Any) -> None:
+    """Refuse workers that are there and cannot execute jobs of this study; later ones are seen."""
+    from medunlearn.study.worker import faults_of_worker
+
+    faults = []
+    for address, found in client.run(faults_of_worker, terms, on_error="return").items():
+        if isinstance(found, Exception):  # for one, it cannot import the package
+            remedy = f"start it in this environment, with PYTHONPATH={PROJECT}"
+            faults.append(f"the worker {address} cannot execute jobs: {found}; {remedy}")
+        else:
+            faults += found
+    if faults:
+        raise InputError("CLUSTER", faults)
+
+
+def _dismiss(client: Any, run: str) -> None:
+    """End the run's kernels on all workers that can still be reached."""
+    if client.status == "running":
+        with suppress(*LOST):
+            client.unregister_worker_plugin(run)
+
+
+@contextmanager
+def _workers(
+    cluster: str, folder: Path, jobs: int | None, device: str
+) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """What a client connects to, and what asks for workers in place of those that died."""
+    import dask
+    from distributed import LocalCluster
+
+    if cluster.startswith(ADDRESSES):
+        yield cluster, lambda: None
+        return
+    # whether a task whose worker died is tried again is the engine's to decide
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), ExitStack() as stack:
+        if cluster == "slurm":
+            yield stack.enter_context(open_slurm(folder / "jobs" / "slurm", jobs or 1, device))
+            return
+        local = LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=jobs or default_jobs(device),
+            threads_per_worker=1,
+            memory_limit=0,  # what counts is in the kernels, where dask does not look
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
+        yield stack.enter_context(local), lambda: None  # its nannies start workers anew
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from the terminal what dask logs of lost connections: the engine says it in a line."""
+    with ExitStack() as stack:
+        for name in ("distributed", "distributed.client", "tornado", "asyncio"):
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL + 1)
+        yield
