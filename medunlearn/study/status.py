@@ -91,6 +91,8 @@ def estimate_profiles(manifest: Manifest, table: pd.DataFrame) -> list[str]:
         time_ = f"{hours * 60:,.0f} min" if hours < 2 else f"{hours:,.0f} h"
         memory = f"{images * manifest.channels * size**2 / 2**20:,.0f} MiB"
         lines.append(f"{name:<10}{size:>5}{images:>10,}{memory:>11}{len(specs):>8}{time_:>18}")
+    if getattr(manifest, "split", None):
+        lines.append("fewer patients: by the manifest's shares from each part of the official split")
     return lines
 
 
