@@ -10,10 +10,13 @@ DEVICE ?=
 JOBS ?=
 PYTHON ?= python3
 VENV ?= .venv
+FOLDER ?=
+TABLE ?=
+OUTPUT ?=
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV FOLDER TABLE OUTPUT
 COMMANDS := reproduce check status report clean
-TARGETS := help setup test test-slow lab $(COMMANDS)
+TARGETS := help setup test test-slow lab new-manifest $(COMMANDS)
 
 SPACE := $(subst ,, )
 GIVEN := $(foreach word,$(subst \$(SPACE),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word))))
@@ -52,6 +55,7 @@ help: ## this list
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
+	@echo "  FOLDER=$(FOLDER) TABLE=$(TABLE) OUTPUT=$(OUTPUT)   for new-manifest: images, table (or none), the .yaml to write (or none)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
 
 setup: $(READY) ## make the environment from requirements.lock
@@ -71,6 +75,9 @@ report: $(READY) ## tables and report from the models that are there
 clean: $(READY) ## remove all results of this dataset and profile
 $(COMMANDS):
 	@$(RUN) -m medunlearn $@
+
+new-manifest: $(READY) ## a first manifest from a folder of images and a table
+	@$(RUN) -m medunlearn $@ "$(FOLDER)" $(if $(TABLE),"$(TABLE)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks

@@ -50,7 +50,7 @@ def test_an_unknown_variable_is_refused_with_the_choices():
     done = make("reproduce", "PROFLE=quick")
     assert done.returncode != 0
     assert "PROFLE" in done.stderr
-    assert "DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV" in done.stderr
+    assert "DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV FOLDER TABLE OUTPUT" in done.stderr
 
 
 def test_showcase_notebooks_are_executed_whole_and_show_no_path():
