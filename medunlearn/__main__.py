@@ -75,7 +75,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "new-manifest":
         if not given.folder:
             raise InputError("new-manifest", ["FOLDER is not given: the folder of the images"])
-        print("\n".join(new_manifest(Path(given.folder), given.table, given.output)))
+        print("\n".join(new_manifest(Path(given.folder), given.table, given.output).lines))
         return 0
     data = str(Path(given.data).expanduser().absolute()) if given.data else ""
     if given.command == "check":

@@ -90,8 +90,9 @@ def guess_patient(frame: pd.DataFrame, taken: Collection[str]) -> list[str]:
     """Columns that may identify the patient, the likeliest first; only named ones are sure."""
     named = order_by_header(frame, "patient", taken)
     many = [name for name in named if frame[name].nunique() > MOST_CLASSES / 4]
-    # a patient's id is likelier than something else about the patient
-    return sorted(many, key=lambda name: not re.search(r"(?i)id$|nr$|no$|num|key|code", name))
+    # of two columns about the patient the one with the id; never a case's before a patient's
+    ids = r"(?i)id$|nr\.?$|no\.?$|num|key|code"
+    return sorted(many, key=lambda n: (rank(n, "patient"), not re.search(ids, n)))
 
 
 def list_ids(frame: pd.DataFrame, taken: Collection[str]) -> list[str]:

@@ -47,7 +47,21 @@ class Given(NamedTuple):
     hidden: bool
 
 
-def new_manifest(folder: Path, table: Path | None, output: Path | None) -> list[str]:
+class Written(NamedTuple):
+    """A first manifest.
+
+    Args:
+        path: Of the manifest.
+        data_root: What DATA has to be.
+        lines: What was guessed, and what to do next, for people.
+    """
+
+    path: Path
+    data_root: Path
+    lines: list[str]
+
+
+def new_manifest(folder: Path, table: Path | None, output: Path | None = None) -> Written:
     """Look at a folder and a table, and write a first manifest in which every guess is marked.
 
     Args:
@@ -55,9 +69,6 @@ def new_manifest(folder: Path, table: Path | None, output: Path | None) -> list[
         table: CSV or TSV, one row for each image (with DICOM files also for each patient); none
             if folders or headers tell all.
         output: Of the manifest; default: named as the folder, where the command is given.
-
-    Returns:
-        What was guessed, and what to do next, for people.
 
     Raises:
         InputError: Nothing can be made of it, or the output is there already. Nothing is written.
@@ -85,7 +96,7 @@ def new_manifest(folder: Path, table: Path | None, output: Path | None) -> list[
     _check(draft, path)
     with path.open("x", encoding="utf-8") as file:
         file.write(draft.text())
-    return _tell(draft, path, base)
+    return Written(path, base.parent, _tell(draft, path, base))
 
 
 def _existing(folder: Path, table: Path | None) -> tuple[Path, Path | None]:
