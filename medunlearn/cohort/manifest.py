@@ -87,10 +87,8 @@ def load_manifest(name: str) -> Manifest:
         manifest = model.model_validate(fields)
     except ValidationError as error:
         faults += [describe_fault(fault, FIELDS) for fault in error.errors(include_url=False)]
-    # values that cannot be right yet would only add to what is to be filled in
-    open_ones = _list_open(fields)
-    if open_ones or faults + unknown:
-        raise InputError(str(path), open_ones or faults + unknown)
+    if faults := [*_list_open(fields), *faults, *unknown]:
+        raise InputError(str(path), faults)
     return manifest
 
 

@@ -173,6 +173,14 @@ def test_what_cannot_be_guessed_is_left_open_and_the_check_says_what(clinic, pro
     assert len(error.value.faults) == 4
 
 
+def test_what_is_open_and_what_is_wrong_are_told_at_once(clinic, propose):
+    made = propose(clinic, table(clinic, sexes=("0", "1")))
+    Path(made["path"]).write_text(made["text"].replace("channels: 1", "channels: 2"))
+    with pytest.raises(InputError) as error:
+        load_manifest(made["path"])
+    assert [fault.split(":")[0] for fault in error.value.faults] == ["sex.F", "sex.M", "channels"]
+
+
 def test_coded_sexes_are_not_guessed(clinic, propose):
     made = propose(clinic, table(clinic, sexes=("0", "1")))
     assert made["sex"]["F"].startswith(FILL_IN)
