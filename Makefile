@@ -11,10 +11,13 @@ JOBS ?=
 CLUSTER ?=
 PYTHON ?= python3
 VENV ?= .venv
+FOLDER ?=
+TABLE ?=
+OUTPUT ?=
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV FOLDER TABLE OUTPUT
 COMMANDS := reproduce check status tune report clean
-TARGETS := help setup test test-slow lab $(COMMANDS)
+TARGETS := help setup test test-slow lab new-manifest $(COMMANDS)
 
 SPACE := $(subst ,, )
 GIVEN := $(foreach word,$(subst \$(SPACE),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word))))
@@ -54,6 +57,7 @@ help: ## this list
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores, or of GPUs"
 	@echo "  CLUSTER=$(CLUSTER)   where they run: local (dask workers here), slurm (jobs of Slurm), tcp://host:port (a dask scheduler); empty: here"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
+	@echo "  FOLDER=$(FOLDER) TABLE=$(TABLE) OUTPUT=$(OUTPUT)   for new-manifest: images, table (or none), the .yaml to write (or none)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
 
 setup: $(READY) ## make the environment from requirements.lock
@@ -74,6 +78,9 @@ report: $(READY) ## tables and report from the models that are there
 clean: $(READY) ## remove all results of this dataset and profile
 $(COMMANDS):
 	@$(RUN) -m medunlearn $@
+
+new-manifest: $(READY) ## a first manifest from a folder of images and a table
+	@$(RUN) -m medunlearn $@ "$(FOLDER)" $(if $(TABLE),"$(TABLE)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks

@@ -60,7 +60,8 @@ def test_an_unknown_variable_is_refused_with_the_choices():
     done = make("reproduce", "PROFLE=quick")
     assert done.returncode != 0
     assert "PROFLE" in done.stderr
-    assert "DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV" in done.stderr
+    known = "DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV FOLDER TABLE OUTPUT"
+    assert known in done.stderr
 
 
 def test_showcase_notebooks_are_executed_whole_and_show_no_path():

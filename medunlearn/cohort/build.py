@@ -20,16 +20,14 @@ from medunlearn.cohort.manifest import (
     Manifest,
     PhantomManifest,
 )
-from medunlearn.cohort.partition import (
-    check_partitions,
-    partition_patients,
-    patient_table,
-    stratified_order,
-)
+from medunlearn.cohort.partition import check_partitions, partition_patients, patient_table
 from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.pixels import open_pixels, store_pixels
+from medunlearn.cohort.pseudonyms import make_salt, pseudonymise, salt_mark
+from medunlearn.cohort.sample import sample_patients
 from medunlearn.cohort.splits import patients_of_split, split_patients
 from medunlearn.cohort.table import read_table
+from medunlearn.cohort.unchanged import stamp_paths, stamp_sources
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 from medunlearn.sources import canonical_hash, module_hashes
@@ -94,13 +92,19 @@ def build_cohort(
         InputError: Any fault of the data, all at once; nothing is left half-written.
     """
     size = min(image_size, manifest.image_size)
-    rows, digest = _describe(manifest, data_root, size, max_patients)
-    record = folder / "cohort.json"
-    if record.is_file():
-        known = json.loads(record.read_text())
-        pixel_file, table_file = cache / known["pixels"], folder / "cohort.parquet"
-        if known["fingerprint"] == digest and pixel_file.is_file() and table_file.is_file():
-            return Cohort(pd.read_parquet(table_file), manifest, pixel_file, known["sha256"])
+    parts = _decisive(manifest, size, max_patients)
+    stamp = None
+    if isinstance(manifest, DataManifest):
+        fetch_missing(manifest, data_root)
+        stamps = stamp_sources(manifest, data_root)
+        stamp = canonical_hash([*parts, stamps]) if stamps else None
+        if stamp and (known := _known(folder, cache, manifest, "stamp", stamp)):
+            return known
+        rows = _read_rows(manifest, data_root, max_patients)
+        parts += [_table_hash(rows), stamp_paths(rows["path"])]
+    fingerprint = canonical_hash(parts)
+    if known := _known(folder, cache, manifest, "fingerprint", fingerprint):
+        return known
     if isinstance(manifest, DataManifest):
         verify_files(manifest, data_root)
         table = finish_table(rows, manifest)
@@ -111,40 +115,56 @@ def build_cohort(
         )
         table = finish_table(_with_codes(drawn, manifest), manifest)
         held = store_pixels(shrink(pixels, size), cache)
+    # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "cohort.parquet.partial"
-    table.to_parquet(partial, index=False)
-    partial.replace(folder / "cohort.parquet")
-    known = {"fingerprint": digest, "sha256": sha256, "pixels": held.path.name}
-    partial = folder / "cohort.json.partial"
-    partial.write_text(json.dumps(known, indent=1) + "\n")
-    partial.replace(record)
+    record = {"fingerprint": fingerprint, "stamp": stamp, "sha256": sha256}
+    if getattr(manifest, "pseudonymise", False):
+        table = pseudonymise(table, make_salt(cache))
+        record["salt"] = salt_mark(cache)
+    _write(table, record | {"pixels": held.path.name}, folder)
     # as it will be read the next time: types may not differ between the first run and the second
     return Cohort(pd.read_parquet(folder / "cohort.parquet"), manifest, held.path, sha256)
 
 
-def _describe(
-    manifest: Manifest, data_root: Path | None, size: int, max_patients: int | None
-) -> tuple[pd.DataFrame, str]:
-    """The rows to be used (none of the phantom), and a quick fingerprint of all that is read."""
-    parts: list[object] = [
-        manifest.model_dump(mode="json"),
-        size,
-        max_patients,
-        module_hashes("medunlearn.cohort.build"),
-    ]
-    if not isinstance(manifest, DataManifest):
-        return pd.DataFrame(), canonical_hash(parts)
-    fetch_missing(manifest, data_root)
+def _decisive(manifest: Manifest, size: int, max_patients: int | None) -> list[object]:
+    """What a cohort depends on apart from the files: whatever the manifest says, and the code."""
+    hashes = module_hashes("medunlearn.cohort.build")
+    return [manifest.model_dump(mode="json"), size, max_patients, hashes]
+
+
+def _known(folder: Path, cache: Path, manifest: Manifest, mark: str, value: str) -> Cohort | None:
+    """The cohort as it was built before, if it carries this mark."""
+    record, table = folder / "cohort.json", folder / "cohort.parquet"
+    if not record.is_file():
+        return None
+    known = json.loads(record.read_text())
+    pixels = cache / known["pixels"]
+    salted = salt_mark(cache) if getattr(manifest, "pseudonymise", False) else None
+    same = known.get(mark) == value and known.get("salt") == salted
+    if not same or not pixels.is_file() or not table.is_file():
+        return None
+    return Cohort(pd.read_parquet(table), manifest, pixels, known["sha256"])
+
+
+def _read_rows(
+    manifest: DataManifest, data_root: Path | None, max_patients: int | None
+) -> pd.DataFrame:
+    """The rows to be used."""
     try:
-        rows = _sample_patients(read_table(manifest, data_root), max_patients)
+        return sample_patients(read_table(manifest, data_root), manifest, max_patients)
     except InputError:
         verify_files(manifest, data_root)  # being another file is the better reason
         raise
-    paths = rows["path"].unique()
-    stats = [(path, (stat := Path(path).stat()).st_size, stat.st_mtime_ns) for path in paths]
-    return rows, canonical_hash([*parts, _table_hash(rows), stats])
+
+
+def _write(table: pd.DataFrame, record: dict[str, str | None], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "cohort.parquet.partial"
+    table.to_parquet(partial, index=False)
+    partial.replace(folder / "cohort.parquet")
+    partial = folder / "cohort.json.partial"
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    partial.replace(folder / "cohort.json")
 
 
 def _with_codes(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
@@ -152,16 +172,6 @@ def _with_codes(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     codes = {name: code for code, name in enumerate(manifest.label.classes)}
     truth = {"true_label": rows["true_label"].map(codes)} if "true_label" in rows else {}
     return rows.assign(label=rows["label"].map(codes), **truth)
-
-
-def _sample_patients(rows: pd.DataFrame, max_patients: int | None) -> pd.DataFrame:
-    """The rows of at most so many patients, stratified by sex and label."""
-    numbered = rows.assign(patient=pd.factorize(rows["source_patient"], sort=True)[0])
-    patients = patient_table(numbered)
-    if max_patients is None or len(patients) <= max_patients:
-        return rows
-    chosen = stratified_order(patients, stream("patients"))[:max_patients]
-    return rows[numbered["patient"].isin(chosen)].reset_index(drop=True)
 
 
 def decode_rows(rows: pd.DataFrame, manifest: DataManifest, size: int, cache: Path) -> PixelCache:

@@ -116,7 +116,7 @@ def draw_forget_set(
 
     Raises:
         InputError: The size is out of range, there are not as many patients of this composition,
-            or no patient or not every class would be retained.
+            no patient or not every class would be retained, or one image alone be forgotten.
     """
     train = table[table["partition"] == TRAIN]
     patients = patient_table(train)
@@ -133,12 +133,18 @@ def draw_forget_set(
             first = _HARDEST_FIRST[composition] * confidence[eligible.index]
         order_of_patients = stratified_order(eligible, stream("order", composition, order), first)
         chosen = np.sort(order_of_patients[:wanted])
-        retained = train.loc[~train["patient"].isin(chosen), "label"]
+        inside = train["patient"].isin(chosen)
+        retained = train.loc[~inside, "label"]
         faults = [
             f"forget_size {forget_size:g} ({composition}) takes every image of class code {code} "
             "out of training; expected at least one to be retained: use a smaller forget size"
             for code in sorted(set(train["label"]) - set(retained))
         ]
+        if inside.sum() == 1:  # batch norm cannot learn from a feature map of one image, one pixel
+            faults.append(
+                f"forget_size {forget_size:g} ({composition}) is a single image, which methods "
+                "that learn on the forget set cannot use; expected at least 2: use a larger size"
+            )
     if faults:
         raise InputError(f"forget set {draw_name(composition, forget_size, order)}", faults)
     return _record(composition, forget_size, order, chosen)

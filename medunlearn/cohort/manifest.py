@@ -27,6 +27,7 @@ __all__ = [
     "Manifest",
     "PhantomManifest",
     "TableManifest",
+    "list_unstated",
     "load_manifest",
     "manifest_names",
     "variant_names",
@@ -34,6 +35,10 @@ __all__ = [
 
 FOLDER = Path(__file__).parents[2] / "data_manifests"
 TEMPLATE = "template"
+FILL_IN = "FILL IN"
+"""Begins every text of a first manifest that could not be guessed."""
+NOT_STATED, NOWHERE = "not stated", "https://example.org"
+"""Stand for what a study can do without, until it is passed on."""
 FIELDS = {
     field
     for module in (labels, rows, schema)
@@ -82,9 +87,31 @@ def load_manifest(name: str) -> Manifest:
         manifest = model.model_validate(fields)
     except ValidationError as error:
         faults += [describe_fault(fault, FIELDS) for fault in error.errors(include_url=False)]
-    if faults + unknown:
-        raise InputError(str(path), faults + unknown)
+    if faults := [*_list_open(fields), *faults, *unknown]:
+        raise InputError(str(path), faults)
     return manifest
+
+
+def list_unstated(manifest: Manifest) -> list[str]:
+    """Fields that still hold what stands in a first manifest."""
+    told = ("source", "licence", "citation", "how_to_get")
+    return [name for name in told if getattr(manifest, name) in {NOT_STATED, NOWHERE}]
+
+
+def _list_open(value: object, place: str = "") -> list[str]:
+    """What a first manifest leaves to be filled in, by field."""
+    if isinstance(value, str):
+        what = value.removeprefix(FILL_IN).strip()
+        remedy = f"replace {value!r}" if place else ""
+        return (
+            [f"{place}: is to be filled in: {what}; {remedy}"] if value.startswith(FILL_IN) else []
+        )
+    inner: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        inner = [(place, key) for key in value] + [(f"{place}.{k}", v) for k, v in value.items()]
+    elif isinstance(value, list):
+        inner = [(place, each) for each in value]
+    return [fault for where, each in inner for fault in _list_open(each, where.strip("."))]
 
 
 def _find(name: str) -> tuple[Path, list[str]]:

@@ -175,6 +175,8 @@ class DataManifest(Manifest):
     """Raw values that become 0 and 255; needed unless images have 8 bits. ``window``: DICOM's."""
     use_channel: Annotated[int, Field(strict=True, ge=0, le=2)] | None = None
     """Of several sequences in the channels of an image the one that is taken, from 0."""
+    pseudonymise: Annotated[bool, Field(strict=True)] = True
+    """Whether ids of patients and images are replaced by salted hashes in all that is written."""
 
     @field_validator("sex")
     @classmethod

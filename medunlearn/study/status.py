@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from medunlearn.cohort.manifest import Manifest, load_manifest
+from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
 from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
 from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.ledger import Ledger
@@ -61,6 +61,9 @@ def check(dataset: str, data_root: str, profile: str) -> list[str]:
         f"{shape[-1]} px, {shape[1]} channel(s): no fault found"
     )
     counts = count_rows(table, manifest.label.classes)
+    unstated = list_unstated(manifest)
+    if unstated:
+        oddities.append(f"not stated in the manifest yet: {', '.join(unstated)}")
     return [head, "", counts, "", *oddities, "", *estimate_profiles(manifest, table)]
 
 
@@ -91,6 +94,10 @@ def estimate_profiles(manifest: Manifest, table: pd.DataFrame) -> list[str]:
         time_ = f"{hours * 60:,.0f} min" if hours < 2 else f"{hours:,.0f} h"
         memory = f"{images * manifest.channels * size**2 / 2**20:,.0f} MiB"
         lines.append(f"{name:<10}{size:>5}{images:>10,}{memory:>11}{len(specs):>8}{time_:>18}")
+    if getattr(manifest, "split", None):
+        lines.append(
+            "fewer patients: by the manifest's shares from each part of the official split"
+        )
     return lines
 
 

@@ -36,6 +36,7 @@ WHOLE = {
     "citation": "none", "how_to_get": "ask the owner", "folders": "mine", "image_size": 16,
     "channels": 1, "horizontal_flip": False,
     "partition": {"train": 0.4, "validation": 0.4, "test": 0.2},
+    "pseudonymise": False,  # tests find images again by their names
 }  # fmt: skip
 TABLE = {
     "kind": "table", "table": "table.csv", "images": "images",

@@ -35,7 +35,7 @@ def dataset(tmp_path):
             "reference_class": "well", "mapping": {"well": "well", "sick": "sick"},
         },
         "image_size": 20, "channels": 1, "horizontal_flip": False,
-        "partition": {"train": 0.5, "validation": 0.2, "test": 0.3},
+        "partition": {"train": 0.5, "validation": 0.2, "test": 0.3}, "pseudonymise": False,
     }  # fmt: skip
     (tmp_path / "made_up.yaml").write_text(yaml.safe_dump(manifest))
     return tmp_path

@@ -99,6 +99,17 @@ def test_a_set_that_takes_a_whole_class_is_refused(cohort_table):
         draw_forget_set(table, "female", free / 500, "shared")
 
 
+def test_a_forget_set_of_one_image_is_refused_and_of_two_is_drawn():
+    random = np.random.default_rng(3)
+    table = pd.DataFrame({"patient": range(40), "sex": random.choice(["F", "M"], 40), "label": 0})
+    table = table.assign(sample=table["patient"], partition="train")
+    with pytest.raises(InputError, match=r"is a single image.*expected at least 2"):
+        draw_forget_set(table, "random", 1 / 40, "shared")
+    assert len(draw_forget_set(table, "random", 2 / 40, "shared").patients) == 2
+    doubled = pd.concat([table, table])
+    assert len(draw_forget_set(doubled, "random", 1 / 40, "shared").patients) == 1
+
+
 def test_halves_are_complementary_stratified_and_another_pair_is_another_cut(cohort_table):
     train = cohort_table[cohort_table["partition"] == "train"]
     halves = [set(draw_half(cohort_table, seed).patients) for seed in (200, 201, 202)]

@@ -100,6 +100,15 @@ def test_check_tells_counts_oddities_and_estimates_and_changes_nothing(
         assert line.endswith((" min", " h"))
 
 
+def test_check_tells_how_an_official_split_is_capped(lay_out, write_manifest, tmp_path):
+    lay_out("arrays")
+    told = "by the manifest's shares from each part of the official split"
+    split = {"column": "split", "mapping": {"train": "train", "val": "validation", "test": "test"}}
+    data = str(tmp_path / "data")
+    assert told in check(write_manifest("arrays", split=split), data, "quick")[-1]
+    assert told not in "".join(check(write_manifest("arrays"), data, "quick"))
+
+
 def test_a_phantom_can_be_checked(tmp_path):
     path = tmp_path / "small.yaml"
     text = (FOLDER / "phantom.yaml").read_text().replace("name: phantom", "name: small")

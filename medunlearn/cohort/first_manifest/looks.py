@@ -1,0 +1,110 @@
+"""What images are like: size, colour and depth of a few of them."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from medunlearn.cohort.decode import FORMATS
+
+LOOKED_AT = 32
+DEPTHS = (255, 1023, 4095, 16383, 65535)
+LARGEST, SMALLEST = 224, 8
+SOFT_TISSUE = [-160, 240]  # Hounsfield units
+TAGS = (
+    *("PatientID", "PatientSex", "PatientAge", "SOPInstanceUID", "Modality", "ViewPosition"),
+    *("BodyPartExamined", "Rows", "Columns", "BitsStored", "SamplesPerPixel", "WindowCenter"),
+)
+"""What is read from DICOM headers for a first manifest, and not kept."""
+
+
+class Looks(NamedTuple):
+    """Fields of a manifest on how images are read, with a remark on each, and unreadable files."""
+
+    fields: dict[str, object]
+    notes: dict[str, str]
+    broken: list[str]
+
+
+def choose_some(paths: Sequence[str]) -> list[str]:
+    """A few, evenly spread."""
+    return list(paths[:: max(1, -(-len(paths) // LOOKED_AT))])
+
+
+def look_at_images(paths: dict[str, str]) -> Looks:
+    """Open a few images.
+
+    Args:
+        paths: Path below the folder to absolute path.
+    """
+    sizes, kinds, highest, broken = [], Counter[str](), 0, []
+    some = choose_some(list(paths))
+    for name in some:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(paths[name], formats=FORMATS) as image:
+                    image.load()
+                    sizes.append(image.size)
+                    deep = image.mode == "F" or image.mode.startswith("I")
+                    kinds["deep" if deep else "grey" if _is_grey(image) else "colour"] += 1
+                    if deep:
+                        highest = max(highest, int(np.asarray(image).max()))
+        except Exception:  # decoders raise almost anything on broken bytes
+            broken.append(name)
+    fields, notes = _describe_size(sizes) if sizes else ({}, {})
+    fields["channels"] = 3 if kinds["colour"] else 1
+    seen = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    notes["channels"] = f"guessed: of {len(some)} images looked at {seen}"
+    if kinds["deep"]:
+        top = next((depth for depth in DEPTHS if highest <= depth), highest)
+        fields["intensity"] = [0, top]
+        notes["intensity"] = f"guessed: highest value seen {highest}; these become black and white"
+    return Looks(fields, notes, broken)
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode in {"1", "L", "LA"}:
+        return True
+    pixels = np.asarray(image.convert("RGB"))
+    return bool((pixels == pixels[..., :1]).all())
+
+
+def _describe_size(sizes: Sequence[tuple[int, int]]) -> tuple[dict[str, object], dict[str, str]]:
+    sides = [min(size) for size in sizes]
+    size = max(SMALLEST, min(LARGEST, int(np.median(sides))))
+    seen = Counter(f"{width} x {height}" for width, height in sizes)
+    told = ", ".join(kind for kind, _ in seen.most_common(3))
+    more = f" and {len(seen) - 3} other sizes" if len(seen) > 3 else ""
+    note = f"guessed: images are {told}{more}; all are shrunk to squares, not cropped"
+    return {"image_size": size}, {"image_size": note}
+
+
+def look_at_headers(headers: pd.DataFrame) -> Looks:
+    """How DICOM images are read, from their headers.
+
+    Args:
+        headers: Columns `TAGS`, as text.
+    """
+    sides = headers[["Columns", "Rows"]].apply(pd.to_numeric, errors="coerce").dropna().astype(int)
+    sizes = [(int(width), int(height)) for width, height in sides.to_numpy()]
+    fields, notes = _describe_size(sizes) if sizes else ({}, {})
+    fields["channels"] = 3 if (headers["SamplesPerPixel"] == "3").any() else 1
+    notes["channels"] = "guessed: from the headers"
+    bits = int(pd.to_numeric(headers["BitsStored"], errors="coerce").max())
+    if (headers["WindowCenter"] != "").mean() > 0.5:
+        fields["intensity"] = "window"
+        notes["intensity"] = "guessed: most headers have a window; or [lowest, highest]"
+    elif (headers["Modality"] == "CT").any():
+        fields["intensity"] = SOFT_TISSUE
+        notes["intensity"] = (
+            "guessed: CT without window in the header: soft tissue, Hounsfield units"
+        )
+    elif bits > 8:
+        fields["intensity"] = [0, 2**bits - 1]
+        notes["intensity"] = f"guessed: {bits} bits, no window in the header"
+    return Looks(fields, notes, [])

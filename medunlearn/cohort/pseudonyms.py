@@ -1,0 +1,87 @@
+"""Pseudonyms: what is written names no patient and no image as its source does."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from medunlearn.errors import InputError
+
+SALT = "SECRET-salt-of-pseudonyms"
+"""The one file that must not be passed on: with it a guessed id can be tried."""
+
+_NAMES = ("source_patient", "source_image")
+_BYTES = 32
+
+
+def make_salt(cache: Path) -> bytes:
+    """The salt of this cache, made at random when it is first asked for.
+
+    Readable by its owner only, and beside the studies rather than in one of them, so that a study's
+    folder can be passed on without it.
+
+    Args:
+        cache: The folder that all studies of a RUNS share.
+
+    Raises:
+        InputError: It cannot be written or read, or is not what was written.
+    """
+    path = cache / SALT
+    try:
+        if not path.exists():
+            _make(path)
+        return _read(path)
+    except OSError as error:
+        remedy = "check the folder and its permissions"
+        raise InputError(str(path), [f"cannot be kept: {error.strerror}; {remedy}"]) from None
+
+
+def salt_mark(cache: Path) -> str | None:
+    """Tells one salt from another without telling the salt; none if there is none yet.
+
+    Raises:
+        InputError: As `make_salt`.
+    """
+    path = cache / SALT
+    return hashlib.sha256(b"mark" + _read(path)).hexdigest()[:16] if path.is_file() else None
+
+
+def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
+    """The table with pseudonyms in place of the source's ids of patients and images.
+
+    A pseudonym is the HMAC-SHA256 of the id (RFC 2104), cut to 128 bits: one id has one pseudonym
+    wherever the salt is the same, and without the salt a guessed id cannot be tried.
+    """
+    return table.assign(**{name: table[name].map(lambda x: _name(x, salt)) for name in _NAMES})
+
+
+def _name(given: object, salt: bytes) -> str:
+    return hmac.new(salt, str(given).encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        salt = path.read_bytes()
+    except OSError as error:
+        raise InputError(str(path), [f"{error.strerror}; make it readable"]) from None
+    if len(salt) != _BYTES:
+        remedy = "restore it, or delete it: pseudonyms will then be others"
+        raise InputError(str(path), [f"holds {len(salt)} bytes, expected {_BYTES}; {remedy}"])
+    return salt
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(".lock")):  # two first runs must get one salt
+        if path.exists():
+            return
+        partial = path.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_BYTES))
+        partial.replace(path)
