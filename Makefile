@@ -10,9 +10,10 @@ DEVICE ?=
 JOBS ?=
 PYTHON ?= python3
 VENV ?= .venv
+PARTS ?=
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV
-COMMANDS := reproduce check status report clean
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS PYTHON VENV PARTS
+COMMANDS := reproduce check status report clean bench bench-gpu
 TARGETS := help setup test test-slow lab $(COMMANDS)
 
 SPACE := $(subst ,, )
@@ -28,7 +29,7 @@ override DATA := $(if $(DATA),$(if $(filter /% ~%,$(DATA)),$(DATA),$(CURDIR)/$(D
 
 # The package is found in this folder, whichever interpreter runs it.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
-export DATASET DATA PROFILE RUNS DEVICE JOBS
+export DATASET DATA PROFILE RUNS DEVICE JOBS PARTS
 
 ifeq ($(VENV),)
 RUN := $(PYTHON)
@@ -51,6 +52,7 @@ help: ## this list
 	@echo "  RUNS=$(RUNS)   folder of all results"
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores"
+	@echo "  PARTS=$(PARTS)   what bench measures: loops, processes, peak, shortcuts, study, growth; empty: all but growth"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
 
@@ -69,6 +71,8 @@ check: $(READY) ## read and validate a dataset, and tell what is in it
 status: $(READY) ## what is done, missing, failed and stale
 report: $(READY) ## tables and report from the models that are there
 clean: $(READY) ## remove all results of this dataset and profile
+bench: $(READY) ## measure speed (ten minutes on two cores; PARTS=growth takes longer)
+bench-gpu: $(READY) ## measure speed on a CUDA device, if there is one
 $(COMMANDS):
 	@$(RUN) -m medunlearn $@
 

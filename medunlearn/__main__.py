@@ -1,4 +1,4 @@
-"""The command line: ``python -m medunlearn {reproduce,check,status,report,clean}``."""
+"""The command line: ``python -m medunlearn {reproduce,check,status,report,clean,bench}``."""
 
 import argparse
 import os
@@ -21,6 +21,8 @@ COMMANDS = {
     "status": "tell what is done, missing, failed and stale",
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
+    "bench": "measure speed, on this machine",
+    "bench-gpu": "measure speed on a CUDA device",
     "methods": "list the unlearning methods, as in the README",
     "showcase": "copy the executed cohort and synthesis notebooks to notebooks/showcase",
 }
@@ -31,6 +33,7 @@ OPTIONS = {
     "runs": ("", "folder of all results; default: runs in the project"),
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores"),
+    "parts": ("", "what bench measures: loops, processes, peak, shortcuts, study, growth"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
 
@@ -71,6 +74,8 @@ def _run(given: argparse.Namespace) -> int:
             shutil.rmtree(folder, ignore_errors=True)
         print(f"removed {folder}")
         return 0
+    if given.command in {"bench", "bench-gpu"}:
+        return _bench(given, workers, folder)
     if given.command == "status" and not folder.is_dir():
         print(f"nothing is done yet: there is no {folder}")
         return 0
@@ -91,6 +96,19 @@ def _run(given: argparse.Namespace) -> int:
     outcome = reproduce(study, workers=workers, only_report=given.command == "report")
     print("\n".join(summary(outcome)), flush=True)
     return 1 if outcome.faults or not outcome.report.is_file() else 0
+
+
+def _bench(given: argparse.Namespace, workers: int, folder: Path) -> int:
+    """Speed on the CPU, or on the GPU if there is one."""
+    from medunlearn.benchmark.run import GPU, bench, has_cuda  # loads torch and MONAI
+
+    if given.command == "bench":
+        bench(given.parts, device="cpu", jobs=workers, study=folder)
+    elif has_cuda():
+        bench(given.parts or GPU, device="cuda", jobs=workers, study=folder)
+    else:
+        print("no CUDA device: nothing was measured")
+    return 0
 
 
 def methods_table() -> list[str]:

@@ -35,6 +35,9 @@ PARTS: dict[str, Measure] = {
 USUAL = ("loops", "processes", "peak", "shortcuts", "study")
 """Parts measured unless others are named; growth takes longer than all of them."""
 
+GPU = "loops processes peak shortcuts"
+"""Parts measured on a CUDA device."""
+
 
 def bench(
     asked: str,

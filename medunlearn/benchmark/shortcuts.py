@@ -155,6 +155,6 @@ def from_many_passes(made: Measured) -> Mapping[tuple[str, str], float]:
 
 @torch.inference_mode()
 def _predict_some(made: Measured, samples: NDArray[np.int64]) -> NDArray[np.float64]:
-    some = Batches(made.images, samples, made.recipe)
+    some = Batches(made.images, samples.copy(), made.recipe)  # pandas' own is read-only
     logits = torch.cat([made.model(inputs) for inputs, _ in some.ordered()])
     return probabilities(logits.float().cpu().numpy())
