@@ -40,10 +40,11 @@ def test_what_grows_with_the_square_shows():
 def test_images_go_through_every_stage(tmp_path, monkeypatch):
     """In this process, which a stage of the benchmark does not do."""
     monkeypatch.setattr(growth, "STEPS", 2)
-    monkeypatch.setattr(
-        growth, "_run_apart", lambda name, n, _, device: STAGES[name](n, tmp_path, device)
-    )
-    lines = measure_images("cpu", (160,))
+    costs = [STAGES[name](160, tmp_path, "cpu") for name in ("make_images", "build_cache")]
+    costs.append(STAGES["use_images"](160, tmp_path, "cpu"))
+    monkeypatch.setattr(growth, "_run_apart", lambda *_: costs.pop(0))
+    costs += costs
+    lines = measure_images("cpu", (160, 320))
     stages = {line.what.split(": ")[1] for line in lines}
     assert stages == {
         "build the cache", "libraries", "open", "draw a forget set", "load", "2 training steps",

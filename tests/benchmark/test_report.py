@@ -47,7 +47,7 @@ def test_parts_are_measured_in_order_and_printed_as_written(tmp_path, monkeypatc
     called, told = [], []
     monkeypatch.setattr(run, "stamp", lambda _: STAMP)
     parts = {
-        name: lambda device, jobs, study, name=name: called.append((name, device, jobs)) or LINES
+        name: lambda device, jobs, _, name=name: called.append((name, device, jobs)) or LINES
         for name in ("loops", "peak")
     }
     path = bench(
