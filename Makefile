@@ -14,9 +14,10 @@ VENV ?= .venv
 FOLDER ?=
 TABLE ?=
 OUTPUT ?=
+PARTS ?=
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV FOLDER TABLE OUTPUT
-COMMANDS := reproduce check status tune report clean
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV FOLDER TABLE OUTPUT PARTS
+COMMANDS := reproduce check status tune report clean bench bench-gpu
 TARGETS := help setup test test-slow lab new-manifest $(COMMANDS)
 
 SPACE := $(subst ,, )
@@ -32,7 +33,7 @@ override DATA := $(if $(DATA),$(if $(filter /% ~%,$(DATA)),$(DATA),$(CURDIR)/$(D
 
 # The package is found in this folder, whichever interpreter runs it.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
-export DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER
+export DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PARTS
 
 ifeq ($(VENV),)
 RUN := $(PYTHON)
@@ -56,6 +57,7 @@ help: ## this list
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores, or of GPUs"
 	@echo "  CLUSTER=$(CLUSTER)   where they run: local (dask workers here), slurm (jobs of Slurm), tcp://host:port (a dask scheduler); empty: here"
+	@echo "  PARTS=$(PARTS)   what bench measures: loops, processes, peak, shortcuts, study, growth; empty: all but growth"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
 	@echo "  FOLDER=$(FOLDER) TABLE=$(TABLE) OUTPUT=$(OUTPUT)   for new-manifest: images, table (or none), the .yaml to write (or none)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
@@ -76,6 +78,8 @@ status: $(READY) ## what is done, missing, failed and stale
 tune: $(READY) ## search the settings of every method, once; the study then reads them
 report: $(READY) ## tables and report from the models that are there
 clean: $(READY) ## remove all results of this dataset and profile
+bench: $(READY) ## measure speed (ten minutes on two cores; PARTS=growth takes longer)
+bench-gpu: $(READY) ## measure speed on a CUDA device, if there is one
 $(COMMANDS):
 	@$(RUN) -m medunlearn $@
 

@@ -1,4 +1,4 @@
-"""The command line: ``python -m medunlearn {reproduce,check,new-manifest,status,report,clean}``."""
+"""The command line: ``python -m medunlearn COMMAND``; see ``COMMANDS``."""
 
 import argparse
 import os
@@ -27,6 +27,8 @@ COMMANDS = {
     "tune": "search the settings of every method, and freeze them in a file",
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
+    "bench": "measure speed, on this machine",
+    "bench-gpu": "measure speed on a CUDA device",
     "methods": "list the unlearning methods, as in the README",
     "showcase": "copy the executed cohort and synthesis notebooks to notebooks/showcase",
 }
@@ -38,6 +40,7 @@ OPTIONS = {
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores, or of GPUs"),
     "cluster": ("", "where they run: local, slurm, tcp://host:port; default: in this process"),
+    "parts": ("", "what bench measures: loops, processes, peak, shortcuts, study, growth"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
 
@@ -101,6 +104,8 @@ def _run(given: argparse.Namespace) -> int:
             shutil.rmtree(folder, ignore_errors=True)
         print(f"removed {folder}")
         return 0
+    if given.command in {"bench", "bench-gpu"}:
+        return _bench(given, jobs or default_jobs("cpu"), folder)
     if given.command == "status" and not folder.is_dir():
         print(f"nothing is done yet: there is no {folder}")
         return 0
@@ -135,6 +140,19 @@ def _tune(study: Study) -> int:
     lines = [f"{name}: {fault}" for name, fault in faults.items()]
     print("\n".join([*lines, "no settings were frozen"] if faults else [f"settings: {path}"]))
     return 1 if faults else 0
+
+
+def _bench(given: argparse.Namespace, workers: int, folder: Path) -> int:
+    """Speed on the CPU, or on the GPU if there is one."""
+    from medunlearn.benchmark.run import GPU, bench, has_cuda  # loads torch and MONAI
+
+    if given.command == "bench":
+        bench(given.parts, device="cpu", jobs=workers, study=folder)
+    elif has_cuda():
+        bench(given.parts or GPU, device="cuda", jobs=workers, study=folder)
+    else:
+        print("no CUDA device: nothing was measured")
+    return 0
 
 
 def methods_table() -> list[str]:

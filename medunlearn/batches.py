@@ -1,5 +1,6 @@
 """Images on the device, and the batches that every training is fed with."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,6 +38,11 @@ class Recipe:
     horizontal_flip: bool
     max_shift: int
 
+    @property
+    def augments(self) -> bool:
+        """Whether an image may look different each time it is learnt from."""
+        return self.horizontal_flip or self.max_shift > 0
+
 
 @dataclass(frozen=True)
 class Images:
@@ -60,8 +66,18 @@ class Images:
         patients: NDArray[np.int64],
         device: str,
     ) -> "Images":
-        """Copy arrays to the device."""
-        held = torch.from_numpy(np.array(pixels)).to(device, memory_format=torch.channels_last)
+        """Take arrays to the device.
+
+        Grey images stay where they are on the CPU: those of a memory-mapped file are then in memory
+        once, however many processes use them. Such a tensor cannot be written to.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            given = torch.from_numpy(pixels)
+        count, channels, height, width = given.shape
+        if channels == 1:  # channels last without a copy
+            given = given.view(count, height, width, 1).permute(0, 3, 1, 2)
+        held = given.to(device, memory_format=torch.channels_last)
         codes, owners = (
             torch.tensor(x, dtype=torch.int64, device=device) for x in (labels, patients)
         )

@@ -72,12 +72,16 @@ def cross_entropy(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(model(inputs), labels)
 
 
+def precision(device: torch.device) -> torch.autocast:
+    """What a training step computes in: bfloat16 on CUDA devices that have it, else float32."""
+    mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+
+
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor]) -> None:
     """One update of the model; mixed precision (bfloat16) on CUDA devices that have it."""
-    device = next(model.parameters()).device.type
-    mixed = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(device, torch.bfloat16, enabled=mixed):
+    with precision(next(model.parameters()).device):
         value = loss()
     value.backward()
     optimizer.step()

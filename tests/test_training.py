@@ -79,6 +79,19 @@ def test_flips_mirror_about_half_of_the_images_and_shifts_move_within_bounds(ima
     assert all(centres)
 
 
+@pytest.mark.parametrize(("channels", "copied"), [(1, False), (3, True)])
+def test_grey_images_of_a_mapped_file_are_not_copied(tmp_path, recwarn, channels, copied):
+    shape = (5, channels, 4, 4)
+    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    np.save(tmp_path / "pixels.npy", pixels)
+    mapped = np.load(tmp_path / "pixels.npy", mmap_mode="r")
+    held = Images.load(mapped, np.arange(5), np.arange(5), "cpu").pixels
+    assert (held.data_ptr() != mapped.ctypes.data) == copied
+    assert held.is_contiguous(memory_format=torch.channels_last)
+    assert np.array_equal(held.numpy(), pixels)
+    assert not recwarn.list
+
+
 def test_endless_batches_start_again_with_a_new_order(images):
     source = Batches(images, np.arange(20), RECIPE).endless(torch_stream("test", 0))
     first, second = ([next(source) for _ in range(2)] for _ in range(2))

@@ -13,13 +13,13 @@ from medunlearn.batches import Images
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, images: Images, batch_size: int = 512) -> NDArray[np.float32]:
+def predict(model: nn.Module, images: Images, batch_size: int = 256) -> NDArray[np.float32]:
     """Logits of all images of the cohort, in order, in evaluation mode and single precision.
 
     Args:
         model: From images to logits; its mode is put back afterwards.
         images: The cohort's images, never augmented here.
-        batch_size: Images per forward pass.
+        batch_size: Images per forward pass; more leave the processor's cache and take longer.
 
     Returns:
         (images, classes), float32.

@@ -1,5 +1,7 @@
 """Which weights a method touches, found from gradients once, before it starts."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
@@ -28,12 +30,25 @@ def saliency_mask(model: nn.Module, task: Task, share: float) -> list[Tensor]:
         cross_entropy(model, inputs, labels).backward()
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     model.zero_grad(set_to_none=True)
-    saliency = torch.cat([g.abs().flatten() for g in gradients])
-    frozen = round((1 - share) * len(saliency))
+    return largest(gradients, share)
+
+
+def largest(gradients: Sequence[Tensor], share: float) -> list[Tensor]:
+    """Where the magnitude is among the largest, over all tensors; ties at the threshold are not.
+
+    Args:
+        gradients: Of any shapes.
+        share: Of all numbers that are chosen, 0 to 1.
+
+    Returns:
+        One bool tensor for each.
+    """
+    magnitude = torch.cat([g.abs().flatten() for g in gradients])
+    frozen = round((1 - share) * len(magnitude))
     if frozen == 0:
         return [torch.ones_like(g, dtype=torch.bool) for g in gradients]
     # one selection instead of two sorts of the whole network
-    threshold = saliency.kthvalue(frozen).values
+    threshold = magnitude.kthvalue(frozen).values
     return [g.abs() > threshold for g in gradients]
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 
-from medunlearn.methods._distil import divergence
+from medunlearn.methods._distil import answers, divergence, numbered
 from medunlearn.methods._task import Task, student_of
 from medunlearn.training import train_epoch
 
@@ -41,20 +41,23 @@ def scrub_epochs(
     # smaller than the retain batches, as the authors have it; batch norm needs two images
     size = max(2, task.recipe.batch_size // 2)
 
-    def distance(logits: Tensor, inputs: Tensor) -> Tensor:
-        return divergence(teacher(inputs), logits, temperature) * temperature**2
+    answer, labels = answers(teacher, task.retain, task.forget), task.retain.images.labels
+    retain, forget = numbered(task.retain), numbered(task.forget)
 
-    def leave(network: nn.Module, inputs: Tensor, _labels: Tensor) -> Tensor:
-        return -distance(network(inputs), inputs)
+    def distance(logits: Tensor, inputs: Tensor, rows: Tensor) -> Tensor:
+        return divergence(answer(inputs, rows), logits, temperature) * temperature**2
 
-    def stay(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    def leave(network: nn.Module, inputs: Tensor, rows: Tensor) -> Tensor:
+        return -distance(network(inputs), inputs, rows)
+
+    def stay(network: nn.Module, inputs: Tensor, rows: Tensor) -> Tensor:
         logits = network(inputs)
-        return F.cross_entropy(logits, labels) + alpha * distance(logits, inputs)
+        return F.cross_entropy(logits, labels[rows]) + alpha * distance(logits, inputs, rows)
 
     for epoch in range(1, epochs + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * (0.1 if epoch > milestone else 1)
         if epoch <= msteps:
-            train_epoch(student, task.forget, optimizer, generator, loss=leave, batch_size=size)
-        train_epoch(student, task.retain, optimizer, generator, loss=stay)
+            train_epoch(student, forget, optimizer, generator, loss=leave, batch_size=size)
+        train_epoch(student, retain, optimizer, generator, loss=stay)
         yield student

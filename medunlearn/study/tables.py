@@ -110,12 +110,10 @@ def load_tables(study: Study) -> Tables:
     folder = study.folder / "tables"
     models = pd.read_parquet(folder / "models.parquet")
     predicted = models[models["role"] != "timing"].reset_index(drop=True)
-    flat = pq.read_table(folder / "predictions.parquet", columns=["logits"])["logits"]
-    values = flat.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     models_of = models[MODEL_COLUMNS]
     return Tables(
         models=predicted,
-        logits=values.reshape(len(predicted), len(study.cohort.table), -1),
+        logits=_read_logits(folder / "predictions.parquet", len(predicted)),
         costs=pd.read_parquet(folder / "costs.parquet").merge(
             models_of, on="model_key", validate="many_to_one"
         ),
@@ -128,6 +126,19 @@ def load_tables(study: Study) -> Tables:
         ),
         absent=json.loads((folder / "absent.json").read_text()),
     )
+
+
+def _read_logits(path: Path, models: int) -> NDArray[np.float32]:
+    """(models, samples, classes), read piece by piece: in memory once."""
+    file = pq.ParquetFile(path)
+    logits, done = np.empty(0, np.float32), 0
+    for batch in file.iter_batches(columns=["logits"]):
+        values = batch["logits"].flatten().to_numpy(zero_copy_only=False)
+        if not done:
+            logits = np.empty(file.metadata.num_rows * (len(values) // len(batch)), np.float32)
+        logits[done : done + len(values)] = values
+        done += len(values)
+    return logits.reshape(models, file.metadata.num_rows // models, -1)
 
 
 def load_predictions(study: Study) -> pd.DataFrame:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from medunlearn.methods import get_method
+from medunlearn.methods._masks import largest
 from medunlearn.methods._task import Task, student_of
 from medunlearn.methods.salun import saliency_mask
 
@@ -56,3 +57,15 @@ def test_gradients_left_behind_do_not_count(make_task):
     for weight in model.parameters():
         weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
     assert all(map(torch.equal, clean, saliency_mask(model, task, 0.5)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_the_largest_are_those_of_a_whole_sort(share):
+    random = torch.Generator().manual_seed(0)
+    given = [torch.randn(7, 3, generator=random), torch.randn(19, generator=random)]
+    flat = torch.cat([g.abs().flatten() for g in given])
+    expected = torch.zeros(40, dtype=torch.bool)
+    expected[flat.argsort(descending=True)[: round(share * 40)]] = True
+    chosen = largest(given, share)
+    assert [c.shape for c in chosen] == [g.shape for g in given]
+    assert torch.equal(torch.cat([c.flatten() for c in chosen]), expected)

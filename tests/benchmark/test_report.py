@@ -1,0 +1,70 @@
+import json
+import re
+
+import pytest
+
+from medunlearn.benchmark import run
+from medunlearn.benchmark.measure import Line
+from medunlearn.benchmark.report import make_table, write_part
+from medunlearn.benchmark.run import PARTS, USUAL, bench, choose_parts
+from medunlearn.errors import InputError
+
+STAMP = {"device": "Some (R) CPU @ 3", "cores": 2}
+LINES = [
+    Line("epoch", "ours", 7, 0.5, 0.625, "s", 1600.0),
+    Line("epoch", "theirs", 7, 1.0, 1.25, "s", 800.0, 2.0, 1.5, 2.5),
+]
+
+
+def rows(text):
+    return [r.split(" | ") for r in re.findall(r"^\| (.*) \|$", text, re.M) if "images/s" not in r]
+
+
+def test_the_table_holds_what_the_json_holds(tmp_path):
+    path, table = write_part(tmp_path, "loops", STAMP, LINES)
+    assert path.name == "some-r-cpu-3.json"
+    held = json.loads(path.read_text())["loops"]
+    assert held["stamp"] == STAMP
+    assert [Line(**line) for line in held["lines"]] == LINES
+    assert rows(table.read_text()) == [
+        ["epoch", "ours", "7", "0.5 s", "0.625 s", "1,600", ""],
+        ["epoch", "theirs", "7", "1 s", "1.25 s", "800", "2.00 (1.50 to 2.50)"],
+    ]
+    assert "device Some (R) CPU @ 3, cores 2" in table.read_text()
+
+
+def test_a_part_measured_again_is_replaced_and_the_others_stay(tmp_path):
+    write_part(tmp_path, "loops", STAMP, LINES)
+    write_part(tmp_path, "peak", STAMP, LINES[:1])
+    path, table = write_part(tmp_path, "loops", STAMP, LINES[1:])
+    held = json.loads(path.read_text())
+    assert {part: len(each["lines"]) for part, each in held.items()} == {"loops": 1, "peak": 1}
+    assert table.read_text() == "\n".join(make_table(held)) + "\n"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_parts_are_measured_in_order_and_printed_as_written(tmp_path, monkeypatch):
+    called, told = [], []
+    monkeypatch.setattr(run, "stamp", lambda _: STAMP)
+    parts = {
+        name: lambda device, jobs, _, name=name: called.append((name, device, jobs)) or LINES
+        for name in ("loops", "peak")
+    }
+    path = bench(
+        "peak loops", device="cpu", jobs=3, study=tmp_path / "s", write=told.append, parts=parts
+    )
+    assert called == [("peak", "cpu", 3), ("loops", "cpu", 3)]
+    assert path == tmp_path / "bench" / "some-r-cpu-3.json"
+    assert set(path.with_suffix(".md").read_text().splitlines()) <= set(told)
+
+
+def test_growth_is_measured_only_when_asked_for_and_a_study_only_if_there(tmp_path):
+    assert choose_parts("", tmp_path) == [name for name in USUAL if name != "study"]
+    (tmp_path / "jobs").mkdir()
+    assert choose_parts("", tmp_path) == [*USUAL] == [n for n in PARTS if n != "growth"]
+    assert choose_parts("growth,peak", tmp_path) == ["growth", "peak"]
+
+
+def test_all_faults_of_the_parts_are_told_at_once(tmp_path):
+    with pytest.raises(InputError, match=r"(?s)'speed' is not known; choose from loops.*reproduce"):
+        choose_parts("speed study", tmp_path)

@@ -1,0 +1,83 @@
+import json
+import os
+import time
+
+import pandas as pd
+import pytest
+
+from medunlearn.benchmark.studies import describe_accounts, read_accounts
+from medunlearn.errors import InputError
+
+START = 1_700_000_000
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two workers: 100 s of trainings beside 80 s of unlearning, then synthesis and nothing."""
+    (tmp_path / "jobs").mkdir()
+    add_job(tmp_path, "02-original-0to1", 0, 100)
+    add_job(tmp_path, "03-scrub-random-0.1", 0, 80)
+    add_job(tmp_path, "04_synthesis", 100, 120)
+    add_model(tmp_path, "a", "original", 1, 45, {"training": 40})
+    add_model(tmp_path, "b", "original", 46, 96, {"training": 45})
+    add_model(tmp_path, "c", "unlearned", 2, 76, {"unlearning": 50, "preparation": 20})
+    return tmp_path
+
+
+def add_job(folder, name, start, end, status="done"):
+    path = folder / "jobs" / f"{name}.json"
+    path.write_text(json.dumps({"job": name, "status": status, "seconds": end - start}))
+    os.utime(path, (START + end, START + end))
+
+
+def add_model(folder, key, role, start, end, regions):
+    path = folder / "models" / key
+    path.mkdir(parents=True)
+    finished = time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(START + end))
+    record = {
+        "ingredients": {"parameters": {"role": role}}, "finished": finished, "seconds": end - start,
+    }  # fmt: skip
+    (path / "record.json").write_text(json.dumps(record))
+    bills = pd.DataFrame({"region": list(regions), "seconds": list(regions.values())})
+    bills.to_parquet(path / "costs.parquet")
+
+
+def test_overhead_is_what_jobs_take_beyond_their_models(study):
+    accounts = read_accounts(study)
+    assert accounts.jobs == {"02": 100, "03": 80}
+    assert accounts.models == {"02": 44 + 50, "03": 74}
+    assert accounts.overhead == pytest.approx((180 - 168) / 168)
+
+
+def test_regions_others_and_idle_time_add_up(study):
+    accounts = read_accounts(study)
+    assert accounts.regions == {"training": 85, "unlearning": 50, "preparation": 20}
+    assert accounts.others == 20
+    assert (accounts.span, accounts.workers) == (120, 2)
+    assert accounts.idle == pytest.approx(1 - 200 / 240)
+    told = {line.side: line.median for line in describe_accounts(study)}
+    assert told["prediction, relearning, writing"] == 168 - 155
+    assert told["papermill, kernels, ledger, engine"] == 12
+    assert told["overhead of notebook 03"] == pytest.approx(100 * 6 / 74)
+
+
+def test_models_of_an_earlier_run_of_a_job_do_not_count(study):
+    add_model(study, "d", "unlearned", -500, -400, {"unlearning": 90})
+    add_model(study, "e", "retrained", 10, 76, {"training": 60})  # made in 02, which ran then
+    assert read_accounts(study).count == 4
+
+
+def test_a_pause_between_two_runs_is_no_idle_time(study):
+    add_job(study, "03-ssd-random-0.1", 1000, 1020)
+    assert read_accounts(study).span == 140
+
+
+def test_failed_jobs_do_not_count(study):
+    add_job(study, "03-ssd-random-0.1", 0, 5000, status="failed")
+    assert read_accounts(study).jobs["03"] == 80
+
+
+def test_a_study_without_models_is_refused(tmp_path):
+    (tmp_path / "jobs").mkdir()
+    with pytest.raises(InputError, match="run make reproduce first"):
+        read_accounts(tmp_path)
