@@ -93,8 +93,31 @@ def _modules(spec: ModelSpec, *, watched: bool) -> list[str]:
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """The parts of the ingredients that differ; of the code, the modules."""
-    changed = [part for part in new if part != "code" and old.get(part) != new[part]]
+    """The parts of the ingredients that differ, with both values where they are short.
+
+    Of the code, the modules.
+    """
+    parts = [part for part in new if part != "code" and old.get(part) != new[part]]
     before, after = old.get("code", {}), new["code"]
     modules = sorted({*before, *after})
-    return changed + [f"code of {m}" for m in modules if before.get(m) != after.get(m)]
+    changed = [f"code of {m}" for m in modules if before.get(m) != after.get(m)]
+    return [_tell(part, old.get(part), new[part]) for part in parts] + changed
+
+
+SHORT = 24
+"""Characters of a value that a reason still shows: hashes are longer."""
+
+
+def _tell(part: str, old: object, new: object) -> str:
+    """``settings (epochs: 1 -> 2)``; the part alone where values are long."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        pairs = {"": (old, new)}
+    else:
+        both = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        pairs = {f"{name}: ": (old.get(name, "-"), new.get(name, "-")) for name in both}
+    short = [
+        f"{name}{before} -> {after}"
+        for name, (before, after) in pairs.items()
+        if max(len(str(before)), len(str(after))) <= SHORT
+    ]
+    return f"{part} ({', '.join(short)})" if short else part

@@ -164,7 +164,7 @@ class _Runner:
     def _job(self, job: Job) -> None:
         from medunlearn.study.execution import execute
 
-        start, folder = time.time(), self.study.folder / "jobs"
+        start, folder = time.monotonic(), self.study.folder / "jobs"
         notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
         output = folder / f"{job.name}.ipynb"
         try:
