@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.study.profile import panel
@@ -47,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     given = parser.parse_args(arguments)
     try:
-        return _run(given)
-    except InputError as error:
+        with told_when_full(Path(given.runs) if given.runs else PROJECT):
+            return _run(given)
+    except (InputError, DiskFullError) as error:
         print(f"medunlearn: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

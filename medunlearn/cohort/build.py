@@ -1,6 +1,5 @@
 """From a manifest to a cohort on disk: table, partitions and decoded pixels."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from medunlearn.cohort.decode import Decoding
 from medunlearn.cohort.download import fetch_missing, verify_files
 from medunlearn.cohort.draws import development_patients
 from medunlearn.cohort.images import PixelCache, build_arrays, build_pixels, shrink
+from medunlearn.cohort.kept import TABLE, keep, read_kept
 from medunlearn.cohort.manifest import (
     ArraysManifest,
     DataManifest,
@@ -95,12 +95,10 @@ def build_cohort(
     """
     size = min(image_size, manifest.image_size)
     rows, digest = _describe(manifest, data_root, size, max_patients)
-    record = folder / "cohort.json"
-    if record.is_file():
-        known = json.loads(record.read_text())
-        pixel_file, table_file = cache / known["pixels"], folder / "cohort.parquet"
-        if known["fingerprint"] == digest and pixel_file.is_file() and table_file.is_file():
-            return Cohort(pd.read_parquet(table_file), manifest, pixel_file, known["sha256"])
+    known = read_kept(folder, cache)
+    if known and known["fingerprint"] == digest:
+        table = pd.read_parquet(folder / TABLE)
+        return Cohort(table, manifest, cache / known["pixels"], known["sha256"])
     if isinstance(manifest, DataManifest):
         verify_files(manifest, data_root)
         table = finish_table(rows, manifest)
@@ -112,16 +110,9 @@ def build_cohort(
         table = finish_table(_with_codes(drawn, manifest), manifest)
         held = store_pixels(shrink(pixels, size), cache)
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "cohort.parquet.partial"
-    table.to_parquet(partial, index=False)
-    partial.replace(folder / "cohort.parquet")
-    known = {"fingerprint": digest, "sha256": sha256, "pixels": held.path.name}
-    partial = folder / "cohort.json.partial"
-    partial.write_text(json.dumps(known, indent=1) + "\n")
-    partial.replace(record)
+    keep(folder, table, {"fingerprint": digest, "sha256": sha256, "pixels": held.path.name})
     # as it will be read the next time: types may not differ between the first run and the second
-    return Cohort(pd.read_parquet(folder / "cohort.parquet"), manifest, held.path, sha256)
+    return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
 
 def _describe(

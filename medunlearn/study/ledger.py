@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from medunlearn.disk import told_when_full
 from medunlearn.sources import canonical_hash, file_hash
-from medunlearn.study.disk import told_when_full
 from medunlearn.study.draws import Draws
 from medunlearn.study.ingredients import changes, describe, sources
 from medunlearn.study.models import ModelSpec
@@ -137,7 +137,7 @@ class Ledger:
             A temporary folder, whose name says who writes which model.
 
         Raises:
-            OSError: The disk is full; the message names it and the remedy.
+            DiskFullError: The disk is full; the message names it and the remedy.
         """
         entry, start = self.entry(spec), time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)

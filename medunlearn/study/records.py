@@ -1,13 +1,14 @@
 """Small records beside results: written whole, and read with care, for disks fill and files rot."""
 
 import json
-import os
 import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from medunlearn.disk import written_whole
 
 _FAILED = ".failed-{}.json"
 
@@ -25,14 +26,10 @@ def write_record(path: Path, content: Mapping[str, Any]) -> None:
     """Write a record whole, by one rename.
 
     Raises:
-        OSError: It cannot be written; what was there before stays.
+        DiskFullError: What was there before stays.
     """
-    partial = path.with_name(f".{path.name}-{os.getpid()}.partial")
-    try:
+    with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def now() -> str:

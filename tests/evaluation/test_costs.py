@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.costs import cost_ratios
+from medunlearn.evaluation.costs import cost_ratios, disturbed
 
 
 def rows(method, size, region, seconds, *, exclusive=True, device="this"):
@@ -46,3 +46,21 @@ def test_seconds_of_one_device_are_not_divided_by_those_of_another():
         + rows("salun", 0.1, "unlearning", [1], device="fast")
     )
     assert cost_ratios(costs)["ratio"].isna().all()
+
+
+def test_a_region_in_which_somebody_else_had_the_core_is_found():
+    costs = pd.DataFrame(
+        [
+            {"exclusive": True, "device_type": "cpu", "seconds": 10.0, "cpu_seconds": 9.9},
+            {"exclusive": True, "device_type": "cpu", "seconds": 10.0, "cpu_seconds": 5.0},
+            # two threads may well use more than one second of a second
+            {"exclusive": True, "device_type": "cpu", "seconds": 10.0, "cpu_seconds": 19.0},
+            {"exclusive": False, "device_type": "cpu", "seconds": 10.0, "cpu_seconds": 5.0},
+            # the processor waits for the device
+            {"exclusive": True, "device_type": "cuda", "seconds": 10.0, "cpu_seconds": 1.0},
+            {"exclusive": True, "device_type": "cpu", "seconds": 0.0, "cpu_seconds": 0.0},
+        ]
+    )
+    found = disturbed(costs)
+    assert list(found.index) == [1]
+    assert list(found["busy"]) == [0.5]
