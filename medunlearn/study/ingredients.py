@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -50,14 +51,14 @@ def describe(
     drawn = spec.cell is not None and not _by_difficulty(spec)
     watched = is_watched(study.profile, spec)
     packages = ("torch", "monai", "numpy")
-    versions = {name: version(name).split("+")[0] for name in packages}
+    versions = {name: _version(name) for name in packages}
     ingredients = {
         "parameters": asdict(spec),
         "recipe": study.recipe,
         "settings": dict(study.settings(spec.method)) if spec.method else {},
         "forget set": draws.of(spec).sha256 if drawn else None,
         "inputs": list(made_from),
-        "notebook": notebook_hash(PROJECT / "notebooks" / f"{_NOTEBOOKS[spec.role]}.ipynb"),
+        "notebook": _hash_of(_NOTEBOOKS[spec.role]),
         "code": module_hashes(*_modules(spec, watched=watched)),
         "cohort": study.cohort.sha256,
         "versions": {"python": ".".join(platform.python_version_tuple()[:2]), **versions},
@@ -68,6 +69,16 @@ def describe(
     if spec.role == "timing":
         ingredients["cost"] = study.profile.cost.model_dump()
     return ingredients
+
+
+@cache
+def _version(package: str) -> str:
+    return version(package).split("+")[0]
+
+
+@cache
+def _hash_of(notebook: str) -> str:
+    return notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb")
 
 
 def _by_difficulty(spec: ModelSpec) -> bool:
