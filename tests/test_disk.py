@@ -1,10 +1,6 @@
 """A full disk: nothing half-written, and one line that says what to do."""
 
 import errno
-import resource
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,22 +8,17 @@ import pytest
 import torch
 from torch import nn
 
+from medunlearn import __main__ as command
 from medunlearn.disk import DiskFullError, told_when_full, written_whole
 from medunlearn.figures import save_figure
 from medunlearn.models import save_weights
-
-ROOT = Path(__file__).parents[1]
+from tests.conftest import filled_disk
 
 
 @pytest.fixture
 def full_disk():
-    """No file may grow beyond 1 kB: what a full disk does to a process, without filling one."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    with filled_disk(1024):
+        yield
 
 
 def write_text(path):
@@ -111,18 +102,26 @@ def test_the_words_of_a_library_are_understood(tmp_path, said, number):
     assert caught.value.errno == number
 
 
-def test_a_command_says_so_in_one_line(tmp_path, tiny_profile):
-    code = (
-        "import resource, sys; from medunlearn import __main__ as command;"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
-        "sys.exit(command.main(sys.argv[1:]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "report", "--profile", tiny_profile, "--runs", str(tmp_path)],
-        check=False, cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "RUNS" in done.stderr
-    assert "Traceback" not in done.stderr
-    found = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
-    assert found == [], "something half-written is left"
+def test_a_command_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+    def fail(_):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(command, "_run", fail)
+    assert command.main(["reproduce", "--runs", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"the disk of {tmp_path}" in told
+    assert "RUNS=" in told
+
+
+def test_two_that_write_the_same_file_at_once_both_end_well(tmp_path, monkeypatch):
+    """Notebooks opened at once on a new study write the same table."""
+    path = tmp_path / "cohort.parquet"
+    with written_whole(path) as first:
+        first.write_text("who")
+        monkeypatch.setattr("os.getpid", lambda: 999_999)
+        with written_whole(path) as second:
+            second.write_text("whole")
+        assert path.read_text() == "whole"
+        first.write_text("whole")
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["whole"]

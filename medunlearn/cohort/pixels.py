@@ -1,6 +1,5 @@
 """One uint8 array per cohort on disk: named by its content, written whole or not at all."""
 
-import errno
 import hashlib
 import io
 import math
@@ -16,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from medunlearn.disk import written_whole
+from medunlearn.disk import FULL, written_whole
 from medunlearn.errors import InputError
 from medunlearn.sources import file_hash
 
@@ -86,7 +85,7 @@ def locked(folder: Path) -> Iterator[None]:
         with FileLock(folder / ".lock"):
             yield
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        full = error.errno in FULL
         remedy = "free some space" if full else "check the folder and its permissions"
         fault = f"pixels cannot be written: {error.strerror}; {remedy}, or pass another RUNS"
         raise InputError(str(folder), [fault]) from None
