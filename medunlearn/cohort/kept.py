@@ -9,7 +9,7 @@ import pandas as pd
 
 from medunlearn.cohort.pixels import is_sound
 from medunlearn.disk import written_whole
-from medunlearn.sources import file_hash
+from medunlearn.sources import canonical_hash, file_hash
 
 TABLE, RECORD = "cohort.parquet", "cohort.json"
 
@@ -32,7 +32,8 @@ def keep(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
         table.to_parquet(partial, index=False)
         content = {**record, "table": file_hash(partial)}
     with written_whole(folder / RECORD) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+        signed = {**content, "checksum": canonical_hash(content)}
+        partial.write_text(json.dumps(signed, indent=1) + "\n")
 
 
 def read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
@@ -44,7 +45,8 @@ def read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
     """
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text())
-        whole = record["table"] == file_hash(folder / TABLE)
+        signed = record.pop("checksum") == canonical_hash(record)
+        whole = signed and record["table"] == file_hash(folder / TABLE)
         return record if whole and is_sound(cache / record["pixels"]) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

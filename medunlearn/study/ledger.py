@@ -82,16 +82,18 @@ class Ledger:
     def record(self, key: str) -> dict[str, Any] | None:
         """The record of a whole and sound folder, else none.
 
-        Sound is: every file named in the record is there and has the checksum it was written with.
+        Sound is: every file named in the record is there and has the checksum it was written with,
+        and so has the record itself.
         """
         if key not in self._verified:
             folder = self.folder / key
             try:
                 record: dict[str, Any] = json.loads((folder / RECORD).read_text())
-                sound = record["key"] == key and all(
+                signed = record.pop("sha256") == canonical_hash(record) and record["key"] == key
+                sound = signed and all(
                     file_hash(folder / name) == sha for name, sha in record["files"].items()
                 )
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 return None
             if not sound:
                 return None
@@ -106,7 +108,7 @@ class Ledger:
             return False
         made_from = {key: self.record(key) for key in entry.inputs}
         return all(
-            source is not None and source["files"] == record["inputs"][key]
+            source is not None and source["files"] == record["inputs"].get(key)
             for key, source in made_from.items()
         )
 
@@ -169,7 +171,8 @@ class Ledger:
             "finished": now(),
             "seconds": round(seconds, 3),
         }
-        (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        signed = {**record, "sha256": canonical_hash(record)}
+        (folder / RECORD).write_text(json.dumps(signed, indent=1) + "\n")
 
     def _give_name(self, entry: Entry, folder: Path) -> None:
         folder.chmod(0o755)  # a temporary folder is private; results are to be read by others

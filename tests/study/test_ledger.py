@@ -369,11 +369,16 @@ def test_of_several_older_forms_the_nearest_is_told_whatever_the_clock_said(ledg
             path.write_text(json.dumps({**content, "finished": other["finished"]}))
 
 
-@pytest.mark.parametrize("content", [b'{"key', b"\xff", b"[]", b'{"title": "original, seed 0"}'])
+@pytest.mark.parametrize(
+    "content", [b'{"key', b"\xff", b"[]", b'"text"', b'{"title": "original, seed 0"}']
+)
 def test_a_harmed_record_of_an_older_form_harms_nobody(ledger, content):
     (ledger.folder / "0123").mkdir(parents=True)
     (ledger.folder / "0123" / RECORD).write_bytes(content)
     assert ledger.stale([O0]) == {}
+    ledger.path(O0).mkdir()
+    (ledger.path(O0) / RECORD).write_bytes(content)
+    assert not ledger.is_done(O0)
     write(ledger, O0)
     assert ledger.states([O0]) == {O0: "done"}
 
@@ -390,3 +395,22 @@ def test_a_wall_clock_that_jumps_changes_no_duration(ledger, monkeypatch, hours)
     record_job(ledger.study, job, start, None, None)
     told = json.loads((ledger.study.folder / "jobs" / "02-x.json").read_text())
     assert 0 <= told["seconds"] < 60
+
+
+def test_a_record_with_one_wrong_letter_is_not_believed(ledger):
+    """Wherever it is: a wrong key of an input would make a model of other inputs look done."""
+    write(ledger, O0)
+    write(ledger, U0)
+    path = ledger.path(U0) / RECORD
+    whole = path.read_text()
+    for right, wrong in (
+        (ledger.entry(O0).key, "0" * 20),
+        ('"inputs"', '"inputz"'),
+        ('"seconds": 0', '"seconds": 1'),
+        ('"epochs": 1', '"epochs": 3'),
+    ):
+        assert right in whole
+        path.write_text(whole.replace(right, wrong))
+        assert ledger.missing([O0, U0]) == [U0], right
+    path.write_text(whole)
+    assert ledger.missing([O0, U0]) == []
