@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medunlearn.cohort.first_manifest.propose import new_manifest
+from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.study.cluster import check_cluster
@@ -61,8 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_places(commands.choices["new-manifest"])
     given = parser.parse_args(arguments)
     try:
-        return _run(given)
-    except InputError as error:
+        with told_when_full(Path(given.runs) if given.runs else PROJECT):
+            return _run(given)
+    except (InputError, DiskFullError) as error:
         print(f"medunlearn: {error}", file=sys.stderr)
         return 2
     except CarrierError as error:

@@ -1,23 +1,35 @@
 """What a computation costs: seconds, processor seconds and peak memory of named regions."""
 
+import math
+import os
 import platform
-import resource
-import sys
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+
+_MEMORY, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass
 class Region:
-    """The bill of one region: wall seconds, processor seconds of this process, peak bytes."""
+    """The bill of one region.
+
+    Args:
+        seconds: Wall seconds of a clock that never jumps.
+        cpu_seconds: Processor seconds of this process, all its threads.
+        peak_bytes: Highest memory of the device; on the CPU that of the host.
+        host_peak_bytes: Highest resident memory of this process; NaN where it cannot be known.
+    """
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
-    peak_bytes: int = 0
+    peak_bytes: float = 0.0
+    host_peak_bytes: float = 0.0
 
 
 @dataclass
@@ -25,8 +37,9 @@ class Clock:
     """Times named regions; a region inside another is billed to itself alone.
 
     On CUDA both ends of every region wait for the device, and the seconds are those between two
-    CUDA events; on the CPU they come from ``time.perf_counter``. Peak memory is the device's
-    (reset when the clock is made), or the highest resident memory of the process on the CPU.
+    CUDA events; on the CPU they come from ``time.perf_counter``. Peak memory is what was in use at
+    most *while the region ran*, what lay there before it began included: the counters of device
+    and host are set back at its start. Setting back and reading are not billed.
 
     Args:
         device: Where the work runs.
@@ -40,10 +53,7 @@ class Clock:
     regions: dict[str, Region] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _mark: Callable[[], tuple[float, float]] | None = None
-
-    def __post_init__(self) -> None:
-        if self._cuda:
-            torch.cuda.reset_peak_memory_stats(self.device)
+    _host_peak_is_own: bool = False
 
     @property
     def _cuda(self) -> bool:
@@ -71,15 +81,20 @@ class Clock:
         region = self.regions[self._open[-1]]
         region.seconds += seconds
         region.cpu_seconds += cpu_seconds
-        region.peak_bytes = max(region.peak_bytes, peak_bytes(self.device))
+        host = host_peak_bytes() if self._host_peak_is_own else math.nan
+        region.host_peak_bytes = _higher(region.host_peak_bytes, host)
+        device = float(torch.cuda.max_memory_allocated(self.device)) if self._cuda else host
+        region.peak_bytes = _higher(region.peak_bytes, device)
         self._mark = None
 
     def _start(self) -> Callable[[], tuple[float, float]]:
-        cpu_start = self.cpu_now()
+        self._host_peak_is_own = reset_host_peak()
         if not self._cuda:
-            start = self.now()
+            start, cpu_start = self.now(), self.cpu_now()
             return lambda: (self.now() - start, self.cpu_now() - cpu_start)
         torch.cuda.synchronize(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        cpu_start = self.cpu_now()
         first = torch.cuda.Event(enable_timing=True)
         first.record()
 
@@ -93,12 +108,49 @@ class Clock:
         return stop
 
 
-def peak_bytes(device: str) -> int:
-    """Highest memory so far: allocated on the CUDA device, else resident in this process."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def reset_host_peak() -> bool:
+    """Let the highest resident memory of this process begin anew; false where that is impossible.
+
+    Linux only. Where it is not possible the peak is that of the hungriest region so far, which
+    says nothing of another one.
+    """
+    try:
+        _RESET.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def host_peak_bytes() -> float:
+    """Highest resident memory of this process since ``reset_host_peak``; NaN if not told."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", _MEMORY.read_text())
+    except OSError:
+        return math.nan
+    return float(found[1]) * 1024 if found else math.nan
+
+
+def _higher(one: float, other: float) -> float:
+    """The greater one; NaN if one of them is not known."""
+    return math.nan if math.isnan(one + other) else max(one, other)
+
+
+def stamp(device: str) -> dict[str, str | int]:
+    """Device and software of a measurement, for its row.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+    """
+    return {
+        "device": device_name(device),
+        "device_type": torch.device(device).type,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+    }
 
 
 def device_name(device: str) -> str:

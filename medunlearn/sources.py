@@ -39,11 +39,17 @@ def module_hashes(*modules: str) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         if name not in found:
-            code = _path_of(name).read_text()
-            found[name] = code_hash(code)
+            found[name], imported = _read_module(name)
             if not name.startswith(f"{_NAME}.study"):
-                waiting += _imports(code)
+                waiting += imported
     return dict(sorted(found.items()))
+
+
+@cache
+def _read_module(name: str) -> tuple[str, list[str]]:
+    """Hash of a module, and what it imports from here; parsed once, for most share most modules."""
+    code = _path_of(name).read_text()
+    return code_hash(code), _imports(code)
 
 
 def notebook_hash(path: Path) -> str:

@@ -1,4 +1,7 @@
+import resource
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis  # noqa: F401 - at the end its plugin would; after an interrupt 3.11 cannot parse it
@@ -10,6 +13,20 @@ from medunlearn.study.study import open_study
 # a shell that runs the tests in the background, and xdist in its workers, ignore SIGINT, and what
 # is ignored is inherited: tests that interrupt a notebook would wait for ever
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def filled_disk(limit: int) -> Iterator[None]:
+    """No file of this process may grow beyond so many bytes: a full disk, without filling one."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
 
 TINY = {
     "network": "resnet_tiny", "norm": "batch", "image_size": 16, "max_patients": 240,

@@ -1,7 +1,14 @@
+import math
+import os
+import platform
+import time
+
+import numpy as np
 import pytest
 import torch
 
-from medunlearn.cost import Clock
+from medunlearn import cost
+from medunlearn.cost import Clock, reset_host_peak, stamp
 
 
 class Fake:
@@ -63,25 +70,146 @@ def test_an_error_inside_closes_the_region(clock):
     assert clock.regions["preparation"].seconds == 2
 
 
-def test_peak_memory_is_that_of_the_process(clock):
+resettable = pytest.mark.skipif(
+    not reset_host_peak(), reason="this system does not set back the peak of a process"
+)
+MIB = 2**20
+
+
+def use(mebibytes):
+    np.ones(mebibytes * MIB // 8)  # written to, so that it is really there, and given back
+
+
+@resettable
+def test_each_region_has_its_own_peak():
+    clock = Clock("cpu")
+    with clock("preparation"):
+        use(256)
     with clock("unlearning"):
-        pass
-    assert clock.regions["unlearning"].peak_bytes > 10_000_000
+        use(16)
+    hungry, modest = clock.regions["preparation"], clock.regions["unlearning"]
+    assert 200 * MIB < hungry.host_peak_bytes - modest.host_peak_bytes < 300 * MIB
+    assert hungry.peak_bytes == hungry.host_peak_bytes  # the device is the host
+
+
+@resettable
+def test_the_peak_of_an_inner_region_is_not_that_of_the_outer_one():
+    clock = Clock("cpu")
+    with clock("unlearning"):
+        use(16)
+        with clock("preparation"):
+            use(256)
+        use(16)
+    outer, inner = (clock.regions[name].host_peak_bytes for name in ("unlearning", "preparation"))
+    assert inner - outer > 200 * MIB
+
+
+@resettable
+def test_a_region_entered_again_keeps_its_highest_peak():
+    clock = Clock("cpu")
+    for size in (16, 256, 16):
+        with clock("unlearning"):
+            use(size)
+    with clock("preparation"):
+        use(16)
+    high, low = (clock.regions[name].host_peak_bytes for name in ("unlearning", "preparation"))
+    assert high - low > 200 * MIB
+
+
+@pytest.mark.parametrize("missing", ["_RESET", "_MEMORY"])
+def test_a_peak_that_cannot_be_told_apart_is_not_told(monkeypatch, tmp_path, missing):
+    monkeypatch.setattr(cost, missing, tmp_path / "no" / "such" / "file")
+    clock = Clock("cpu")
+    for _ in range(2):
+        with clock("unlearning"):
+            pass
+    assert math.isnan(clock.regions["unlearning"].host_peak_bytes)
+    assert math.isnan(clock.regions["unlearning"].peak_bytes)
+
+
+def test_setting_back_and_reading_of_the_peak_is_not_billed(clock, monkeypatch):
+    def slow(answer):
+        def act():
+            clock.fake.time += 1000
+            return answer
+
+        return act
+
+    monkeypatch.setattr(cost, "reset_host_peak", slow(True))
+    monkeypatch.setattr(cost, "host_peak_bytes", slow(1.0))
+    with clock("unlearning"):
+        clock.fake.time += 1
+        with clock("preparation"):
+            clock.fake.time += 2
+        clock.fake.time += 3
+    assert clock.regions["unlearning"].seconds == 4
+    assert clock.regions["unlearning"].cpu_seconds == 2
+    assert clock.regions["preparation"].seconds == 2
+
+
+def test_no_clock_is_one_that_can_be_set():
+    """A wall clock that jumps, as by NTP, changes no duration."""
+    clock = Clock("cpu")
+    for read in (clock.now, clock.cpu_now):
+        told = time.get_clock_info(read.__name__)
+        assert told.monotonic
+        assert not told.adjustable
+
+
+def test_a_row_is_stamped_with_device_and_software():
+    told = stamp("cpu")
+    assert told["device"]
+    assert told["device_type"] == "cpu"
+    assert told["torch"] == torch.__version__
+    assert told["python"] == platform.python_version()
+    assert told["threads"] == torch.get_num_threads()
+    assert 1 <= told["cores"] <= os.cpu_count()
+
+
+no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+def sleep(cycles=1_000_000_000):
+    torch.cuda._sleep(cycles)
+
+
+@pytest.fixture
+def by_hand():
+    """Seconds of the kernel by the host's clock, which knows nothing of CUDA events."""
+    sleep(1000)
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    sleep()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_a_kernel_of_known_length_is_waited_for():
-    cycles = 1_000_000_000
-    torch.cuda._sleep(1000)
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    torch.cuda._sleep(cycles)
-    end.record()
-    torch.cuda.synchronize()
-    made = Clock("cuda")
-    with made("unlearning"):
-        torch.cuda._sleep(cycles)
-    assert made.regions["unlearning"].seconds == pytest.approx(
-        start.elapsed_time(end) / 1000, rel=0.2
-    )
+@no_cuda
+def test_a_kernel_of_known_length_is_waited_for(by_hand):
+    clock = Clock("cuda")
+    with clock("unlearning"):
+        sleep()
+    assert clock.regions["unlearning"].seconds == pytest.approx(by_hand, rel=0.05)
+
+
+@pytest.mark.cuda
+@no_cuda
+def test_a_kernel_launched_before_a_region_is_not_billed_to_it(by_hand):
+    clock = Clock("cuda")
+    sleep()
+    with clock("unlearning"):
+        pass
+    assert clock.regions["unlearning"].seconds < by_hand / 10
+
+
+@pytest.mark.cuda
+@no_cuda
+def test_each_region_has_its_own_peak_of_the_device():
+    clock = Clock("cuda")
+    with clock("preparation"):
+        torch.ones(256 * MIB, dtype=torch.uint8, device="cuda")
+    with clock("unlearning"):
+        torch.ones(16 * MIB, dtype=torch.uint8, device="cuda")
+    hungry, modest = clock.regions["preparation"], clock.regions["unlearning"]
+    assert hungry.peak_bytes - modest.peak_bytes == 240 * MIB

@@ -19,7 +19,7 @@ from medunlearn.cohort.build import Cohort, build_cohort
 from medunlearn.cohort.draws import draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import TRAIN
-from medunlearn.cost import peak_bytes
+from medunlearn.cost import host_peak_bytes
 from medunlearn.study.study import Study, open_study
 
 IMAGES = (12_500, 50_000, 200_000)
@@ -97,7 +97,7 @@ def _run_apart(stage: str, count: int, folder: str, device: str) -> Costs:
 def _costing(costs: Costs, name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    costs[name] = (time.perf_counter() - start, peak_bytes("cpu") / 2**20)
+    costs[name] = (time.perf_counter() - start, host_peak_bytes() / 2**20)
 
 
 def make_images(count: int, folder: Path, _device: str) -> Costs:

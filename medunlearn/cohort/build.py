@@ -1,6 +1,5 @@
 """From a manifest to a cohort on disk: table, partitions and decoded pixels."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from medunlearn.cohort.decode import Decoding
 from medunlearn.cohort.download import fetch_missing, verify_files
 from medunlearn.cohort.draws import development_patients
 from medunlearn.cohort.images import PixelCache, build_arrays, build_pixels, shrink
+from medunlearn.cohort.kept import TABLE, keep, read_kept
 from medunlearn.cohort.manifest import (
     ArraysManifest,
     DataManifest,
@@ -117,13 +117,13 @@ def build_cohort(
         held = store_pixels(shrink(pixels, size), cache)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    record = {"fingerprint": fingerprint, "stamp": stamp, "sha256": sha256}
+    record: dict[str, str | None] = {"fingerprint": fingerprint, "stamp": stamp, "sha256": sha256}
     if getattr(manifest, "pseudonymise", False):
         table = pseudonymise(table, make_salt(cache))
         record["salt"] = salt_mark(cache)
-    _write(table, record | {"pixels": held.path.name}, folder)
+    keep(folder, table, record | {"pixels": held.path.name})
     # as it will be read the next time: types may not differ between the first run and the second
-    return Cohort(pd.read_parquet(folder / "cohort.parquet"), manifest, held.path, sha256)
+    return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
 
 def _decisive(manifest: Manifest, size: int, max_patients: int | None) -> list[object]:
@@ -134,16 +134,12 @@ def _decisive(manifest: Manifest, size: int, max_patients: int | None) -> list[o
 
 def _known(folder: Path, cache: Path, manifest: Manifest, mark: str, value: str) -> Cohort | None:
     """The cohort as it was built before, if it carries this mark."""
-    record, table = folder / "cohort.json", folder / "cohort.parquet"
-    if not record.is_file():
-        return None
-    known = json.loads(record.read_text())
-    pixels = cache / known["pixels"]
+    known = read_kept(folder, cache)
     salted = salt_mark(cache) if getattr(manifest, "pseudonymise", False) else None
-    same = known.get(mark) == value and known.get("salt") == salted
-    if not same or not pixels.is_file() or not table.is_file():
+    if not known or known.get(mark) != value or known.get("salt") != salted:
         return None
-    return Cohort(pd.read_parquet(table), manifest, pixels, known["sha256"])
+    table = pd.read_parquet(folder / TABLE)
+    return Cohort(table, manifest, cache / known["pixels"], known["sha256"])
 
 
 def _read_rows(
@@ -155,16 +151,6 @@ def _read_rows(
     except InputError:
         verify_files(manifest, data_root)  # being another file is the better reason
         raise
-
-
-def _write(table: pd.DataFrame, record: dict[str, str | None], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "cohort.parquet.partial"
-    table.to_parquet(partial, index=False)
-    partial.replace(folder / "cohort.parquet")
-    partial = folder / "cohort.json.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(folder / "cohort.json")
 
 
 def _with_codes(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TRAIN, patient_table, stratified_order
+from medunlearn.disk import written_whole
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
@@ -56,12 +56,12 @@ class Draw:
     def write(self, folder: Path) -> Path:
         """Record the draw as ``<name>.json``, unless this very draw is recorded there."""
         path, content = folder / f"{self.name}.json", json.dumps(asdict(self), indent=1) + "\n"
-        if path.is_file() and path.read_text() == content:
+        if path.is_file() and path.read_bytes() == content.encode():
             return path
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{self.name}-{os.getpid()}.partial"  # notebooks may draw at once
-        partial.write_text(content)
-        return partial.replace(path)
+        with written_whole(path) as partial:  # notebooks may draw at once
+            partial.write_text(content)
+        return path
 
 
 def draw_name(composition: str, forget_size: float, order: str) -> str:

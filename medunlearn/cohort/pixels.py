@@ -1,6 +1,5 @@
 """One uint8 array per cohort on disk: named by its content, written whole or not at all."""
 
-import errno
 import hashlib
 import io
 import math
@@ -16,7 +15,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from medunlearn.disk import FULL, written_whole
 from medunlearn.errors import InputError
+from medunlearn.sources import file_hash
 
 Pixels = NDArray[np.uint8]
 Produce = Callable[[int], Iterator[Pixels]]
@@ -84,7 +85,7 @@ def locked(folder: Path) -> Iterator[None]:
         with FileLock(folder / ".lock"):
             yield
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        full = error.errno in FULL
         remedy = "free some space" if full else "check the folder and its permissions"
         fault = f"pixels cannot be written: {error.strerror}; {remedy}, or pass another RUNS"
         raise InputError(str(folder), [fault]) from None
@@ -102,9 +103,9 @@ def store(key: str, shape: tuple[int, ...], produce: Produce, folder: Path) -> P
         folder: Where the array is kept.
     """
     path = folder / f"{key}.npy"
-    if not is_whole(path, shape):
+    if not (is_whole(path, shape) and is_sound(path)):
         with locked(folder):
-            if not is_whole(path, shape):
+            if not (is_whole(path, shape) and is_sound(path)):
                 for killed in [*folder.glob("*.partial"), *folder.glob("*.saved")]:
                     if killed.stem != key:
                         killed.unlink()
@@ -119,6 +120,19 @@ def is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     except InputError:
         return False
     return pixels.shape == shape and path.stat().st_size == pixels.offset + pixels.nbytes
+
+
+def is_sound(path: Path) -> bool:
+    """Whether pixels are still the ones that were written: disks rot, and copies break off."""
+    try:
+        return checksum_file(path).read_text() == file_hash(path)
+    except (OSError, ValueError):
+        return False
+
+
+def checksum_file(path: Path) -> Path:
+    """Where the checksum of pixels lies: beside them, for studies share them."""
+    return path.with_suffix(".sha256")
 
 
 def _write(path: Path, shape: tuple[int, ...], produce: Produce) -> None:
@@ -148,6 +162,8 @@ def _write(path: Path, shape: tuple[int, ...], produce: Produce) -> None:
                     since = 0
             file.flush()
             os.fsync(file.fileno())
+        with written_whole(checksum_file(path)) as partial:
+            partial.write_text(file_hash(unfinished))
         unfinished.replace(path)
         saved.unlink(missing_ok=True)
     except (InputError, OSError):

@@ -20,6 +20,27 @@ TUNING = [
 
 INDEX = ["device", "method", "forget_size", "repeat"]
 
+BUSY = 0.9
+"""Processor seconds of a second that one thread has to itself, at least."""
+
+
+def disturbed(costs: pd.DataFrame) -> pd.DataFrame:
+    """Regions timed alone on a CPU in which somebody else had the core for a while.
+
+    Nothing in a region waits for a disk or a network, so that one thread alone on its core is busy
+    nearly all of the time: processor seconds well below the wall's were spent waiting for a core.
+    A lock keeps away what belongs to a study; this finds everything else.
+
+    Args:
+        costs: As in ``tables/costs.parquet``; only rows with ``exclusive`` are read.
+
+    Returns:
+        The rows in question, with ``busy``, the processor's share of the seconds.
+    """
+    alone = costs[costs["exclusive"] & (costs["device_type"] == "cpu") & (costs["seconds"] > 0)]
+    busy = alone["cpu_seconds"] / alone["seconds"]
+    return alone.assign(busy=busy)[busy < BUSY]
+
 
 def cost_ratios(costs: pd.DataFrame) -> pd.DataFrame:
     """Seconds of the cost pass, summed over regions and divided by those of one retraining.

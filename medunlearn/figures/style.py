@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from medunlearn.disk import written_whole
 from medunlearn.evaluation.lineups import FLOOR
 from medunlearn.methods import get_method
 
@@ -47,9 +48,11 @@ def use_style() -> None:
 def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
     """Write a figure as PNG and PDF, and return it to be shown."""
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", bbox_inches="tight")
-    # no date inside: the same study writes the same file
-    figure.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
+    with written_whole(folder / f"{name}.png") as partial:
+        figure.savefig(partial, bbox_inches="tight")
+    with written_whole(folder / f"{name}.pdf") as partial:
+        # no date inside: the same study writes the same file
+        figure.savefig(partial, bbox_inches="tight", metadata={"CreationDate": None})
     plt.close(figure)
     return figure
 

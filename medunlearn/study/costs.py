@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from medunlearn.evaluation.costs import disturbed
 from medunlearn.figures.style import label_of
 from medunlearn.sources import canonical_hash
 from medunlearn.study.profile import Profile
@@ -62,6 +63,21 @@ def _describe_tuning(costs: pd.DataFrame, study: Study) -> str:
             "**The settings were found on another cohort or recipe than these**: `make tune`."
         )
     return " ".join(lines)
+
+
+def describe_disturbance(bills: pd.DataFrame) -> str:
+    """Whether something else had the processor while the cost pass ran.
+
+    Args:
+        bills: As in ``tables/costs.parquet``.
+    """
+    timed, found = int(bills["exclusive"].sum()), disturbed(bills)
+    if found.empty:
+        return f"Nothing else had the core in any of the {timed} regions timed alone."
+    return (
+        f"**Something else had the core in {len(found)} of {timed} regions timed alone** "
+        f"(busy for {found['busy'].min():.0%} of the time at worst): time again on a quiet machine."
+    )
 
 
 def cost_table(costs: pd.DataFrame, profile: Profile) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -51,14 +52,14 @@ def describe(
     drawn = spec.cell is not None and not _by_difficulty(spec)
     watched = is_watched(study.profile, spec)
     packages = ("torch", "monai", "numpy")
-    versions = {name: version(name).split("+")[0] for name in packages}
+    versions = {name: _version(name) for name in packages}
     ingredients = {
         "parameters": asdict(spec),
         "recipe": study.recipe,
         "settings": dict(study.settings(spec.method)) if spec.method else {},
         "forget set": draws.of(spec).sha256 if drawn else None,
         "inputs": list(made_from),
-        "notebook": notebook_hash(PROJECT / "notebooks" / f"{_NOTEBOOKS[spec.role]}.ipynb"),
+        "notebook": _hash_of(_NOTEBOOKS[spec.role]),
         "code": module_hashes(*_modules(spec, watched=watched)),
         "cohort": study.cohort.sha256,
         "versions": {"python": ".".join(platform.python_version_tuple()[:2]), **versions},
@@ -69,6 +70,16 @@ def describe(
     if spec.role == "timing":
         ingredients["cost"] = study.profile.cost.model_dump()
     return ingredients
+
+
+@cache
+def _version(package: str) -> str:
+    return version(package).split("+")[0]
+
+
+@cache
+def _hash_of(notebook: str) -> str:
+    return notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb")
 
 
 def _by_difficulty(spec: ModelSpec) -> bool:
@@ -94,8 +105,31 @@ def _modules(spec: ModelSpec, *, watched: bool) -> list[str]:
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """The parts of the ingredients that differ; of the code, the modules."""
-    changed = [part for part in new if part != "code" and old.get(part) != new[part]]
+    """The parts of the ingredients that differ, with both values where they are short.
+
+    Of the code, the modules.
+    """
+    parts = [part for part in new if part != "code" and old.get(part) != new[part]]
     before, after = old.get("code", {}), new["code"]
     modules = sorted({*before, *after})
-    return changed + [f"code of {m}" for m in modules if before.get(m) != after.get(m)]
+    changed = [f"code of {m}" for m in modules if before.get(m) != after.get(m)]
+    return [_tell(part, old.get(part), new[part]) for part in parts] + changed
+
+
+SHORT = 24
+"""Characters of a value that a reason still shows: hashes are longer."""
+
+
+def _tell(part: str, old: object, new: object) -> str:
+    """``settings (epochs: 1 -> 2)``; the part alone where values are long."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        pairs = {"": (old, new)}
+    else:
+        both = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        pairs = {f"{name}: ": (old.get(name, "-"), new.get(name, "-")) for name in both}
+    short = [
+        f"{name}{before} -> {after}"
+        for name, (before, after) in pairs.items()
+        if max(len(str(before)), len(str(after))) <= SHORT
+    ]
+    return f"{part} ({', '.join(short)})" if short else part

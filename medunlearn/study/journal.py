@@ -1,13 +1,14 @@
 """How jobs ended, and whether the notebooks that make no model are up to date."""
 
-import json
 import socket
 import time
+from typing import Any
 
 from medunlearn.sources import canonical_hash, module_hashes, notebook_hash
 from medunlearn.study.jobs import Job, missing_jobs, plan_jobs
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import all_models, all_timings
+from medunlearn.study.records import read_record, write_record
 from medunlearn.study.study import PROJECT, Study
 
 COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
@@ -52,13 +53,14 @@ def notebook_key(study: Study, notebook: str, ledger: Ledger) -> str:
 
 def is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
     """Whether such a notebook was not executed yet, or not on what is there now."""
-    record = study.folder / "jobs" / f"{notebook}.json"
-    if not record.is_file() or not record.with_suffix(".ipynb").is_file():
+    path = study.folder / "jobs" / f"{notebook}.json"
+    record = read_record(path)
+    if record is None or not path.with_suffix(".ipynb").is_file():
         return True
     files = ("index.html", "results.csv", "verdicts.csv", "verdicts.json", "figures/gaps.png")
     if notebook == SYNTHESIS and not all((study.folder / "report" / f).is_file() for f in files):
         return True
-    return bool(json.loads(record.read_text())["key"] != notebook_key(study, notebook, ledger))
+    return bool(record.get("key") != notebook_key(study, notebook, ledger))
 
 
 def is_report_current(study: Study, ledger: Ledger) -> bool:
@@ -66,26 +68,30 @@ def is_report_current(study: Study, ledger: Ledger) -> bool:
     return not is_outdated(study, SYNTHESIS, ledger)
 
 
-def failures(study: Study, ledger: Ledger) -> dict[str, str]:
-    """Name and fault of the jobs that still have something to make and failed at it."""
+def failures(study: Study, ledger: Ledger) -> dict[str, dict[str, Any]]:
+    """Records of the jobs that still have something to make and failed at it, by name."""
     left = [job.name for job in missing_jobs(plan_jobs(study), ledger)]
     left += [name for name in (COHORT, SYNTHESIS) if is_outdated(study, name, ledger)]
-    records = [study.folder / "jobs" / f"{name}.json" for name in left]
-    found = [json.loads(path.read_text()) for path in records if path.is_file()]
-    return {record["job"]: record["fault"] for record in found if record["fault"]}
+    found = {name: read_record(study.folder / "jobs" / f"{name}.json") for name in left}
+    return {name: record for name, record in found.items() if record and record.get("fault")}
 
 
 def record_job(study: Study, job: Job, start: float, fault: str | None, key: str | None) -> None:
-    """Write down how a job ended: the executed notebook itself is never asked."""
+    """Write down how a job ended: the executed notebook itself is never asked.
+
+    Args:
+        study: The study.
+        job: What ended.
+        start: When it began, by ``time.monotonic``: the wall clock may jump meanwhile.
+        fault: Why it failed, if it did.
+        key: Of a notebook that makes no model, what decided it.
+    """
     record = {
         "job": job.name,
         "status": "failed" if fault is not None else "done",
         "fault": fault,
         "host": socket.gethostname(),
-        "seconds": round(time.time() - start, 2),
+        "seconds": round(time.monotonic() - start, 2),
         "key": key,
     }
-    path = study.folder / "jobs" / f"{job.name}.json"
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.replace(path)
+    write_record(study.folder / "jobs" / f"{job.name}.json", record)

@@ -4,21 +4,34 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock
+
+from medunlearn.disk import told_when_full
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.draws import Draws
 from medunlearn.study.ingredients import changes, describe, sources
 from medunlearn.study.models import ModelSpec
+from medunlearn.study.records import (
+    forget_failures,
+    note_failure,
+    now,
+    read_failures,
+    read_record,
+)
 from medunlearn.study.study import Study
+from medunlearn.study.writers import is_abandoned, make_folder, writer_of
 
-State = Literal["done", "stale", "missing"]
+State = Literal["done", "partial", "failed", "stale", "absent"]
+"""A model is there; is being written, or its writer was killed; could not be made the last time;
+is there in an older form only; or none of these."""
+
 RECORD = "record.json"
 
 
@@ -69,16 +82,18 @@ class Ledger:
     def record(self, key: str) -> dict[str, Any] | None:
         """The record of a whole and sound folder, else none.
 
-        Sound is: every file named in the record is there and has the checksum it was written with.
+        Sound is: every file named in the record is there and has the checksum it was written with,
+        and so has the record itself.
         """
         if key not in self._verified:
             folder = self.folder / key
             try:
                 record: dict[str, Any] = json.loads((folder / RECORD).read_text())
-                sound = record["key"] == key and all(
+                signed = record.pop("sha256") == canonical_hash(record) and record["key"] == key
+                sound = signed and all(
                     file_hash(folder / name) == sha for name, sha in record["files"].items()
                 )
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 return None
             if not sound:
                 return None
@@ -93,7 +108,7 @@ class Ledger:
             return False
         made_from = {key: self.record(key) for key in entry.inputs}
         return all(
-            source is not None and source["files"] == record["inputs"][key]
+            source is not None and source["files"] == record["inputs"].get(key)
             for key, source in made_from.items()
         )
 
@@ -106,70 +121,121 @@ class Ledger:
         """Take a model's folder away, if there is one."""
         path = self.path(spec)
         if path.exists():
-            trash = Path(tempfile.mkdtemp(prefix=f".old-{os.getpid()}-", dir=self.folder))
-            path.rename(trash / "model")  # gone at once, whatever the removal then takes
-            shutil.rmtree(trash)
+            trash = make_folder(self.folder, ".old", path.name)
+            with suppress(FileNotFoundError):  # another process was quicker
+                path.rename(trash / "model")  # gone at once, whatever the removal then takes
+            shutil.rmtree(trash, ignore_errors=True)
         self._verified.pop(path.name, None)
 
     @contextmanager
     def writing(self, spec: ModelSpec) -> Iterator[Path]:
         """A folder to put a model's files in; it gets its record and its name at the end.
 
-        On any error, and on being killed, there is no model of this name. If another process has
-        finished the same model meanwhile, that one stays.
+        On any error, and on being killed, there is no model of this name; an error is noted beside
+        the models until the model is made. If another process has finished the same model
+        meanwhile, that one stays.
 
         Yields:
-            A temporary folder.
+            A temporary folder, whose name says who writes which model.
+
+        Raises:
+            DiskFullError: The disk is full; the message names it and the remedy.
         """
         entry, start = self.entry(spec), time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=self.folder))
         try:
-            yield folder
-            sources = {key: self.record(key) for key in entry.inputs}
-            record = {
-                "key": entry.key,
-                "title": spec.title,
-                "status": "done",
-                "ingredients": entry.ingredients,
-                "inputs": {key: source["files"] for key, source in sources.items() if source},
-                "files": {path.name: file_hash(path) for path in sorted(folder.iterdir())},
-                "host": socket.gethostname(),
-                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                "seconds": round(time.monotonic() - start, 3),
-            }
-            (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-            folder.chmod(0o755)  # mkdtemp's folders are private; results are to be read by others
-            if not self.is_done(spec):
-                self.discard(spec)
-                os.rename(folder, self.path(spec))  # noqa: PTH104 - atomic, and fails if it is there
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            with told_when_full(self.folder):
+                folder = make_folder(self.folder, ".partial", entry.key)
+                try:
+                    yield folder
+                    self._write_record(entry, folder, time.monotonic() - start)
+                    self._give_name(entry, folder)
+                finally:
+                    shutil.rmtree(folder, ignore_errors=True)
+        except Exception as fault:
+            seconds = time.monotonic() - start
+            note_failure(self.folder, entry.key, spec.title, fault, seconds)
+            raise
+        forget_failures(self.folder, entry.key, spec.title)
+
+    def _write_record(self, entry: Entry, folder: Path, seconds: float) -> None:
+        sources = {key: self.record(key) for key in entry.inputs}
+        record = {
+            "key": entry.key,
+            "title": entry.spec.title,
+            "status": "done",
+            "ingredients": entry.ingredients,
+            "inputs": {key: source["files"] for key, source in sources.items() if source},
+            "files": {path.name: file_hash(path) for path in sorted(folder.iterdir())},
+            "host": socket.gethostname(),
+            "finished": now(),
+            "seconds": round(seconds, 3),
+        }
+        signed = {**record, "sha256": canonical_hash(record)}
+        (folder / RECORD).write_text(json.dumps(signed, indent=1) + "\n")
+
+    def _give_name(self, entry: Entry, folder: Path) -> None:
+        folder.chmod(0o755)  # a temporary folder is private; results are to be read by others
+        with FileLock(
+            self.study.folder / ".models.lock"
+        ):  # two that see the same old folder would both move it
+            if not self.is_done(entry.spec):
+                self.discard(entry.spec)
+                os.rename(folder, self.path(entry.spec))  # noqa: PTH104 - atomic; fails if it is there
+
+    def failures(self, specs: list[ModelSpec]) -> dict[ModelSpec, dict[str, Any]]:
+        """Of the models given, those that could not be made: error, host, seconds and when."""
+        noted = read_failures(self.folder)
+        return {
+            spec: noted[key]
+            for spec in specs
+            if (key := self.entry(spec).key) in noted and not self.is_done(spec)
+        }
+
+    def partials(self) -> list[Path]:
+        """Folders of models that are being written, or whose writer was killed."""
+        return sorted(self.folder.glob(".partial-*"))
+
+    def states(self, specs: list[ModelSpec]) -> dict[ModelSpec, State]:
+        """The state of each model."""
+        failed, stale = self.failures(specs), self.stale(specs)
+        writers = [writer_of(folder) for folder in self.partials()]
+        written = {writer.key for writer in writers if writer}
+
+        def state(spec: ModelSpec) -> State:
+            if self.is_done(spec):
+                return "done"
+            if self.entry(spec).key in written:
+                return "partial"
+            return "failed" if spec in failed else "stale" if spec in stale else "absent"
+
+        return {spec: state(spec) for spec in specs}
 
     def sweep(self) -> None:
-        """Remove what killed processes have left half-written; what is being written stays."""
-        for folder in [*self.folder.glob(".partial-*"), *self.folder.glob(".old-*")]:
-            if not _is_alive(folder.name.split("-")[1]):
+        """Remove what killed processes have left half-written; what is being written stays.
+
+        Of a process of another machine it is not known whether it lives: what it writes is removed
+        only when nothing has happened there for two days.
+        """
+        for folder in [*self.partials(), *self.folder.glob(".old-*")]:
+            if is_abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
-        """Of the models given, those that exist in an older form, with the parts that changed."""
-        records = [json.loads(p.read_text()) for p in self.folder.glob(f"[!.]*/{RECORD}")]
-        records.sort(key=lambda record: str(record["finished"]))
-        present = {record["title"]: record["ingredients"] for record in records}  # the newest
-        return {
-            spec: changes(present[spec.title], self.entry(spec).ingredients)
-            for spec in specs
-            if spec.title in present and self.record(self.entry(spec).key) is None
-        }
+        """Of the models given, those that exist in an older form, with the parts that changed.
 
-
-def _is_alive(process: str) -> bool:
-    """Whether a process of this machine, by its number, still runs."""
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
+        Of several older forms the nearest is told: which is the newest is not known for sure, for
+        clocks of machines differ and jump.
+        """
+        found = [read_record(path) for path in sorted(self.folder.glob(f"[!.]*/{RECORD}"))]
+        older: dict[str, list[dict[str, Any]]] = {}
+        for record in found:
+            if record and {"title", "ingredients"} <= set(record):
+                older.setdefault(record["title"], []).append(record["ingredients"])
+        reasons = {}
+        for spec in specs:
+            entry = self.entry(spec)
+            if spec.title in older and self.record(entry.key) is None:
+                told = [changes(each, entry.ingredients) for each in older[spec.title]]
+                reasons[spec] = min(told, key=len)
+        return reasons

@@ -6,6 +6,8 @@ import shutil
 from io import BytesIO
 from pathlib import Path
 
+from medunlearn.disk import written_whole
+
 SHOWCASE = ("01_cohort", "04_synthesis")
 
 
@@ -33,9 +35,8 @@ def write_html(notebook: Path, path: Path) -> None:
         content, resources={"metadata": {"name": "medunlearn: report"}}
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(html, encoding="utf-8")
 
 
 def write_showcase(study_folder: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any, get_args
 
 import pandas as pd
 import yaml
@@ -11,36 +12,91 @@ import yaml
 from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
 from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
 from medunlearn.study.journal import failures, is_report_current
-from medunlearn.study.ledger import Ledger
+from medunlearn.study.ledger import Ledger, State
 from medunlearn.study.models import ModelSpec, all_models, all_timings
 from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.study import Study
+from medunlearn.study.writers import fate_of, writer_of
+
+KINDS = 4
+"""Kinds of models that a line names; of more it tells the number."""
 
 
 def status(study: Study) -> list[str]:
     """Lines for people: a count for each kind of model, then reasons, failures and the report."""
     ledger = Ledger(study)
     specs = [*all_models(study.profile), *all_timings(study.profile)]
-    stale = ledger.stale(specs)
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for spec in specs:
-        state = "done" if ledger.is_done(spec) else "stale" if spec in stale else "missing"
-        counts[_kind(spec)][state] += 1
+    states = ledger.states(specs)
+    counts = Counter((_kind(spec), state) for spec, state in states.items())
     lines = [f"{study.title}: {study.folder}", ""]
-    lines.append(f"{'models':<36}{'done':>7}{'missing':>9}{'stale':>7}")
-    for kind, count in counts.items():
-        row = f"{count['done']:>7}{count['missing']:>9}{count['stale']:>7}"
-        lines.append(f"{kind:<36}{row}")
-    reasons = Counter(reason for changes in stale.values() for reason in changes)
-    lines += [f"stale because of another {reason}: {n} models" for reason, n in reasons.items()]
+    lines.append(f"{'models':<36}" + "".join(f"{state:>9}" for state in get_args(State)))
     lines += [
-        f"failed: {name}: {fault.splitlines()[0]}"
-        for name, fault in failures(study, ledger).items()
+        f"{kind:<36}" + "".join(f"{counts[kind, state]:>9}" for state in get_args(State))
+        for kind in dict.fromkeys(map(_kind, specs))
     ]
+    lines += _tell_stale(ledger, [spec for spec in specs if states[spec] == "stale"])
+    lines += _tell_failed(ledger, [spec for spec in specs if states[spec] == "failed"])
+    lines += [
+        f"failed: {name} ({record.get('host')}, {record.get('seconds')} s): "
+        f"{_first_line(record['fault'])}"
+        for name, record in failures(study, ledger).items()
+    ]
+    lines += _tell_partial(ledger)
     report = str(study.folder / "report" / "index.html")
     current = is_report_current(study, ledger)
     lines += ["", "report: " + (report if current else "missing or out of date")]
     return lines
+
+
+def _tell_stale(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
+    """One line for each reason, with the kinds of models that it made stale."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for spec, reasons in ledger.stale(specs).items():
+        for reason in reasons:
+            found[reason].append(_kind(spec))
+    return [
+        f"stale because of another {reason}: {len(kinds)} models ({_list(kinds)})"
+        for reason, kinds in found.items()
+    ]
+
+
+def _tell_failed(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
+    """One line for each kind of model and error: the first such model, and how many more."""
+    found: dict[tuple[str, str], list[tuple[ModelSpec, dict[str, Any]]]] = defaultdict(list)
+    for spec, note in ledger.failures(specs).items():
+        found[_kind(spec), note["error"]].append((spec, note))
+    lines = []
+    for (_, error), notes in found.items():
+        spec, note = notes[0]
+        more = f", and {len(notes) - 1} more of its kind" if len(notes) > 1 else ""
+        where = f"{note['host']}, {note['seconds']:g} s, {note['when']}"
+        lines.append(f"failed: {spec.title} ({where}): {_first_line(error)}{more}")
+    return lines
+
+
+def _tell_partial(ledger: Ledger) -> list[str]:
+    """Who writes what, or was killed at it; only what surely nobody writes is swept."""
+    fates = {
+        "alive": "is being written",
+        "dead": "was left by a killed process; the next run removes it",
+        "unknown": "is written by another machine or was left there; kept until two days old",
+    }
+    lines = []
+    for folder in ledger.partials():
+        writer = writer_of(folder)
+        who = f"process {writer.process} of {writer.host}" if writer else "nobody known"
+        key = writer.key if writer else folder.name
+        lines.append(f"partial: {key} ({who}) {fates[fate_of(folder)]}")
+    return lines
+
+
+def _list(kinds: list[str]) -> str:
+    names = list(dict.fromkeys(kinds))
+    return ", ".join(names) if len(names) <= KINDS else f"{len(names)} kinds"
+
+
+def _first_line(text: str) -> str:
+    return (text.splitlines() or [""])[0]
 
 
 def check(dataset: str, data_root: str, profile: str) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from medunlearn.cohort.partition import TEST
+from medunlearn.disk import written_whole
 from medunlearn.evaluation.audits.audit import audit
 from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
@@ -130,14 +131,16 @@ def write_synthesis(synthesis: Synthesis, folder: Path) -> list[Path]:
     paths = []
     for name, table in files.items():
         paths.append(folder / f"{name}.csv")
-        table.to_csv(paths[-1], index=False, float_format="%.10g")
+        with written_whole(paths[-1]) as partial:
+            table.to_csv(partial, index=False, float_format="%.10g")
     verdicts = synthesis.verdicts.to_json(orient="records", double_precision=10)
     content = {
         "controls": json.loads(synthesis.controls.to_json(orient="records")),
         "verdicts": json.loads(verdicts),
     }
     paths.append(folder / "verdicts.json")
-    paths[-1].write_text(json.dumps(content, indent=1) + "\n")
+    with written_whole(paths[-1]) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
     return paths
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST, TRAIN
+from medunlearn.disk import written_whole
 from medunlearn.evaluation.strata import measure_difficulty, reliability
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, all_models, all_timings, references
@@ -67,6 +68,8 @@ def collect_tables(study: Study, ledger: Ledger) -> None:
     """
     folder = study.folder / "tables"
     folder.mkdir(exist_ok=True)
+    for left in folder.glob("*.partial*"):  # by a killed run: nobody else writes here
+        left.unlink()
     design, timings = all_models(study.profile), all_timings(study.profile)
     done = [spec for spec in design if ledger.is_done(spec)]
     timed = [spec for spec in timings if ledger.is_done(spec)]
@@ -77,12 +80,11 @@ def collect_tables(study: Study, ledger: Ledger) -> None:
     watched = [ledger.path(spec) / "relearning.parquet" for spec in done]
     looks = [pq.read_table(path) for path in watched if path.is_file()]
     _replace(folder / "relearning.parquet", pa.concat_tables(looks))
-    partial = folder / "predictions.parquet.partial"
     first = pq.read_schema(ledger.path(done[0]) / "predictions.parquet")
-    with pq.ParquetWriter(partial, first) as writer:
+    whole = written_whole(folder / "predictions.parquet")
+    with whole as partial, pq.ParquetWriter(partial, first) as writer:
         for spec in done:  # one model at a time: memory does not grow with the study
             writer.write_table(pq.read_table(ledger.path(spec) / "predictions.parquet"))
-    partial.replace(folder / "predictions.parquet")
     _collect_difficulty(study, ledger, folder)
     drawn = [ledger.draws.of(spec) for spec in done if spec.cell]
     _write(folder / "draws.json", {draw.name: list(draw.patients) for draw in drawn})
@@ -192,12 +194,10 @@ def _model_row(spec: ModelSpec, ledger: Ledger) -> dict[str, object]:
 
 
 def _write(path: Path, content: object) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _replace(path: Path, table: pa.Table) -> None:
-    partial = path.with_suffix(".partial")
-    pq.write_table(table, partial)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        pq.write_table(table, partial)

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from medunlearn.batches import Batches, Images, Recipe
 from medunlearn.cohort.partition import METHOD_VALIDATION, TRAIN
-from medunlearn.cost import Clock, device_name
+from medunlearn.cost import Clock, stamp
 from medunlearn.evaluation.predictions import predict, read_predictions, write_predictions
 from medunlearn.evaluation.relearning import relearn
 from medunlearn.methods import Setting, get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
+from medunlearn.study.device_locks import clock_alone, device_shared
 from medunlearn.study.ingredients import sources
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, is_watched, original
@@ -99,6 +99,8 @@ class Workbench:
         """
         faults = []
         for spec in self.ledger.missing(list(specs)):
+            if self.ledger.is_done(spec):  # by another notebook, since this one has begun
+                continue
             try:
                 with self.ledger.writing(spec) as folder:
                     make(folder, spec)
@@ -109,32 +111,35 @@ class Workbench:
 
     def _train(self, folder: Path, spec: ModelSpec) -> None:
         retain, _ = self.training_rows(spec)
-        clock = Clock(self.device)
-        with clock("training"):
-            model = train(self.batches(retain), self.recipe, seed=spec.seed)
-        self.write(folder, spec, model, clock)
+        batches, clock = self.batches(retain), Clock(self.device)
+        with device_shared(self.device):
+            with clock("training"):
+                model = train(batches, self.recipe, seed=spec.seed)
+            self.write(folder, spec, model, clock)
 
     def _unlearn(self, folder: Path, spec: ModelSpec) -> None:
         clock = Clock(self.device)
-        model = self._apply(spec, self.trained(original(spec.seed)), clock)
-        self.write(folder, spec, model, clock)
+        with device_shared(self.device):
+            model = self._apply(spec, self.trained(original(spec.seed)), clock)
+            self.write(folder, spec, model, clock)
 
     def _time(self, folder: Path, spec: ModelSpec) -> None:
         cost, start = self.study.profile.cost, self.trained(original(spec.seed))
         bills = []
-        for repeat in range(-cost.warmups, cost.repeats):
-            clock = Clock(self.device)
-            self._apply(spec, start, clock)
-            if repeat >= 0:
-                bills.append(self._bill(spec, clock, exclusive=True, repeat=repeat))
+        with clock_alone(self.device) as alone:
+            for repeat in range(-cost.warmups, cost.repeats):
+                clock = Clock(self.device)
+                self._apply(spec, start, clock)
+                if repeat >= 0:
+                    bills.append(self._bill(spec, clock, exclusive=alone, repeat=repeat))
         pd.concat(bills).to_parquet(folder / COSTS, index=False)
 
     def _try(self, folder: Path, spec: ModelSpec) -> None:
-        start = self.trained(original(spec.seed))
-        self._warm_up(spec, start)
-        clock = Clock(self.device)
-        model = self._apply(spec, start, clock)
-        self.write(folder, spec, model, clock, exclusive=True)
+        start, clock = self.trained(original(spec.seed)), Clock(self.device)
+        with clock_alone(self.device) as alone:
+            self._warm_up(spec, start)
+            model = self._apply(spec, start, clock)
+        self.write(folder, spec, model, clock, exclusive=alone)
 
     def _warm_up(self, spec: ModelSpec, start: nn.Module) -> None:
         """Run what is about to be timed once for nothing, if this process has not yet."""
@@ -213,7 +218,7 @@ class Workbench:
         self, spec: ModelSpec, clock: Clock, *, exclusive: bool, repeat: int = 0
     ) -> pd.DataFrame:
         """One row for each timed region."""
-        alone_on_cpu = exclusive and self.device == "cpu"
+        stamped = stamp(self.device)
         return pd.DataFrame(
             [
                 {
@@ -222,10 +227,9 @@ class Workbench:
                     "repeat": repeat,
                     "seconds": region.seconds,
                     "cpu_seconds": region.cpu_seconds,
-                    # a process has one peak, which is that of the hungriest method so far
-                    "peak_bytes": float("nan") if alone_on_cpu else float(region.peak_bytes),
-                    "device": device_name(self.device),
-                    "torch": torch.__version__,
+                    "peak_bytes": region.peak_bytes,
+                    "host_peak_bytes": region.host_peak_bytes,
+                    **stamped,
                     "exclusive": exclusive,
                 }
                 for name, region in clock.regions.items()

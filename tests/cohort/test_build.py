@@ -5,8 +5,11 @@ import yaml
 from PIL import Image
 
 from medunlearn.cohort.build import build_cohort
+from medunlearn.cohort.kept import keep
 from medunlearn.cohort.manifest import load_manifest
+from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
+from tests.conftest import filled_disk
 
 
 @pytest.fixture
@@ -119,3 +122,55 @@ def test_the_phantom_is_the_same_again(tmp_path):
     assert one.sha256 == other.sha256
     assert {"severity", "conspicuity", "noisy_label", "true_label"} <= set(one.table)
     assert set(one.table["true_label"]) <= set(range(4))
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("harm", [flip_a_bit, cut_off, lambda path: path.unlink()])
+@pytest.mark.parametrize(
+    "which", ["study/cohort.parquet", "study/cohort.json", "cache/*.npy", "cache/*.sha256"]
+)
+def test_a_harmed_file_is_noticed_and_what_it_held_made_again(dataset, which, harm):
+    first = build(dataset)
+    pixels = np.array(first.pixels)
+    (path,) = dataset.glob(which)
+    whole = path.read_bytes()
+    harm(path)
+    second = build(dataset)
+    assert path.read_bytes() == whole
+    assert second.sha256 == first.sha256
+    np.testing.assert_array_equal(second.pixels, pixels)
+    pd.testing.assert_frame_equal(first.table, second.table)
+
+
+@pytest.mark.parametrize(
+    ("size", "limit", "missing"),
+    [(16, 300, "cache/*.hashes"), (16, 20_000, "cache/*.npy")],
+)
+def test_a_disk_that_fills_up_leaves_nothing_half_written(dataset, size, limit, missing):
+    """Wherever it fills up; and the next run goes on."""
+    with filled_disk(limit), pytest.raises((InputError, DiskFullError), match="free some space"):
+        build(dataset, size=size)
+    assert not list(dataset.glob(missing))
+    assert not list(dataset.glob("*/*.json"))
+    assert not list(dataset.rglob("*.partial*"))
+    assert build(dataset, size=size).pixels.shape == (120, 1, size, size)
+
+
+def test_a_disk_that_fills_up_in_the_table_leaves_that_of_before(dataset):
+    first = build(dataset)
+    before = {path.name: path.read_bytes() for path in (dataset / "study").iterdir()}
+    for limit in (1000, 10):
+        with filled_disk(limit), pytest.raises(DiskFullError, match="free some space"):
+            keep(dataset / "study", first.table, {"pixels": "other"})
+        assert {path.name for path in (dataset / "study").iterdir()} == set(before)
+        assert (dataset / "study" / "cohort.json").read_bytes() == before["cohort.json"]
+    assert build(dataset).sha256 == first.sha256

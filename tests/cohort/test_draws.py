@@ -150,3 +150,11 @@ def test_hard_forget_sets_hold_the_least_confident_of_each_sex_and_label(cohort_
 def test_hard_without_known_difficulty_is_refused(cohort_table):
     with pytest.raises(ValueError, match="needs the patients' confidence"):
         draw_forget_set(cohort_table, "hard", 0.1, "shared")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"composition": "ran', b"\xff\xfe\x00"])
+def test_a_harmed_record_of_a_draw_is_written_anew(tmp_path, cohort_table, content):
+    draw = draw_forget_set(cohort_table, "random", 0.1, "shared")
+    whole = draw.write(tmp_path).read_bytes()
+    (tmp_path / "random-0.1-shared.json").write_bytes(content)
+    assert draw.write(tmp_path).read_bytes() == whole

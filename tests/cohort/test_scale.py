@@ -67,9 +67,11 @@ def test_a_killed_build_goes_on_where_it_was_and_gives_the_same_bytes(
     fresh = build_pixels(paths, tmp_path / "fresh", Decoding(8, 1), progress=False)
     assert resumed.key == fresh.key
     assert resumed.path.read_bytes() == fresh.path.read_bytes()
-    assert [p.name for p in (tmp_path / "cache").iterdir() if p.name != ".lock"] == [
-        resumed.path.name
-    ]
+    assert {p.name for p in (tmp_path / "cache").iterdir()} == {
+        ".lock",
+        resumed.path.name,
+        resumed.path.with_suffix(".sha256").name,
+    }
 
 
 @pytest.mark.parametrize("spoil", ["cut", "number", "header", "longer"])

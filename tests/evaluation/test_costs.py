@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.costs import add_tuning, cost_intervals, cost_ratios
+from medunlearn.evaluation.costs import add_tuning, cost_intervals, cost_ratios, disturbed
 
 
 def rows(method, size, region, seconds, *, exclusive=True, device="this"):
@@ -117,3 +117,21 @@ def test_intervals_of_total_and_break_even_hold_the_truth_as_often_as_they_say()
             held[what] += low <= truth[what] <= high
     for what, count in held.items():
         assert count / 400 >= 0.92, what
+
+
+def test_a_region_in_which_somebody_else_had_the_core_is_found():
+    costs = pd.DataFrame(
+        [
+            {"exclusive": True, "device_type": "cpu", "seconds": 10.0, "cpu_seconds": 9.9},
+            {"exclusive": True, "device_type": "cpu", "seconds": 10.0, "cpu_seconds": 5.0},
+            # two threads may well use more than one second of a second
+            {"exclusive": True, "device_type": "cpu", "seconds": 10.0, "cpu_seconds": 19.0},
+            {"exclusive": False, "device_type": "cpu", "seconds": 10.0, "cpu_seconds": 5.0},
+            # the processor waits for the device
+            {"exclusive": True, "device_type": "cuda", "seconds": 10.0, "cpu_seconds": 1.0},
+            {"exclusive": True, "device_type": "cpu", "seconds": 0.0, "cpu_seconds": 0.0},
+        ]
+    )
+    found = disturbed(costs)
+    assert list(found.index) == [1]
+    assert list(found["busy"]) == [0.5]

@@ -1,11 +1,20 @@
+import errno
 import json
+import os
 import shutil
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pytest
 
-from medunlearn.study import ingredients
-from medunlearn.study.jobs import plan_jobs
+from medunlearn.disk import DiskFullError
+from medunlearn.study import ingredients, records
+from medunlearn.study import ledger as module
+from medunlearn.study.jobs import Job, plan_jobs
+from medunlearn.study.journal import record_job
 from medunlearn.study.ledger import RECORD, Ledger
 from medunlearn.study.models import (
     Cell,
@@ -16,6 +25,7 @@ from medunlearn.study.models import (
     retrained,
     unlearned,
 )
+from medunlearn.study.writers import make_folder
 
 CELL = Cell("random", 0.1)
 O0, R0, U0 = original(0), retrained(CELL, 0), unlearned("salun", CELL, 0)
@@ -51,7 +61,7 @@ def test_an_error_while_writing_leaves_nothing(ledger):
     with pytest.raises(OSError, match="No space"):
         fail()
     assert not ledger.is_done(O0)
-    assert list(ledger.folder.iterdir()) == []
+    assert [path.name[:8] for path in ledger.folder.iterdir()] == [".failed-"]
 
 
 @pytest.mark.parametrize("harm", ["truncate", "delete", "change", "record"])
@@ -197,9 +207,210 @@ def test_an_edit_makes_stale_what_depends_on_it_and_says_why(ledger, monkeypatch
         assert f"code of {module}" in reasons[spec]
 
 
-def test_what_killed_runs_leave_behind_is_swept(ledger):
+def test_what_killed_runs_leave_behind_is_swept(ledger, monkeypatch):
     write(ledger, O0)
-    (ledger.folder / ".partial-x").mkdir()
-    (ledger.folder / ".partial-x" / "predictions.parquet").write_text("half")
+    killed = make_folder(ledger.folder, ".partial", "key")
+    (killed / "predictions.parquet").write_text("half")
+    kept = make_folder(ledger.folder, ".partial", "other")
+    monkeypatch.setattr(module, "is_abandoned", lambda folder: folder == killed)
     ledger.sweep()
-    assert [path.name for path in ledger.folder.iterdir()] == [ledger.path(O0).name]
+    assert {path.name for path in ledger.folder.iterdir()} == {ledger.path(O0).name, kept.name}
+
+
+def test_what_a_process_of_another_host_writes_is_not_swept(ledger):
+    """Hosts that share the file system have processes of the same number."""
+    with ledger.writing(O0) as folder:
+        elsewhere = folder.name.replace(f"-{socket.gethostname()}-", "-elsewhere-")
+        foreign = folder.with_name(elsewhere.replace(f"-{os.getpid()}-", "-999999-"))
+        foreign.mkdir()
+        Ledger(ledger.study).sweep()
+        assert foreign.is_dir()
+
+
+def test_two_that_finish_the_same_model_at_once_both_end_well(ledger, monkeypatch):
+    """Both see that it is not there; neither takes away what the other has just named."""
+    write(ledger, O0, "unsound")
+    (ledger.path(O0) / "weights.safetensors").write_text("harmed")
+    second, moving, go_on = Ledger(ledger.study), threading.Event(), threading.Event()
+    real = ledger.discard
+
+    def slow(spec):
+        moving.set()
+        go_on.wait(20)
+        real(spec)
+
+    monkeypatch.setattr(ledger, "discard", slow)
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(write, ledger, O0, "first")]
+        assert moving.wait(20)
+        ends.append(pool.submit(write, second, O0, "second"))
+        wait(ends[1:], timeout=0.3)  # it waits for the first, or would name its own
+        go_on.set()
+    for end in ends:
+        end.result()
+    assert (ledger.path(O0) / "weights.safetensors").read_text() == "first"
+    assert ledger.missing([O0]) == []
+    assert len(list(ledger.folder.iterdir())) == 1
+
+
+def fail_to_write(ledger, spec, error):
+    with ledger.writing(spec) as folder:
+        (folder / "weights.safetensors").write_text("half")
+        raise error
+
+
+def test_a_model_has_a_state(ledger, monkeypatch):
+    write(ledger, O0)
+    with pytest.raises(ArithmeticError):
+        fail_to_write(ledger, R0, ArithmeticError("blown up"))
+    other = original(1)
+    with ledger.writing(other):
+        states = Ledger(ledger.study).states([O0, R0, U0, other])
+    assert states == {O0: "done", R0: "failed", U0: "absent", other: "partial"}
+    real = ingredients.module_hashes
+    monkeypatch.setattr(
+        ingredients, "module_hashes", lambda *names: {**real(*names), names[0]: "edited"}
+    )
+    assert Ledger(ledger.study).states([O0, R0]) == {O0: "stale", R0: "absent"}
+
+
+def test_what_a_killed_process_was_writing_is_partial(ledger):
+    ledger.folder.mkdir()
+    make_folder(ledger.folder, ".partial", ledger.entry(O0).key)
+    assert ledger.states([O0, R0]) == {O0: "partial", R0: "absent"}
+
+
+def test_a_failure_is_noted_until_the_model_is_made(ledger):
+    with pytest.raises(ArithmeticError):
+        fail_to_write(ledger, O0, ArithmeticError("blown up"))
+    note = Ledger(ledger.study).failures([O0, R0])[O0]
+    assert note["error"] == "ArithmeticError: blown up"
+    assert note["host"] == socket.gethostname()
+    assert note["seconds"] >= 0
+    assert note["when"]
+    assert ledger.missing([O0]) == [O0], "it is tried again"
+    write(ledger, O0)
+    assert ledger.failures([O0]) == {}
+    assert not list(ledger.folder.glob(".failed-*"))
+
+
+def test_being_interrupted_is_no_failure(ledger):
+    with pytest.raises(KeyboardInterrupt):
+        fail_to_write(ledger, O0, KeyboardInterrupt())
+    assert list(ledger.folder.iterdir()) == []
+
+
+def test_the_failure_of_an_older_form_is_forgotten_with_it(ledger):
+    other = Ledger(ledger.study.with_settings("salun", {"share": 0.3}))
+    write(ledger, O0)
+    with pytest.raises(ArithmeticError):
+        fail_to_write(other, U0, ArithmeticError("with these settings"))
+    assert ledger.failures([U0]) == {}, "of other settings"
+    write(ledger, U0)
+    assert not list(ledger.folder.glob(".failed-*"))
+
+
+def test_a_note_that_cannot_be_read_is_no_failure(ledger):
+    ledger.folder.mkdir()
+    path = ledger.folder / f".failed-{ledger.entry(O0).key}.json"
+    for content in (b'{"key": ', b"[]", b'{"key": "x"}', b"\xff\xfe"):
+        path.write_bytes(content)
+        assert ledger.states([O0]) == {O0: "absent"}
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named_and_the_model_is_absent(ledger, error):
+    with pytest.raises(DiskFullError, match="free some space"):
+        fail_to_write(ledger, O0, OSError(error, os.strerror(error)))
+    assert not ledger.is_done(O0)
+    note = ledger.failures([O0])[O0]
+    assert "free some space" in note["error"]
+
+
+def test_a_disk_too_full_for_the_note_still_tells_the_first_fault(ledger, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(records, "write_record", full)
+    with pytest.raises(ArithmeticError):
+        fail_to_write(ledger, O0, ArithmeticError("blown up"))
+
+
+def test_settings_are_told_from_old_to_new(ledger):
+    write(ledger, O0)
+    for spec in (U0,):
+        write(ledger, spec)
+    other = Ledger(ledger.study.with_settings("salun", {"epochs": 2, "share": 0.3}))
+    assert other.stale([O0, U0]) == {U0: ["settings (epochs: 1 -> 2, share: - -> 0.3)"]}
+
+
+def test_hashes_are_not_told(ledger):
+    write(ledger, O0)
+    cohort = replace(ledger.study.cohort, sha256="0" * 64)
+    assert Ledger(replace(ledger.study, cohort=cohort)).stale([O0]) == {O0: ["cohort"]}
+
+
+def test_of_several_older_forms_the_nearest_is_told_whatever_the_clock_said(ledger, monkeypatch):
+    """A wall clock that went back would make the older one the newest."""
+    near = ledger.study.with_settings("salun", {"epochs": 2})
+    cohort = replace(near.cohort, sha256="0" * 64)
+    far = replace(near, cohort=cohort)
+    for hours, study in ((0, near), (-24, far)):
+        stamp = time.strftime("%FT%T", time.localtime(1.7e9 + 3600 * hours))
+        monkeypatch.setattr(module, "now", lambda stamp=stamp: stamp)
+        each = Ledger(study)
+        write(each, O0)
+        write(each, U0)
+    for _ in range(2):
+        assert ledger.stale([U0]) == {U0: ["settings (epochs: 2 -> 1)"]}
+        records_ = [ledger.folder / Ledger(s).entry(U0).key / RECORD for s in (near, far)]
+        contents = [json.loads(path.read_text()) for path in records_]
+        for path, content, other in zip(records_, contents, contents[::-1], strict=True):
+            path.write_text(json.dumps({**content, "finished": other["finished"]}))
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"key', b"\xff", b"[]", b'"text"', b'{"title": "original, seed 0"}']
+)
+def test_a_harmed_record_of_an_older_form_harms_nobody(ledger, content):
+    (ledger.folder / "0123").mkdir(parents=True)
+    (ledger.folder / "0123" / RECORD).write_bytes(content)
+    assert ledger.stale([O0]) == {}
+    ledger.path(O0).mkdir()
+    (ledger.path(O0) / RECORD).write_bytes(content)
+    assert not ledger.is_done(O0)
+    write(ledger, O0)
+    assert ledger.states([O0]) == {O0: "done"}
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_wall_clock_that_jumps_changes_no_duration(ledger, monkeypatch, hours):
+    real = time.time
+    with ledger.writing(O0) as folder:
+        (folder / "weights.safetensors").write_text("x")
+        monkeypatch.setattr(time, "time", lambda: real() + hours * 3600)
+    assert 0 <= json.loads((ledger.path(O0) / RECORD).read_text())["seconds"] < 60
+    job, start = Job("02-x", "02", {}, ()), time.monotonic()
+    (ledger.study.folder / "jobs").mkdir()
+    record_job(ledger.study, job, start, None, None)
+    told = json.loads((ledger.study.folder / "jobs" / "02-x.json").read_text())
+    assert 0 <= told["seconds"] < 60
+
+
+def test_a_record_with_one_wrong_letter_is_not_believed(ledger):
+    """Wherever it is: a wrong key of an input would make a model of other inputs look done."""
+    write(ledger, O0)
+    write(ledger, U0)
+    path = ledger.path(U0) / RECORD
+    whole = path.read_text()
+    for right, wrong in (
+        (ledger.entry(O0).key, "0" * 20),
+        ('"inputs"', '"inputz"'),
+        ('"seconds": 0', '"seconds": 1'),
+        ('"epochs": 1', '"epochs": 3'),
+    ):
+        assert right in whole
+        path.write_text(whole.replace(right, wrong))
+        assert ledger.missing([O0, U0]) == [U0], right
+    path.write_text(whole)
+    assert ledger.missing([O0, U0]) == []

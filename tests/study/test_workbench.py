@@ -1,9 +1,14 @@
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from medunlearn.errors import InputError
 from medunlearn.evaluation.difficulty import patient_confidence
+from medunlearn.study import workbench as module
 from medunlearn.study.models import (
     Cell,
     middle_cell,
@@ -11,6 +16,7 @@ from medunlearn.study.models import (
     reference,
     references,
     retrained,
+    timing,
     unlearned,
 )
 from medunlearn.study.study import open_study
@@ -129,3 +135,107 @@ def test_a_reference_model_sees_the_other_half_of_its_partner(bench):
     assert not one & other
     table = bench.study.cohort.table
     assert len(one | other) == (table["partition"] == "train").sum()
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A clock that moves only when told to; what is not part of the work takes very long."""
+
+    class Fake:
+        time = 0.0
+
+        def __call__(self):
+            return self.time
+
+        def slow(self, owner, name, seconds):
+            real = getattr(owner, name)
+
+            def act(*arguments, **settings):
+                self.time += seconds
+                return real(*arguments, **settings)
+
+            monkeypatch.setattr(owner, name, act)
+
+    fake = Fake()
+    monkeypatch.setattr(module, "Clock", partial(module.Clock, now=fake, cpu_now=fake))
+    for name in ("predict", "relearn", "save_weights", "write_predictions", "load_weights"):
+        fake.slow(module, name, 1000)
+    for name in ("write", "trained", "_bill", "training_rows"):
+        fake.slow(Workbench, name, 1000)
+    return fake
+
+
+def test_evaluation_and_saving_are_in_no_region(bench, fake):
+    fake.slow(module, "train", 3)
+    spec = unlearned("salun", middle_cell(bench.study.profile), 0)
+    bench.train([original(0)])
+    bench.unlearn([spec])
+    training, unlearning = bench.costs([original(0)]), bench.costs([spec])
+    assert list(training["seconds"]) == [3]
+    assert set(unlearning["region"]) == {"preparation", "unlearning"}
+    assert (unlearning["seconds"] == 0).all()
+
+
+def test_warm_up_runs_come_first_and_are_in_no_row(bench, fake, monkeypatch):
+    cost = bench.study.profile.cost.model_copy(update={"warmups": 2, "repeats": 3})
+    profile = bench.study.profile.model_copy(update={"cost": cost})
+    bench = Workbench(replace(bench.study, profile=profile))
+    lengths = iter([500, 100, 5, 6, 7])
+
+    def apply(_spec, _start, clock):
+        with clock("unlearning"):
+            fake.time += next(lengths)
+
+    monkeypatch.setattr(bench, "_apply", apply)
+    spec = timing("salun", middle_cell(profile))
+    bench.train([original(0)])
+    bench.measure_cost([spec])
+    rows = bench.costs([spec])
+    assert list(rows["seconds"]) == [5, 6, 7]
+    assert list(rows["repeat"]) == [0, 1, 2]
+
+
+def test_a_row_tells_memory_device_and_software(bench):
+    bench.train([original(0)])
+    row = bench.costs([original(0)]).iloc[0]
+    assert row["host_peak_bytes"] > 50e6
+    assert row["peak_bytes"] == row["host_peak_bytes"]
+    assert row["device"]
+    for name in ("device_type", "torch", "python", "threads", "cores"):
+        assert row[name]
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(bench, monkeypatch, locks):
+    seen = []
+
+    @contextmanager
+    def hold(how, device):
+        seen.append((how, device))
+        yield locks
+        seen.append("let go")
+
+    monkeypatch.setattr(module, "clock_alone", partial(hold, "alone"))
+    monkeypatch.setattr(module, "device_shared", partial(hold, "shared"))
+    spec = timing("finetune", middle_cell(bench.study.profile))
+    bench.train([original(0)])
+    bench.unlearn([unlearned("finetune", middle_cell(bench.study.profile), 0)])
+    assert seen == [("shared", "cpu"), "let go"] * 2
+    bench.measure_cost([spec])
+    assert seen[4:] == [("alone", "cpu"), "let go"]
+    assert (bench.costs([spec])["exclusive"] == locks).all()
+
+
+def test_what_another_notebook_has_finished_meanwhile_is_not_made_again(bench, monkeypatch):
+    other, made = Workbench(bench.study), []
+
+    def note(folder, spec):
+        made.append(spec)
+        (folder / "weights.safetensors").write_text("x")
+        if spec == original(0):
+            with other.ledger.writing(original(1)) as its:
+                (its / "weights.safetensors").write_text("y")
+
+    monkeypatch.setattr(bench, "_train", note)
+    bench.train([original(0), original(1)])
+    assert made == [original(0)]

@@ -1,0 +1,77 @@
+"""Files that appear whole or not at all, and a full disk told as what it is."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The system's numbers for a disk, a quota or a file that takes no more."""
+
+
+class DiskFullError(OSError):
+    """Nothing more can be written; the message names the disk and the remedy."""
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Write a file that gets its name by one rename, at the end, or never.
+
+    Args:
+        path: Its name; its folder is there. What has this name stays until then.
+
+    Yields:
+        Where to write, with the same suffix; another one for each process.
+
+    Raises:
+        DiskFullError: The disk is full.
+    """
+    partial = path.with_name(f".{path.stem}-{os.getpid()}.partial{path.suffix}")
+    try:
+        with told_when_full(path.parent):
+            yield partial
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_when_full(folder: Path) -> Iterator[None]:
+    """Name the disk and the remedy where writing to a folder fails for want of space.
+
+    Raises:
+        DiskFullError: In place of whatever was raised for this reason; other errors pass.
+    """
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        number = _number(error)
+        if number is None:
+            raise
+        raise DiskFullError(number, _describe(number, folder)) from error
+
+
+def _describe(number: int, folder: Path) -> str:
+    free = ""
+    if folder.exists():
+        free = f" ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free)"
+    return (
+        f"{os.strerror(number)}: the disk of {folder}{free} takes no more; free some space, or "
+        "give another folder with RUNS=..., and run again: what is finished is kept"
+    )
+
+
+def _number(error: BaseException | None) -> int | None:
+    """The system's number of an error, if a full disk is behind it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return error.errno
+        for number in FULL:  # libraries in other languages pass on the words alone
+            if f"(os error {number})" in str(error) or f"[errno {number}]" in str(error):
+                return number
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,227 @@
+"""Whatever happens to a run: nothing finished is made twice, nothing half-written is ever read."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pandas as pd
+import pytest
+
+from medunlearn.disk import DiskFullError
+from medunlearn.study.draws import Draws
+from medunlearn.study.execution import execute
+from medunlearn.study.jobs import Job, plan_jobs, study_parameters
+from medunlearn.study.journal import record_job
+from medunlearn.study.ledger import RECORD, Ledger
+from medunlearn.study.models import (
+    middle_cell,
+    original,
+    retrained,
+    unlearned,
+)
+from medunlearn.study.status import status
+from medunlearn.study.study import PROJECT
+from medunlearn.study.tables import collect_tables
+from medunlearn.study.workbench import Workbench
+from medunlearn.study.writers import writer_of
+from tests.conftest import filled_disk
+
+COMMAND = [sys.executable, "-m", "medunlearn", "reproduce", "--device", "cpu", "--jobs", "1"]
+
+
+@pytest.fixture
+def bench(tiny_study):
+    return Workbench(tiny_study)
+
+
+def times(folder):
+    return {
+        path.parent.name: path.stat().st_mtime_ns for path in folder.glob(f"models/[!.]*/{RECORD}")
+    }
+
+
+def until(condition, seconds=120):
+    """Wait for something that a run does sooner or later."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+    return found
+
+
+@pytest.mark.parametrize("limit", [2_000, 20_000, 200_000])
+def test_a_disk_that_fills_up_in_a_model_leaves_none_and_the_next_run_goes_on(bench, limit):
+    """At the bills, at the predictions, at the weights: whichever file meets it."""
+    bench.train([original(1)])
+    _ = bench.recipe, bench.images
+    before = times(bench.study.folder)
+    with filled_disk(limit), pytest.raises(RuntimeError) as caught:
+        bench.train([original(0), original(1)])
+    said = str(caught.value)
+    assert said.startswith("1 of 2 models failed: original, seed 0: DiskFullError")
+    assert f"the disk of {bench.ledger.folder}" in said
+    assert "free some space, or give another folder with RUNS=" in said
+    assert {path.name for path in bench.ledger.folder.iterdir() if path.is_dir()} == set(before)
+    assert "free some space" in "\n".join(status(bench.study))
+    bench.train([original(0), original(1)])
+    after = times(bench.study.folder)
+    assert {key: after[key] for key in before} == before
+    assert len(after) == 2
+    assert bench.ledger.states([original(0)]) == {original(0): "done"}
+
+
+def test_a_disk_that_fills_up_in_the_tables_leaves_those_of_before(bench):
+    cell = middle_cell(bench.study.profile)
+    bench.train([original(0), retrained(cell, 0)])
+    collect_tables(bench.study, bench.ledger)
+    folder = bench.study.folder / "tables"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    bench.unlearn([unlearned("finetune", cell, 0)])
+    with filled_disk(10_000), pytest.raises(DiskFullError, match=f"the disk of {folder}"):
+        collect_tables(bench.study, bench.ledger)
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(after) == set(before)
+    assert after["predictions.parquet"] == before["predictions.parquet"]
+    for name in ("models", "costs", "relearning"):
+        pd.read_parquet(folder / f"{name}.parquet")
+    collect_tables(bench.study, bench.ledger)
+    assert len(pd.read_parquet(folder / "models.parquet")) == 3
+
+
+def test_what_a_killed_run_left_of_a_table_is_taken_away(bench):
+    cell = middle_cell(bench.study.profile)
+    bench.train([original(0), retrained(cell, 0)])
+    folder = bench.study.folder / "tables"
+    folder.mkdir()
+    (folder / ".predictions-999.partial.parquet").write_text("half")
+    collect_tables(bench.study, bench.ledger)
+    assert not list(folder.glob("*partial*"))
+
+
+def test_a_disk_that_fills_up_in_a_record_leaves_that_of_before(tiny_study):
+    (tiny_study.folder / "jobs").mkdir()
+    job = Job("02-x", "02", {}, ())
+    record_job(tiny_study, job, time.monotonic(), None, "key")
+    before = (tiny_study.folder / "jobs" / "02-x.json").read_text()
+    with filled_disk(1000), pytest.raises(DiskFullError):
+        record_job(tiny_study, job, time.monotonic(), "fault " * 1000, None)
+    assert [path.name for path in (tiny_study.folder / "jobs").iterdir()] == ["02-x.json"]
+    assert (tiny_study.folder / "jobs" / "02-x.json").read_text() == before
+
+
+def test_a_disk_that_fills_up_in_a_draw_leaves_none(tiny_study):
+    draws, cell = Draws(tiny_study, Ledger(tiny_study).path), middle_cell(tiny_study.profile)
+    spec = retrained(cell, 0)
+    with filled_disk(10), pytest.raises(DiskFullError):
+        draws.of(spec)
+    assert not list((tiny_study.folder / "draws").iterdir())
+    drawn = draws.of(spec)
+    record = json.loads((tiny_study.folder / "draws" / f"{drawn.name}.json").read_text())
+    assert record["sha256"] == drawn.sha256
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("harm", [flip_a_bit, cut_off])
+@pytest.mark.parametrize("name", ["weights.safetensors", "predictions.parquet", RECORD])
+def test_a_harmed_model_is_made_again_with_what_was_made_from_it(bench, name, harm):
+    cell = middle_cell(bench.study.profile)
+    made = unlearned("finetune", cell, 0)
+    bench.train([original(0), original(1)])
+    bench.unlearn([made])
+    folder, before = bench.ledger.path(original(0)), times(bench.study.folder)
+    weights, logits = (folder / "weights.safetensors").read_bytes(), bench.logits(made)
+    harm(folder / name)
+    again = Workbench(bench.study)
+    assert again.ledger.missing([original(0), original(1), made]) == [original(0), made]
+    again.train([original(0), original(1)])
+    again.unlearn([made])
+    assert again.ledger.missing([original(0), made]) == []
+    assert (folder / "weights.safetensors").read_bytes() == weights
+    assert (again.logits(made) == logits).all()
+    after = times(bench.study.folder)
+    redone = {key for key in after if after[key] != before[key]}
+    assert redone == {folder.name, bench.ledger.entry(made).key}
+
+
+@pytest.mark.slow
+def test_two_notebooks_at_once_that_make_the_same_models_both_end_well(
+    tiny_study, kernels, tmp_path
+):
+    given = {**study_parameters(tiny_study), "role": "original", "seeds": [0, 1]}
+    notebook = PROJECT / "notebooks" / "02_reference_models.ipynb"
+    with ThreadPoolExecutor(2) as pool:
+        ends = [
+            pool.submit(execute, notebook, tmp_path / f"{n}.ipynb", given, kernels)
+            for n in range(2)
+        ]
+    for end in ends:
+        end.result()
+    ledger = Ledger(tiny_study)
+    assert ledger.missing([original(0), original(1)]) == []
+    assert len(list(ledger.folder.iterdir())) == 2
+
+
+@pytest.fixture
+def start(tiny_profile, tmp_path):
+    """Start a run of the tiny study as a process of its own; it ends with the test."""
+    started = []
+
+    def run():
+        command = [*COMMAND, "--profile", tiny_profile, "--runs", str(tmp_path / "runs")]
+        with (tmp_path / f"log{len(started)}").open("w") as log:
+            started.append(subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log))
+        return started[-1], tmp_path / f"log{len(started) - 1}"
+
+    yield run
+    for process in started:
+        process.send_signal(signal.SIGINT)  # its kernels end with it
+        process.wait(60)
+
+
+@pytest.mark.slow
+def test_a_killed_kernel_fails_its_job_alone_and_the_next_run_makes_the_rest(tiny_study, start):
+    """And the same study started a second time meanwhile refuses, and disturbs nothing."""
+    models, ledger, process = tiny_study.folder / "models", Ledger(tiny_study), start()
+    killed, following = plan_jobs(tiny_study)[:2]
+    until(lambda: times(tiny_study.folder))
+    writer = until(lambda: [writer_of(path) for path in models.glob(".partial-*")])[0]
+    os.kill(int(writer.process), signal.SIGKILL)
+    kept = times(tiny_study.folder)
+    second, said = start()
+    assert second.wait(120) == 2
+    assert "another run is at work here" in said.read_text()
+    assert "Traceback" not in said.read_text()
+    until(lambda: not ledger.missing(list(following.models)))
+    interrupt(*process, "the kernel died")
+    record = json.loads((tiny_study.folder / "jobs" / f"{killed.name}.json").read_text())
+    assert record["status"] == "failed"
+    assert 0 < record["seconds"] < 300
+    assert any(line.startswith(f"failed: {killed.name} (") for line in status(tiny_study))
+    before = times(tiny_study.folder)
+    assert kept.items() <= before.items()
+    assert ledger.missing(list(killed.models)), "it was killed too late"
+    process = start()
+    until(lambda: not ledger.missing(list(killed.models)))
+    interrupt(*process, killed.name)
+    assert before.items() <= times(tiny_study.folder).items()
+    assert not any(f"-{writer.process}-" in path.name for path in models.iterdir())
+
+
+def interrupt(process, log, said):
+    """Stop a run as a user would, after it has told something."""
+    until(lambda: said in log.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130

@@ -1,0 +1,144 @@
+"""What people are told of a study: states, failures with their reason, and why what is stale is."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medunlearn.study.jobs import Job, plan_jobs
+from medunlearn.study.journal import failures, is_outdated, record_job
+from medunlearn.study.ledger import Ledger
+from medunlearn.study.models import Cell, original, retrained, unlearned
+from medunlearn.study.status import status
+from medunlearn.study.writers import make_folder
+
+ROOT = Path(__file__).parents[2]
+CELL = Cell("random", 0.1)
+
+
+@pytest.fixture
+def ledger(tiny_study):
+    return Ledger(tiny_study)
+
+
+def make(ledger, *specs):
+    for spec in specs:
+        with ledger.writing(spec) as folder:
+            (folder / "weights.safetensors").write_text("weights")
+
+
+def fail(ledger, *specs, error="blown up\nin detail"):
+    for spec in specs:
+        with pytest.raises(ArithmeticError), ledger.writing(spec):
+            raise ArithmeticError(error)
+
+
+def counts(lines, kind):
+    """A row of the table as a dictionary."""
+    header = next(line for line in lines if line.startswith("models"))
+    row = next(line for line in lines if line.startswith(f"{kind} "))
+    return {k: int(n) for k, n in zip(header.split()[1:], row[36:].split(), strict=True) if n > "0"}
+
+
+def test_each_kind_of_model_is_counted_by_state(ledger):
+    make(ledger, original(0))
+    fail(ledger, retrained(CELL, 0))
+    with ledger.writing(original(1)):
+        lines = status(ledger.study)
+    assert counts(lines, "original") == {"done": 1, "partial": 1}
+    assert counts(lines, "retrained A") == {"failed": 1, "absent": 3}
+    assert counts(lines, "unlearned salun") == {"absent": 4}
+    changed = replace(ledger.study, cohort=replace(ledger.study.cohort, sha256="0"))
+    assert counts(status(changed), "original") == {"stale": 2}
+
+
+def test_a_failure_is_told_with_error_host_and_seconds_and_its_like_are_counted(ledger):
+    make(ledger, original(0), original(1))
+    fail(ledger, unlearned("salun", CELL, 0), unlearned("salun", CELL, 1))
+    fail(ledger, unlearned("finetune", CELL, 0), error="another")
+    told = [line for line in status(ledger.study) if line.startswith("failed: ")]
+    first, second = sorted(told, key=lambda line: "salun" not in line)
+    where = f"({socket.gethostname()}, 0"
+    assert first.startswith(f"failed: unlearned salun, random-0.1-shared, seed 0 {where}")
+    assert " s, 2" in first
+    assert first.endswith("): ArithmeticError: blown up, and 1 more of its kind")
+    assert second.endswith("): ArithmeticError: another")
+
+
+def test_a_failed_job_is_told_with_host_and_seconds(ledger):
+    (ledger.study.folder / "jobs").mkdir()
+    job = next(job for job in plan_jobs(ledger.study) if job.name.startswith("02-original"))
+    record_job(ledger.study, job, time.monotonic() - 7, "the kernel died\nat once", None)
+    told = next(line for line in status(ledger.study) if line.startswith("failed: "))
+    assert told.startswith(f"failed: {job.name} ({socket.gethostname()}, 7.")
+    assert told.endswith(" s): the kernel died")
+    make(ledger, *job.models)
+    assert not any(line.startswith("failed: ") for line in status(ledger.study))
+
+
+def test_why_a_kind_is_stale_is_told_from_old_to_new(ledger):
+    make(ledger, original(0), original(1))
+    make(ledger, *(unlearned("salun", CELL, seed) for seed in (0, 1)))
+    changed = ledger.study.with_settings("salun", {"epochs": 3})
+    told = [line for line in status(changed) if line.startswith("stale")]
+    assert told == [
+        "stale because of another settings (epochs: 1 -> 3): 2 models (unlearned salun)"
+    ]
+
+
+def test_who_writes_a_model_is_told_and_what_becomes_of_what_is_left(ledger):
+    ledger.folder.mkdir()
+    key = ledger.entry(original(0)).key
+    own = make_folder(ledger.folder, ".partial", key)
+    names = {
+        "is being written": own.name,
+        "the next run removes it": own.name.replace(f"-{os.getpid()}-", "-999999999-"),
+        "kept until two days old": own.name.replace(f"-{socket.gethostname()}-", "-elsewhere-"),
+    }
+    for name in names.values():
+        (ledger.folder / name).mkdir(exist_ok=True)
+    told = [line for line in status(ledger.study) if line.startswith("partial: ")]
+    assert len(told) == 3
+    for fate, name in names.items():
+        host = "elsewhere" if "elsewhere" in name else socket.gethostname()
+        line = next(line for line in told if line.endswith(fate))
+        assert key in line
+        assert f"of {host})" in line
+
+
+@pytest.mark.parametrize("content", [b'{"job": "04', b"\xff", b"[]", b""])
+def test_a_harmed_record_of_a_job_is_none(ledger, content):
+    folder = ledger.study.folder / "jobs"
+    folder.mkdir()
+    record_job(ledger.study, Job("01_cohort", "01_cohort", {}, ()), 0.0, "why", None)
+    (folder / "01_cohort.ipynb").write_text("{}")
+    assert list(failures(ledger.study, ledger)) == ["01_cohort"]
+    (folder / "01_cohort.json").write_bytes(content)
+    assert is_outdated(ledger.study, "01_cohort", ledger)
+    assert failures(ledger.study, ledger) == {}
+
+
+def test_looking_imports_no_torch_and_changes_nothing(ledger, tiny_profile):
+    make(ledger, original(0))
+    fail(ledger, original(1))
+    before = {path: path.stat().st_mtime_ns for path in ledger.study.folder.rglob("*")}
+    code = (
+        "import sys; from medunlearn.__main__ import main; main(sys.argv[1:]);"
+        "assert 'torch' not in sys.modules and 'monai' not in sys.modules"
+    )
+    runs = str(ledger.study.folder.parent)
+    told = subprocess.run(
+        [sys.executable, "-c", code, "status", "--profile", tiny_profile, "--runs", runs,
+         "--device", "cpu"],
+        check=True, cwd=ROOT, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert "failed: original, seed 1" in told
+    draws = {ledger.study.folder, *ledger.study.folder.glob("draws/**/*")}  # which it records
+    after = {path: path.stat().st_mtime_ns for path in ledger.study.folder.rglob("*")}
+    changed = {path for path in after.keys() | before.keys() if after.get(path) != before.get(path)}
+    assert changed <= {ledger.study.folder / "draws", *draws}

@@ -1,0 +1,127 @@
+"""A full disk: nothing half-written, and one line that says what to do."""
+
+import errno
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from medunlearn import __main__ as command
+from medunlearn.disk import DiskFullError, told_when_full, written_whole
+from medunlearn.figures import save_figure
+from medunlearn.models import save_weights
+from tests.conftest import filled_disk
+
+
+@pytest.fixture
+def full_disk():
+    with filled_disk(1024):
+        yield
+
+
+def write_text(path):
+    path.write_text("x" * 10_000)
+
+
+def write_parquet(path):
+    pd.DataFrame({"x": torch.rand(5000).numpy()}).to_parquet(path)
+
+
+def write_csv(path):
+    pd.DataFrame({"x": range(5000)}).to_csv(path)
+
+
+def write_weights(path):
+    save_weights(nn.Linear(100, 100), path)
+
+
+@pytest.mark.usefixtures("full_disk")
+@pytest.mark.parametrize("write", [write_text, write_parquet, write_csv, write_weights])
+def test_whichever_library_writes_a_full_disk_is_named_with_the_remedy(tmp_path, write):
+    path = tmp_path / "file"
+    path.write_text("before")
+    with pytest.raises(DiskFullError) as caught, written_whole(path) as partial:
+        write(partial)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+    told = str(caught.value)
+    assert f"the disk of {tmp_path}" in told
+    assert "free some space, or give another folder with RUNS=" in told
+    assert "\n" not in told
+    assert caught.value.errno == errno.EFBIG
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_figure_is_whole_or_what_it_was_before(tmp_path):
+    import matplotlib.pyplot as plt
+
+    (tmp_path / "gaps.png").write_text("before")
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    with pytest.raises(DiskFullError):
+        save_figure(figure, tmp_path, "gaps")
+    plt.close(figure)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_other_errors_pass_as_they_are_and_leave_nothing(tmp_path):
+    def fail():
+        with written_whole(tmp_path / "file") as partial:
+            partial.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with pytest.raises(PermissionError), told_when_full(tmp_path):
+        raise PermissionError(errno.EACCES, "mine")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_nearest_place_names_the_disk(tmp_path):
+    with (
+        pytest.raises(DiskFullError, match="the disk of /inner"),
+        told_when_full(tmp_path),
+        told_when_full(Path("/inner")),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("I/O error: No space left on device (os error 28)", errno.ENOSPC),
+        ("Error writing bytes to file. Detail: [errno 28] No space left", errno.ENOSPC),
+        ("Disk quota exceeded (os error 122)", errno.EDQUOT),
+    ],
+)
+def test_the_words_of_a_library_are_understood(tmp_path, said, number):
+    with pytest.raises(DiskFullError) as caught, told_when_full(tmp_path):
+        raise RuntimeError(said)
+    assert caught.value.errno == number
+
+
+def test_a_command_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+    def fail(_):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(command, "_run", fail)
+    assert command.main(["reproduce", "--runs", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"the disk of {tmp_path}" in told
+    assert "RUNS=" in told
+
+
+def test_two_that_write_the_same_file_at_once_both_end_well(tmp_path, monkeypatch):
+    """Notebooks opened at once on a new study write the same table."""
+    path = tmp_path / "cohort.parquet"
+    with written_whole(path) as first:
+        first.write_text("who")
+        monkeypatch.setattr("os.getpid", lambda: 999_999)
+        with written_whole(path) as second:
+            second.write_text("whole")
+        assert path.read_text() == "whole"
+        first.write_text("whole")
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["whole"]
