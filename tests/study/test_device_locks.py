@@ -120,6 +120,7 @@ def test_models_that_come_later_do_not_overtake_a_waiting_clock(other):
     clock.release.set()
     assert later.got.wait(20)
     later.release.set()
+    assert len(later.said) == len(clock.said) == 1, "it waited twice, and said so once"
 
 
 def test_devices_do_not_wait_for_each_other(other, monkeypatch):

@@ -244,8 +244,9 @@ def test_two_that_finish_the_same_model_at_once_both_end_well(ledger, monkeypatc
         ends = [pool.submit(write, ledger, O0, "first")]
         assert moving.wait(20)
         ends.append(pool.submit(write, second, O0, "second"))
-        wait(ends[1:], timeout=0.3)  # it waits for the first, or would name its own
+        early = wait(ends[1:], timeout=1).done  # it waits for the first, or would name its own
         go_on.set()
+    assert not early, "the first is about to take away what the second has named"
     for end in ends:
         end.result()
     assert (ledger.path(O0) / "weights.safetensors").read_text() == "first"
