@@ -26,6 +26,7 @@ COMMANDS = {
     "new-manifest": "look at a folder of images and a table, and write a first manifest for them",
     "status": "tell what is done, missing, failed and stale",
     "tune": "search the settings of every method, and freeze them in a file",
+    "retime": "measure all costs anew, as reproduce otherwise",
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
     "bench": "measure speed, on this machine",
@@ -98,7 +99,9 @@ def _run(given: argparse.Namespace) -> int:
         print("\n".join(check(given.dataset, data, given.profile)))
         return 0
     jobs = _jobs(given.jobs)
-    if given.command in {"reproduce", "report"}:
+    if given.command == "tune" and given.cluster:
+        raise InputError("CLUSTER", ["searches are timed, one after the other, here: leave it out"])
+    if given.command in {"reproduce", "report", "retime"}:
         check_cluster(given.cluster, jobs)
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command == "clean":
@@ -128,7 +131,11 @@ def _run(given: argparse.Namespace) -> int:
         return _tune(study)
     print(f"{study.title}, {_places(given.cluster, jobs, study.device)}: {folder}", flush=True)
     outcome = reproduce(
-        study, workers=jobs, cluster=given.cluster, only_report=given.command == "report"
+        study,
+        workers=jobs,
+        cluster=given.cluster,
+        only_report=given.command == "report",
+        retime=given.command == "retime",
     )
     print("\n".join(summary(outcome)), flush=True)
     return 1 if outcome.faults or not outcome.report.is_file() else 0

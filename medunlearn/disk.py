@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The system's numbers for a disk, a quota or a file that takes no more."""
@@ -23,12 +24,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         path: Its name; its folder is there. What has this name stays until then.
 
     Yields:
-        Where to write, with the same suffix; another one for each process.
+        Where to write, with the same suffix; another one each time.
 
     Raises:
         DiskFullError: The disk is full.
     """
-    partial = path.with_name(f".{path.stem}-{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}-{os.getpid()}-{uuid4().hex[:8]}.partial{path.suffix}")
     try:
         with told_when_full(path.parent):
             yield partial

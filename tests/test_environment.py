@@ -49,3 +49,10 @@ def test_the_lock_holds_public_versions_of_everything_and_nothing_else():
 @pytest.mark.parametrize("package", DIRECT)
 def test_the_environment_is_the_locked_one(package):
     assert version(package).split("+")[0] == LOCK[package]
+
+
+def test_what_torch_needs_on_a_machine_with_a_gpu_is_resolved():
+    """The lock is of a machine without one: there pip adds what CUDA needs, unless told not to."""
+    installed = [line for line in (ROOT / "Makefile").read_text().splitlines() if "-r req" in line]
+    assert len(installed) == 1
+    assert "--no-deps" not in installed[0]

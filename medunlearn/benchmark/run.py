@@ -1,6 +1,7 @@
 """Runs the parts of the benchmark that are asked for, and writes each as soon as it is done."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from medunlearn.benchmark.shortcuts import measure_mask, measure_metrics, measur
 from medunlearn.benchmark.studies import describe_accounts
 from medunlearn.benchmark.throughput import measure_loops, measure_peak, measure_processes
 from medunlearn.errors import InputError
+from medunlearn.study.device_locks import clock_alone
 from medunlearn.training import prepare_device
 
 ROUNDS = 7
@@ -34,6 +36,9 @@ PARTS: dict[str, Measure] = {
 
 USUAL = ("loops", "processes", "peak", "shortcuts", "study")
 """Parts measured unless others are named; growth takes longer than all of them."""
+
+TIMED = ("loops", "processes", "peak", "shortcuts")
+"""Parts that no study of this machine computes beside."""
 
 GPU = "loops processes peak shortcuts"
 """Parts measured on a CUDA device."""
@@ -68,8 +73,9 @@ def bench(
     prepare_device(device)
     for name in names:
         write(f"measuring {name} ...")
-        at = stamp(device)
-        lines = parts[name](device, jobs, study)
+        with clock_alone(device) if name in TIMED else nullcontext(False) as alone:
+            at = stamp(device) | {"no other study on the device": alone}
+            lines = parts[name](device, jobs, study)
         path, _ = write_part(study.parent / "bench", name, at, lines)
         for line in make_table({name: {"stamp": at, "lines": [vars(each) for each in lines]}}):
             write(line)

@@ -20,6 +20,9 @@ NOTEBOOKS = {
 }
 """Roles of the models that jobs of each notebook make."""
 
+TUNING = "06"
+"""Searches for settings are run once, and are no part of the study."""
+
 SLACK = 2.0
 """Seconds: times of models are recorded by the second, and a kernel ends after its last model."""
 
@@ -71,12 +74,13 @@ def read_accounts(folder: Path) -> Accounts:
     Raises:
         InputError: It has no jobs that made models.
     """
-    read = [_read_job(path) for path in sorted((folder / "jobs").glob("*.json"))]
+    paths = sorted((folder / "jobs").glob("*.json"))
+    read = [_read_job(path) for path in paths if not path.name.startswith(TUNING)]
     jobs = [job for job in read if job]
     table = pd.DataFrame(jobs, columns=["notebook", "start", "end"])
     making = table[table["notebook"].isin(NOTEBOOKS)]
     models = [_read_model(path) for path in (folder / "models").glob("[!.]*/record.json")]
-    kept = [model for model in models if _is_made_in(model, making)]
+    kept = [model for model in models if model and _is_made_in(model, making)]
     if not kept:
         raise InputError(str(folder), ["no job here has made a model; run make reproduce first"])
     regions: dict[str, float] = {}
@@ -125,15 +129,19 @@ def _read_job(path: Path) -> tuple[str, float, float] | None:
     return (path.stem.split("-")[0][:2], end - record["seconds"], end) if whole else None
 
 
-def _read_model(path: Path) -> dict[str, Any]:
+def _read_model(path: Path) -> dict[str, Any] | None:
+    """A model of the grid or a measurement of cost; none if it belongs to tuning."""
     record = json.loads(path.read_text())
     role = record["ingredients"]["parameters"]["role"]
+    notebook = next((name for name, roles in NOTEBOOKS.items() if role in roles), None)
+    if notebook is None:
+        return None
     bills = pd.read_parquet(path.parent / "costs.parquet")
     regions = {str(name): float(s) for name, s in bills.groupby("region")["seconds"].sum().items()}
     if role == "timing":  # warm-ups are not billed: its regions would not add up
         regions = {"cost pass": float(record["seconds"])}
     return {
-        "notebook": next(name for name, roles in NOTEBOOKS.items() if role in roles),
+        "notebook": notebook,
         "end": datetime.strptime(record["finished"], "%Y-%m-%dT%H:%M:%S%z").timestamp(),
         "seconds": record["seconds"],
         "regions": regions,

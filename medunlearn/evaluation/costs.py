@@ -152,7 +152,8 @@ def _with_tuning(
         "total_low": total - half,
         "total_high": total + half,
         "break_even": np.inf,
-        "break_even_low": np.inf,
+        # a request may cost less than a retraining, though it is estimated to cost more
+        "break_even_low": paid / (1 - row["low"]) if row["low"] < 1 else np.inf,
         "break_even_high": np.inf,
     }
     if one < 1:

@@ -45,7 +45,7 @@ def check_cluster(cluster: str, jobs: int | None) -> None:
         raise InputError("CLUSTER", [f"{cluster!r} is not known; choose from {CHOICES}"])
     needed = ["distributed", "dask_jobqueue"][: 1 + (cluster == "slurm")]
     if missing := [name for name in needed if find_spec(name) is None]:
-        fault = f"{cluster!r} needs {' and '.join(missing)}: pip install 'medunlearn[cluster]'"
+        fault = f"{cluster!r} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
         raise InputError("CLUSTER", [fault])
     if cluster == "slurm":
         check_slurm(jobs)

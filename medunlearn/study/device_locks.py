@@ -43,6 +43,7 @@ def device_shared(device: str, write: Callable[[str], None] = print) -> Iterator
 def clock_alone(device: str, write: Callable[[str], None] = print) -> Iterator[bool]:
     """Time on a device while no study of this machine computes on it.
 
+    A clock on a GPU keeps the processor to itself, too: small kernels wait for who launches them.
     Those who come while this waits stay behind it, so that many models do not keep a clock waiting
     for ever.
 
@@ -56,8 +57,11 @@ def clock_alone(device: str, write: Callable[[str], None] = print) -> Iterator[b
     Raises:
         RuntimeError: Inside ``device_shared``, where it would wait for itself.
     """
-    with _hold(device, alone=True, write=write) as locked:
-        yield locked
+    with ExitStack() as stack:
+        # always in this order, so that two clocks cannot wait for each other
+        names = dict.fromkeys(["cpu", device])
+        held = [stack.enter_context(_hold(name, alone=True, write=write)) for name in names]
+        yield all(held)
 
 
 @contextmanager

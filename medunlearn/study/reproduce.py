@@ -36,6 +36,7 @@ def reproduce(
     workers: int | None = None,
     cluster: str = "",
     only_report: bool = False,
+    retime: bool = False,
     write: Callable[[str], None] = print,
 ) -> Outcome:
     """Make every model that is missing, then tables and report; what is there is kept.
@@ -46,6 +47,7 @@ def reproduce(
         cluster: Where they run: ``local``, ``slurm``, the address of a scheduler, or empty for
             this machine alone.
         only_report: Make no model; write tables and report from those that are there.
+        retime: Take away what the cost pass has measured, so that it is measured anew.
         write: Takes a line of progress.
 
     Raises:
@@ -55,6 +57,8 @@ def reproduce(
     """
     ledger, report = Ledger(study), study.folder / "report" / "index.html"
     with alone(study.folder):
+        for spec in all_timings(study.profile) if retime else []:
+            ledger.discard(spec)
         jobs = [] if only_report else _plan(study, ledger)
         todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
         if not jobs and not only_report and not is_outdated(study, SYNTHESIS, ledger):

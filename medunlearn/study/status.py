@@ -11,6 +11,7 @@ import yaml
 
 from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
 from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
+from medunlearn.study.device_locks import device_shared
 from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.ledger import Ledger, State
 from medunlearn.study.models import ModelSpec, all_models, all_timings
@@ -177,10 +178,11 @@ def _seconds_per_image(profile: Profile, manifest: Manifest, size: int) -> float
         classes = len(manifest.label.classes)
         network = NETWORKS[profile.network](manifest.channels, classes, profile.norm)
         images = torch.zeros(batch, manifest.channels, size, size)
-        for _ in range(2):
-            start = time.perf_counter()
-            network(images).square().mean().backward()
-            seconds.append(time.perf_counter() - start)
+        with device_shared("cpu"):
+            for _ in range(2):
+                start = time.perf_counter()
+                network(images).square().mean().backward()
+                seconds.append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(threads)
     return seconds[-1] / batch

@@ -19,6 +19,15 @@ from medunlearn.study.study import Study
 
 DIFFICULTY_COLUMNS = ["sample", "confidence_out", "memorisation", "stratum"]
 
+RELEARNING = {
+    "model_key": pa.string(),
+    "step": pa.int64(),
+    "patient": pa.int64(),
+    "accuracy": pa.float64(),
+    "confidence": pa.float64(),
+}
+"""Columns of the return of forget sets, for a study in which none was watched yet."""
+
 MODEL_COLUMNS = [
     "model_key",
     "role",
@@ -79,6 +88,7 @@ def collect_tables(study: Study, ledger: Ledger) -> None:
     _replace(folder / "costs.parquet", pa.concat_tables(costs))
     watched = [ledger.path(spec) / "relearning.parquet" for spec in done]
     looks = [pq.read_table(path) for path in watched if path.is_file()]
+    looks = looks or [pa.schema(RELEARNING).empty_table()]
     _replace(folder / "relearning.parquet", pa.concat_tables(looks))
     first = pq.read_schema(ledger.path(done[0]) / "predictions.parquet")
     whole = written_whole(folder / "predictions.parquet")

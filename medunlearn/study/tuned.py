@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medunlearn.errors import InputError
 from medunlearn.methods import Setting
+from medunlearn.sources import canonical_hash, module_hashes
 from medunlearn.study.profile import PROFILES, check_settings
 from medunlearn.tuning import Trial
 from medunlearn.yamlfile import describe_fault, read_yaml
@@ -28,6 +29,8 @@ class Found(BaseModel):
 
     Args:
         settings: Those in use.
+        usual: Those of the profile, which the search began with.
+        code: Hash of the method's source.
         chosen: Their trial, counted from 0, which is the usual setting.
         oracle_tuned: The trial nearest to retraining; it was looked for after the choice.
         oracle_gaps: Of each trial: how far it is from retraining (see ``trials.oracle_gap``).
@@ -37,10 +40,21 @@ class Found(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     settings: dict[str, Setting]
+    usual: dict[str, Setting]
+    code: str
     chosen: int
     oracle_tuned: int
     oracle_gaps: list[float]
-    trials: list[Trial]
+    trials: list[Trial] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _be_what_was_tried(self) -> Self:
+        tried = range(len(self.trials))
+        if self.chosen not in tried or self.oracle_tuned not in tried:
+            raise ValueError(f"expected chosen and oracle_tuned among trials 0 to {tried[-1]}")
+        if self.settings != self.trials[self.chosen].settings:
+            raise ValueError("expected the settings of the chosen trial, and no others")
+        return self
 
 
 class Tuned(BaseModel):
@@ -50,11 +64,17 @@ class Tuned(BaseModel):
         cohort: Hash of the cohort they were found on.
         recipe: Hash of how the originals were trained.
         device: Where it was timed.
+        host: On which machine.
         torch: Version.
+        exclusive: Whether a lock kept other studies of the machine from the device all the time.
+        timed: Regions that were timed.
+        disturbed: Those in which something else had the processor (see ``costs.disturbed``).
         patients: Size of the development forget set.
         seeds: Of the originals.
         doing_nothing: The score of the originals as they are: to be beaten.
         retraining_seconds: Of one retraining without the development forget set, for each seed.
+        original_seconds: Of training the original of each seed, which nothing but tuning needs.
+            Not timed alone, and not counted in what the tuning of one method costs.
         methods: What was found.
     """
 
@@ -63,12 +83,28 @@ class Tuned(BaseModel):
     cohort: str
     recipe: str
     device: str
+    host: str
     torch: str
+    exclusive: bool
+    timed: int
+    disturbed: int
     patients: int
     seeds: list[int]
     doing_nothing: float
-    retraining_seconds: list[float]
+    retraining_seconds: list[float] = Field(min_length=2)
+    original_seconds: list[float]
     methods: dict[str, Found]
+
+    @model_validator(mode="after")
+    def _have_seconds_for_each_seed(self) -> Self:
+        wrong = [
+            name
+            for name, found in self.methods.items()
+            if any(len(trial.seconds) != len(self.seeds) for trial in found.trials)
+        ]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: expected seconds for each of the seeds")
+        return self
 
     def replace_in(
         self, methods: Mapping[str, dict[str, Setting]]
@@ -88,6 +124,12 @@ class Tuned(BaseModel):
             for rank, seed in enumerate(self.seeds)
         ]
         return pd.DataFrame(rows, columns=["method", "seed", "seconds"])
+
+
+def method_code(method: str) -> str:
+    """Hash of a method's source, with what methods share; never of the training they stand on."""
+    hashes = module_hashes(f"medunlearn.methods.{method}")
+    return canonical_hash({k: v for k, v in hashes.items() if ".methods" in k})
 
 
 def tuned_path(profile: str, dataset: str) -> Path:

@@ -139,7 +139,8 @@ class Workbench:
         with clock_alone(self.device) as alone:
             self._warm_up(spec, start)
             model = self._apply(spec, start, clock)
-        self.write(folder, spec, model, clock, exclusive=alone)
+        with device_shared(self.device):
+            self.write(folder, spec, model, clock, exclusive=alone)
 
     def _warm_up(self, spec: ModelSpec, start: nn.Module) -> None:
         """Run what is about to be timed once for nothing, if this process has not yet."""

@@ -72,6 +72,13 @@ def test_a_pause_between_two_runs_is_no_idle_time(study):
     assert read_accounts(study).span == 140
 
 
+def test_searches_for_settings_are_no_part_of_a_study(study):
+    before = read_accounts(study)
+    add_job(study, "06_tuning-salun", 20, 90)
+    add_model(study, "d", "trial", 21, 60, {"unlearning": 30})
+    assert read_accounts(study) == before
+
+
 def test_failed_jobs_do_not_count(study):
     add_job(study, "03-ssd-random-0.1", 0, 5000, status="failed")
     assert read_accounts(study).jobs["03"] == 80

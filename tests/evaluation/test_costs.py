@@ -92,6 +92,17 @@ def test_who_costs_more_than_a_retraining_never_breaks_even():
     assert found["break_even"] == found["break_even_low"] == found["break_even_high"] == np.inf
 
 
+def test_who_may_cost_less_than_a_retraining_may_break_even():
+    costs = pd.DataFrame(
+        rows("retrain", 0.1, "unlearning", [9, 10, 11])
+        + rows("salun", 0.1, "unlearning", [9, 10.2, 12])
+    )
+    found = add_tuning(cost_intervals(costs), bills(salun=[1, 1.1, 1.2]), [9, 10, 11]).loc[0]
+    assert found["estimate"] > 1 > found["low"]
+    assert found["break_even"] == found["break_even_high"] == np.inf
+    assert np.isfinite(found["break_even_low"])
+
+
 def test_a_method_that_was_not_tuned_has_no_total():
     found = with_tuning(salun=[29, 30, 31])
     assert found.loc["ssd", ["tuning", "total", "break_even"]].isna().all()

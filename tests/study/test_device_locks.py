@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,9 @@ class Waiter(threading.Thread):
         self.start()
 
     def run(self):
-        with self.how("cpu", self.say) as alone:
+        # a partial has its device already
+        given = () if isinstance(self.how, partial) else ("cpu",)
+        with self.how(*given, write=self.say) as alone:
             self.alone = alone
             self.got.set()
             self.release.wait(30)
@@ -127,9 +130,21 @@ def test_devices_do_not_wait_for_each_other(other, monkeypatch):
     other("clock_alone")
     monkeypatch.setattr(device_locks, "_device_id", lambda device: device)
     said = []
-    with clock_alone("cuda", said.append) as alone:
-        assert alone
+    with device_shared("cuda", said.append):
+        pass
     assert said == []
+
+
+def test_a_clock_on_a_gpu_keeps_the_processor_to_itself(other, monkeypatch):
+    holder = other("device_shared")  # models are made on the processor
+    monkeypatch.setattr(device_locks, "_device_id", lambda device: device)
+    waiter = Waiter(partial(clock_alone, "cuda"))
+    assert waiter.waits.wait(20)
+    assert not waiter.got.is_set()
+    holder.communicate("go\n")
+    assert waiter.got.wait(20)
+    assert waiter.alone is True
+    waiter.release.set()
 
 
 def test_what_is_computed_inside_a_clock_does_not_wait_for_it():

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -18,10 +19,11 @@ import yaml
 from medunlearn.errors import InputError
 from medunlearn.study import reproduce as module
 from medunlearn.study.ledger import RECORD, Ledger
-from medunlearn.study.models import all_models, all_timings, original
+from medunlearn.study.models import all_models, all_timings, original, references
 from medunlearn.study.status import status
 from medunlearn.study.study import _has_cuda, open_study
-from medunlearn.study.tables import load_predictions, load_tables
+from medunlearn.study.tables import collect_tables, load_predictions, load_tables
+from medunlearn.study.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,6 +187,42 @@ def test_a_failing_method_fails_alone_and_the_command_says_so(copy, tiny_profile
     assert set(costs["method"]) == {"finetune", "salun"}  # timed though the first one failed
     told = run(str(own), copy, command="status").stdout
     assert "failed: 03-random_labels-random-0.1" in told
+
+
+def test_tables_of_a_study_that_has_hardly_begun(tiny_study):
+    """Stopped after the first reference model, and asked for a report."""
+    bench = Workbench(tiny_study)
+    bench.train(references(tiny_study.profile)[:1])
+    collect_tables(tiny_study, bench.ledger)
+    tables = load_tables(tiny_study)
+    assert tables.relearning.empty
+    assert len(tables.models) == 1
+    assert tables.difficulty.empty
+
+
+def test_costs_are_measured_anew_only_when_asked_for(tiny_study, monkeypatch):
+    class Runner:
+        def run(self, _jobs):
+            return {}
+
+    monkeypatch.setattr(module, "open_runner", lambda *_, **__: nullcontext(Runner()))
+    discarded = []
+    monkeypatch.setattr(Ledger, "discard", lambda _, spec: discarded.append(spec))
+    monkeypatch.setattr(module, "_plan", lambda *_: [])
+    module.reproduce(tiny_study, workers=1)
+    assert discarded == []
+    module.reproduce(tiny_study, workers=1, retime=True)
+    assert discarded == all_timings(tiny_study.profile)
+
+
+def test_searches_are_not_sent_to_a_cluster(tiny_profile, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "medunlearn", "tune", "--profile", tiny_profile,
+         "--runs", str(tmp_path), "--cluster", "slurm"],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "searches are timed" in done.stderr
 
 
 def test_a_report_of_nothing_says_so(tiny_profile, tmp_path):

@@ -2,11 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 
 from medunlearn.cohort.draws import DEVELOPMENT, development_patients
 from medunlearn.errors import InputError
+from medunlearn.sources import canonical_hash
 from medunlearn.study import trials as module
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import all_models, development_seeds, trial, unlearned
@@ -15,6 +17,7 @@ from medunlearn.study.study import open_study
 from medunlearn.study.trials import freeze, tune_method, tune_nothing
 from medunlearn.study.tuned import read_tuned, tuned_path, write_tuned
 from medunlearn.study.workbench import Workbench
+from medunlearn.tuning import WORST
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,54 @@ def test_the_oracle_would_choose_what_is_nearest_to_retraining(tuned_bench):
     assert module.oracle_gap(tuned_bench, retrained) == 0
 
 
+def test_a_trial_that_blew_up_scores_worst_and_the_file_can_still_be_read(
+    tuned_bench, monkeypatch, tmp_path
+):
+    real, first = Workbench.logits, tuned_bench.found.methods["finetune"].trials[1].settings
+
+    def logits(bench, spec):
+        found = real(bench, spec)
+        rate = bench.study.settings("finetune").get("learning_rate")
+        broken = spec.method == "finetune" and rate == first["learning_rate"]
+        return np.full_like(found, np.nan) if broken else found
+
+    def search_again(_ranges, _usual, evaluate, **_):
+        return [evaluate(trial.settings) for trial in tuned_bench.found.methods["finetune"].trials]
+
+    monkeypatch.setattr(Workbench, "logits", logits)
+    monkeypatch.setattr(module, "search", search_again)
+    found = freeze(tuned_bench, ["finetune"])
+    broken = found.methods["finetune"].trials[1]
+    assert (broken.score, broken.forget, broken.evaluation) == (WORST, None, None)
+    assert found.methods["finetune"].oracle_gaps[1] == WORST
+    assert 1 not in {found.methods["finetune"].oracle_tuned, found.methods["finetune"].chosen}
+    path = tmp_path / "found.yaml"
+    write_tuned(found, path, dataset="phantom", profile="tiny")
+    assert read_tuned(path) == found
+    canonical_hash(found.model_dump(mode="json"))  # as the synthesis is keyed
+
+
+def test_trials_of_two_devices_are_not_added_up(tuned_bench, monkeypatch):
+    real = Workbench.costs
+
+    def costs(bench, specs):
+        other = "retrain" in {spec.method for spec in specs}
+        return real(bench, specs).assign(device="another" if other else "this")
+
+    monkeypatch.setattr(Workbench, "costs", costs)
+    with pytest.raises(InputError, match="timed on another, this"):
+        freeze(tuned_bench, ["salun"])
+
+
+def test_the_originals_that_only_tuning_needs_are_told(tuned_bench):
+    found = tuned_bench.found
+    assert len(found.original_seconds) == len(found.seeds)
+    assert min(found.original_seconds) > 0
+    assert found.exclusive
+    # two seeds, three trials: finetune has one region, salun two; and retraining
+    assert found.timed == 2 * 3 * (1 + 2) + 2
+
+
 def test_doing_nothing_is_the_yardstick_and_retraining_the_unit(tuned_bench):
     untouched, retrained = tune_nothing(tuned_bench)
     assert tuned_bench.found.doing_nothing == untouched.score
@@ -131,7 +182,10 @@ def test_the_file_says_all_that_was_found_and_the_study_reads_its_settings(tuned
 
 def test_tuned_settings_make_models_of_their_own_and_leave_the_rest(tuned_bench, frozen):
     content = yaml.safe_load(frozen.read_text())
-    content["methods"]["salun"]["settings"]["learning_rate"] = 0.05  # whatever was chosen
+    found = content["methods"]["salun"]
+    for settings in (found["settings"], found["trials"][found["chosen"]]["settings"]):
+        settings["learning_rate"] = 0.05  # whatever was chosen
+    content["methods"] = {"salun": found}
     frozen.write_text(
         yaml.safe_dump({**content, "methods": {"salun": content["methods"]["salun"]}})
     )
@@ -147,13 +201,28 @@ def test_tuning_again_starts_from_the_usual_settings_not_from_the_tuned(tuned_be
     assert tune_method(again, "salun") == tuned_bench.found.methods["salun"]
 
 
+def add_setting(content):
+    found = content["methods"]["salun"]
+    for settings in (found["settings"], found["trials"][found["chosen"]]["settings"]):
+        settings["rate"] = 1
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
         (lambda c: c["methods"].update(saluun=c["methods"]["salun"]), "'saluun' is not known"),
-        (lambda c: c["methods"]["salun"]["settings"].update(rate=1), "setting 'rate'"),
+        (add_setting, "setting 'rate'"),
         (lambda c: c.pop("seeds"), "seeds: is missing"),
         (lambda c: c.update(doing_nothing="much"), "doing_nothing: given 'much'"),
+        (lambda c: c["methods"]["salun"].update(chosen=99), "among trials 0 to 2"),
+        (
+            lambda c: c["methods"]["salun"].update(settings={"epochs": 3}),
+            "the settings of the chosen trial, and no others",
+        ),
+        (
+            lambda c: c["methods"]["salun"]["trials"][0].update(seconds=[1.0]),
+            "salun: expected seconds for each of the seeds",
+        ),
     ],
 )
 def test_a_harmed_file_is_refused_with_a_remedy(tuned_bench, frozen, harm, said):

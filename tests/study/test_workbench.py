@@ -17,6 +17,7 @@ from medunlearn.study.models import (
     references,
     retrained,
     timing,
+    trial,
     unlearned,
 )
 from medunlearn.study.study import open_study
@@ -224,6 +225,11 @@ def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(bench, monkeypa
     bench.measure_cost([spec])
     assert seen[4:] == [("alone", "cpu"), "let go"]
     assert (bench.costs([spec])["exclusive"] == locks).all()
+    tried = trial("finetune", 0)
+    bench.try_out([tried])  # its predictions are made beside others, but not beside a clock
+    shared = [("shared", "cpu"), "let go"]
+    assert seen[6:] == [*shared, ("alone", "cpu"), "let go", *shared]  # its original comes first
+    assert (bench.costs([tried])["exclusive"] == locks).all()
 
 
 def test_what_another_notebook_has_finished_meanwhile_is_not_made_again(bench, monkeypatch):
