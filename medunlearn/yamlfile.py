@@ -80,6 +80,8 @@ def describe_fault(error: ErrorDetails, fields: Collection[str]) -> str:
         error: As from ``ValidationError.errors()``.
         fields: Names that a misspelt field may have meant.
     """
+    if not error["loc"]:  # what is wrong is in how fields go together
+        return error["msg"].removeprefix("Value error, ")
     *parents, last = error["loc"]
     field = ".".join(str(part) for part in [*(p for p in parents if p not in RULES), last])
     if error["type"] == "missing":

@@ -63,7 +63,7 @@ RATIOS = cost_intervals(
     pd.DataFrame(
         rows("retrain", 0.1, "unlearning", [9.9, 10, 10.1])
         + rows("salun", 0.1, "unlearning", [1.9, 2, 2.1])
-        + rows("eu_k", 0.1, "unlearning", [11, 12, 13])
+        + rows("eu_k", 0.1, "unlearning", [11.9, 12, 12.1])
         + rows("ssd", 0.1, "unlearning", [1, 1, 1.01])
     )
 )

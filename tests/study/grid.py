@@ -32,9 +32,10 @@ made.with_suffix(".partial").rename(made)
 """
 
 
-def reproduce(study, *, workers, cluster, only_report):
+def reproduce(study, *, workers, cluster, only_report, retime):
     """Make the files that are missing."""
     assert not only_report
+    assert not retime
     made = study.folder / "models"
     for folder in (made, study.folder / "jobs"):
         folder.mkdir(exist_ok=True)

@@ -227,8 +227,7 @@ def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(bench, monkeypa
     assert (bench.costs([spec])["exclusive"] == locks).all()
     tried = trial("finetune", 0)
     bench.try_out([tried])  # its predictions are made beside others, but not beside a clock
-    shared = [("shared", "cpu"), "let go"]
-    assert seen[6:] == [*shared, ("alone", "cpu"), "let go", *shared]  # its original comes first
+    assert seen[6:] == [("alone", "cpu"), "let go", ("shared", "cpu"), "let go"]
     assert (bench.costs([tried])["exclusive"] == locks).all()
 
 
