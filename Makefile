@@ -43,6 +43,9 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/ready
 endif
 
+# Tests of one file stay together: they share what is dear to make.
+BESIDE := --numprocesses=$(or $(JOBS),auto) --dist=loadfile
+
 .PHONY: $(TARGETS)
 
 help: ## this list
@@ -97,9 +100,9 @@ test: $(READY) ## style, types, unit tests and every notebook (under ten minutes
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(RUN) -m nbstripout --verify notebooks/*.ipynb
-	$(RUN) -m pytest -m "not slow" --numprocesses=$(or $(JOBS),auto) --dist=loadfile
+	$(RUN) -m pytest -m "not slow" --durations=10 $(BESIDE)
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && set -x && \
-	  RUNS=$$folder $(RUN) -m pytest --nbval-lax --nbval-cell-timeout 900 notebooks/*.ipynb
+	  RUNS=$$folder $(RUN) -m pytest --nbval-lax --nbval-cell-timeout 900 $(BESIDE) notebooks/*.ipynb
 
 test-slow: $(READY) ## what takes longer: effects, faults, the same bytes twice
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -m slow --durations=10 $(BESIDE)
