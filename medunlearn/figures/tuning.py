@@ -65,9 +65,8 @@ def plot_tuning_costs(costs: pd.DataFrame) -> Figure:
     axis.axvline(1, color="black", linewidth=0.8)
     axis.annotate("one retraining", (1, len(rows) - 0.5), ha="center", va="bottom", size=9)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.grid(axis="x", color="#eeeeee")
     axis.set_yticks(range(len(rows)), [label_of(method) for method in rows["method"]])
-    axis.set(
-        xlabel="cost of one request / one retraining: usual settings (open), with tuning (full)"
-    )
+    axis.set(xlabel="one request / one retraining: alone (open), with the search for it (full)")
     return figure
