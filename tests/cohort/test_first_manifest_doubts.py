@@ -143,6 +143,13 @@ def test_a_name_that_ends_several_paths_is_nobodys():
     assert (located.doubled, located.parts, located.found) == ([], 1, 9)
 
 
+def test_paths_of_two_systems_in_one_column_are_all_found():
+    frame = pd.DataFrame({"file": [f"images{'/' if n else chr(92)}{n}.png" for n in range(9)]})
+    located = locate_images(frame, [f"images/{n}.png" for n in range(9)])
+    assert located is not None
+    assert (located.parts, located.found, located.doubled) == (1, 9, [])
+
+
 def test_a_table_is_joined_to_dicom_files_only_by_names_that_are_there_once():
     headers = pd.DataFrame({"SOPInstanceUID": ["1.1", "1.2"], "PatientID": ["x", "y"]})
     frame = pd.DataFrame({"scan": ["0", "1"]})

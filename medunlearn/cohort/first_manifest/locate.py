@@ -4,7 +4,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from glob import escape
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
@@ -173,4 +172,6 @@ def _last(value: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return name.removesuffix(PurePosixPath(name).suffix)
+    """As of a ``PurePosixPath``, which takes ten times as long."""
+    base, dot, ending = name.rpartition(".")
+    return base if dot and ending and "/" not in ending and base[-1:] not in {"", "/"} else name
