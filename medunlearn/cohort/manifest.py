@@ -86,7 +86,8 @@ def load_manifest(name: str) -> Manifest:
     try:
         manifest = model.model_validate(fields)
     except ValidationError as error:
-        faults += [describe_fault(fault, FIELDS) for fault in error.errors(include_url=False)]
+        wrong = [e for e in error.errors(include_url=False) if not _is_open(e["input"])]
+        faults += [describe_fault(fault, FIELDS) for fault in wrong]
     if faults := [*_list_open(fields), *faults, *unknown]:
         raise InputError(str(path), faults)
     return manifest
@@ -96,6 +97,10 @@ def list_unstated(manifest: Manifest) -> list[str]:
     """Fields that still hold what stands in a first manifest."""
     told = ("source", "licence", "citation", "how_to_get")
     return [name for name in told if getattr(manifest, name) in {NOT_STATED, NOWHERE}]
+
+
+def _is_open(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(FILL_IN)
 
 
 def _list_open(value: object, place: str = "") -> list[str]:

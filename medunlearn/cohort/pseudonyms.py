@@ -1,4 +1,8 @@
-"""Pseudonyms: what is written names no patient and no image as its source does."""
+"""Pseudonyms: a cohort's table names no patient and no image as its source does.
+
+They hide names from those who do not know them. They do not hide who is in a study from those who
+have the list of its patients: see `pseudonymise`.
+"""
 
 import hashlib
 import hmac
@@ -12,7 +16,7 @@ from filelock import FileLock
 from medunlearn.errors import InputError
 
 SALT = "SECRET-salt-of-pseudonyms"
-"""The one file that must not be passed on: with it a guessed id can be tried."""
+"""The one file that must not be passed on: with it a single guessed id can be tried."""
 
 _NAMES = ("source_patient", "source_image")
 _BYTES = 32
@@ -54,7 +58,12 @@ def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
     """The table with pseudonyms in place of the source's ids of patients and images.
 
     A pseudonym is the HMAC-SHA256 of the id (RFC 2104), cut to 128 bits: one id has one pseudonym
-    wherever the salt is the same, and without the salt a guessed id cannot be tried.
+    wherever the salt is the same, and without the salt a single guessed id cannot be tried.
+
+    That is all. Patients and rows are numbered in the order of the source's ids, and partitions
+    and draws depend on these numbers: whoever has the complete list of a study's ids finds each
+    one by its rank, without the salt. Nor are faults pseudonymised, which name files and rows:
+    they are printed, and stay in ``jobs/`` if a file changes while a study runs.
     """
     return table.assign(**{name: table[name].map(lambda x: _name(x, salt)) for name in _NAMES})
 

@@ -176,7 +176,7 @@ class DataManifest(Manifest):
     use_channel: Annotated[int, Field(strict=True, ge=0, le=2)] | None = None
     """Of several sequences in the channels of an image the one that is taken, from 0."""
     pseudonymise: Annotated[bool, Field(strict=True)] = True
-    """Whether ids of patients and images are replaced by salted hashes in all that is written."""
+    """Whether the cohort's table holds salted hashes in place of ids of patients and images."""
 
     @field_validator("sex")
     @classmethod

@@ -1,6 +1,7 @@
 import json
 import shutil
 import stat
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -115,3 +116,13 @@ def test_the_phantom_needs_no_pseudonyms(tmp_path):
     assert cohort.table["source_patient"].str.fullmatch(r"p\d{5}").all()
     assert not (tmp_path / "cache" / SALT).exists()
     assert np.unique(cohort.table["patient"]).size == 240
+
+
+def test_whoever_has_all_ids_matches_them_by_rank_as_the_readme_warns(build):
+    shown, _ = build(pseudonymise=False)
+    hidden, _ = build()
+    ranked = dict(enumerate(sorted(set(shown["source_patient"]))))
+    assert hidden["patient"].map(ranked).tolist() == shown["source_patient"].tolist()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert "match it by rank" in readme
+    assert "jobs/*.json" in readme.split("Pseudonyms hide names")[1]

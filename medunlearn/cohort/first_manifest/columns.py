@@ -8,6 +8,7 @@ import pandas as pd
 
 from medunlearn.cohort.first_manifest.words import (
     FEMALE,
+    LETTERS,
     MALE,
     NO,
     REFERENCE,
@@ -66,11 +67,25 @@ def _sexes(cells: "pd.Series[str]") -> tuple[list[str], list[str], list[str]]:
     if len(words) > MOST_SEXES:
         return [], [], words
     folded = {word: fold(word) for word in words}
-    # Spanish: M is mujer beside H, hombre
-    spanish = {"m", "h"} <= set(folded.values())
-    female = [w for w, f in folded.items() if f in FEMALE or (spanish and f == "m")]
-    male = [w for w, f in folded.items() if f in MALE and w not in female]
-    return female, male, [w for w in words if w not in {*female, *male}]
+    coded = _read_letters(str(cells.name), set(folded.values()))
+    plain = dict.fromkeys(MALE, "M") | dict.fromkeys(FEMALE, "F") | coded
+    means = {word: plain.get(letters, "") for word, letters in folded.items()}
+    female, male, rest = ([w for w in words if means[w] == sex] for sex in ("F", "M", ""))
+    return female, male, rest
+
+
+def _read_letters(header: str, words: set[str]) -> dict[str, str]:
+    """What M, V and H mean where that depends on their neighbours or on the header's language.
+
+    M is male, but *mujer* beside H (*hombre*) or V (*varón*) in Spanish; V is female in Dutch.
+    """
+    if "v" not in words:
+        return {"m": "F"} if {"m", "h"} <= words else {}
+    place = rank(header, "sex")
+    language = WORDS["sex"][place] if place is not None else ""
+    if {"f", "h"} & words or language not in LETTERS:
+        return {"v": "", "m": ""}
+    return LETTERS[language]
 
 
 def guess_age(frame: pd.DataFrame, taken: Collection[str]) -> tuple[str, bool] | None:
@@ -178,3 +193,10 @@ def guess_unit(column: str) -> str:
     return {"lesion": "lesion", "lasion": "lesion", "eye": "eye", "auge": "eye"}.get(
         word, "patient"
     )
+
+
+def free_name(wanted: str, frame: pd.DataFrame) -> str:
+    """A name for a new column, which the table has not."""
+    while wanted in frame:
+        wanted += "_"
+    return wanted

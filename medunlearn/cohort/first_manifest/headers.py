@@ -68,8 +68,8 @@ def propose_dicom(
     else:
         if frame is not None:
             draft.notes["joins"] = (
-                f"no column of {table} names files or holds PatientID: not used; "
-                f"columns: {quote(frame.columns)}"
+                f"no column of {table} names files as they lie here, each name once, or holds "
+                f"PatientID: not used; columns: {quote(frame.columns)}"
             )
         if levels.classes is not None:
             put_levels(draft, levels._replace(patient=None))
@@ -101,7 +101,8 @@ def find_key(
     A column of image names is better than one of patients, whose rows may repeat.
     """
     located = locate_images(frame, files)
-    if located and frame[located.column].is_unique:
+    sure = located is not None and not located.parts and not located.doubled
+    if located and sure and frame[located.column].is_unique:
         names = set(located.names)
         if names & set(files):
             return "file", located.column, ""

@@ -10,6 +10,8 @@ import pandas as pd
 from PIL import Image
 
 from medunlearn.cohort.decode import FORMATS
+from medunlearn.cohort.first_manifest.draft import fill_in
+from medunlearn.errors import InputError
 
 LOOKED_AT = 32
 DEPTHS = (255, 1023, 4095, 16383, 65535)
@@ -41,7 +43,8 @@ def look_at_images(paths: dict[str, str]) -> Looks:
     Args:
         paths: Path below the folder to absolute path.
     """
-    sizes, kinds, highest, broken = [], Counter[str](), 0, []
+    sizes, kinds, broken = [], Counter[str](), []
+    ends: list[tuple[float, float]] = []
     some = choose_some(list(paths))
     for name in some:
         try:
@@ -50,28 +53,44 @@ def look_at_images(paths: dict[str, str]) -> Looks:
                 with Image.open(paths[name], formats=FORMATS) as image:
                     image.load()
                     sizes.append(image.size)
-                    deep = image.mode == "F" or image.mode.startswith("I")
-                    kinds["deep" if deep else "grey" if _is_grey(image) else "colour"] += 1
-                    if deep:
-                        highest = max(highest, int(np.asarray(image).max()))
+                    kind = _name_kind(image)
+                    if kind in {"deep", "fractions"}:
+                        pixels = np.asarray(image)
+                        ends.append((float(pixels.min()), float(pixels.max())))
+                    kinds[kind] += 1
         except Exception:  # decoders raise almost anything on broken bytes
             broken.append(name)
     fields, notes = _describe_size(sizes) if sizes else ({}, {})
     fields["channels"] = 3 if kinds["colour"] else 1
     seen = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     notes["channels"] = f"guessed: of {len(some)} images looked at {seen}"
-    if kinds["deep"]:
-        top = next((depth for depth in DEPTHS if highest <= depth), highest)
-        fields["intensity"] = [0, top]
-        notes["intensity"] = f"guessed: highest value seen {highest}; these become black and white"
+    if ends:
+        fields["intensity"], notes["intensity"] = _guess_intensity(kinds, ends)
     return Looks(fields, notes, broken)
 
 
-def _is_grey(image: Image.Image) -> bool:
+def _name_kind(image: Image.Image) -> str:
+    if image.mode == "F":
+        return "fractions"
+    if image.mode.startswith("I"):
+        return "deep"
     if image.mode in {"1", "L", "LA"}:
-        return True
+        return "grey"
     pixels = np.asarray(image.convert("RGB"))
-    return bool((pixels == pixels[..., :1]).all())
+    return "grey" if (pixels == pixels[..., :1]).all() else "colour"
+
+
+def _guess_intensity(kinds: Counter[str], ends: list[tuple[float, float]]) -> tuple[object, str]:
+    """Values that become black and white; fractions beyond 0 and 1 have no usual scale."""
+    lowest, highest = np.array(ends).min(axis=0)[0], np.array(ends).max(axis=0)[1]
+    seen = f"values seen from {lowest:g} to {highest:g}"
+    if not kinds["fractions"]:
+        top = next((depth for depth in DEPTHS if highest <= depth), int(highest))
+        return [0, top], f"guessed: {seen}; these become black and white"
+    if set(kinds) == {"fractions"} and lowest >= 0 and highest <= 1:
+        return [0, 1], f"guessed: fractions, {seen}; these become black and white"
+    what = fill_in("[lowest, highest], the values that become black and white")
+    return what, f"fractions, {seen}: of unknown scale, or not of one scale with other images"
 
 
 def _describe_size(sizes: Sequence[tuple[int, int]]) -> tuple[dict[str, object], dict[str, str]]:
@@ -89,13 +108,23 @@ def look_at_headers(headers: pd.DataFrame) -> Looks:
 
     Args:
         headers: Columns `TAGS`, as text.
+
+    Raises:
+        InputError: No header describes an image, as of reports or plans.
     """
-    sides = headers[["Columns", "Rows"]].apply(pd.to_numeric, errors="coerce").dropna().astype(int)
-    sizes = [(int(width), int(height)) for width, height in sides.to_numpy()]
-    fields, notes = _describe_size(sizes) if sizes else ({}, {})
+    shape = headers[["Columns", "Rows", "BitsStored"]].apply(pd.to_numeric, errors="coerce")
+    shape = shape.dropna().astype(int)
+    if shape.empty:
+        fault = (
+            f"no header of the {len(headers)} DICOM files describes an image (Rows, Columns, "
+            "BitsStored): are these reports or plans? give the folder of the images as FOLDER"
+        )
+        raise InputError("new-manifest", [fault])
+    sizes = list(zip(shape["Columns"].tolist(), shape["Rows"].tolist(), strict=True))
+    fields, notes = _describe_size(sizes)
     fields["channels"] = 3 if (headers["SamplesPerPixel"] == "3").any() else 1
     notes["channels"] = "guessed: from the headers"
-    bits = int(pd.to_numeric(headers["BitsStored"], errors="coerce").max())
+    bits = int(shape["BitsStored"].max())
     if (headers["WindowCenter"] != "").mean() > 0.5:
         fields["intensity"] = "window"
         notes["intensity"] = "guessed: most headers have a window; or [lowest, highest]"

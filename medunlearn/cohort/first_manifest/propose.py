@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +10,9 @@ import pandas as pd
 from pydantic import ValidationError
 
 from medunlearn.cohort.cells import read_csv, read_header
+from medunlearn.cohort.dicom import NAMES
 from medunlearn.cohort.files import Places, list_files
-from medunlearn.cohort.first_manifest.draft import Draft
+from medunlearn.cohort.first_manifest.draft import Draft, quote
 from medunlearn.cohort.first_manifest.headers import propose_dicom
 from medunlearn.cohort.first_manifest.listings import propose_listing
 from medunlearn.cohort.first_manifest.tables import propose_table
@@ -23,7 +23,8 @@ from medunlearn.yamlfile import describe_fault
 
 PICTURES = r"(?i)\.(png|jpe?g|tiff?|bmp|webp)$"
 HIDDEN = r"(^|/)(\.|__MACOSX/)"  # what systems leave in folders and archives
-NO_DICOM = r"(?i)\.(csv|tsv|txt|gz|zip|md|json|ya?ml|xml|xlsx?|pdf|html?|py|ipynb|npz|npy)$"
+INDEX = r"(?i)(^|/)dicomdir$"  # has the mark of DICOM, but lists files
+ENDINGS = {".yaml", ".yml"}
 PARTITION = {"train": 0.5, "validation": 0.2, "test": 0.3}
 
 
@@ -73,8 +74,7 @@ def new_manifest(folder: Path, table: Path | None, output: Path | None = None) -
     Raises:
         InputError: Nothing can be made of it, or the output is there already. Nothing is written.
     """
-    folder, table = _existing(folder, table)
-    base = Path(os.path.commonpath([folder, table.parent])) if table else folder
+    folder, table, base = _existing(folder, table)
     name = re.sub(r"[^A-Za-z0-9_]+", "_", folder.name).strip("_") or "mine"
     path = (output or Path(f"{name}.yaml")).expanduser()
     _check_output(path)
@@ -99,7 +99,31 @@ def new_manifest(folder: Path, table: Path | None, output: Path | None = None) -
     return Written(path, base.parent, _tell(draft, path, base))
 
 
-def _existing(folder: Path, table: Path | None) -> tuple[Path, Path | None]:
+def use_or_propose(folder: Path, table: Path | None, output: Path) -> Written:
+    """The manifest that is there, as it is; else a first one. So a notebook can be run again.
+
+    Args:
+        folder: Of the images.
+        table: As for `new_manifest`.
+        output: The manifest; if it is there it is not opened: the check tells its faults.
+
+    Raises:
+        InputError: As `new_manifest`.
+    """
+    path = output.expanduser()
+    if path.suffix not in ENDINGS or not path.is_file():
+        return new_manifest(folder, table, path)
+    base = _existing(folder, table)[2]
+    lines = [
+        f"there already, and used as it is: {path}",
+        "to have it guessed anew, remove it or give another name; to look it through:",
+        _name_check(path, base),
+    ]
+    return Written(path, base.parent, lines)
+
+
+def _existing(folder: Path, table: Path | None) -> tuple[Path, Path | None, Path]:
+    """Both without links, and the folder that holds them."""
     faults = []
     folder = Path(os.path.realpath(folder.expanduser()))
     if not folder.is_dir():
@@ -112,12 +136,13 @@ def _existing(folder: Path, table: Path | None) -> tuple[Path, Path | None]:
             faults.append(f"TABLE {table.name} is no text; save it as CSV in UTF-8 and give that")
     if faults:
         raise InputError("new-manifest", faults)
-    return folder, table
+    base = Path(os.path.commonpath([folder, table.parent])) if table else folder
+    return folder, table, base
 
 
 def _check_output(path: Path) -> None:
     faults = []
-    if path.suffix not in {".yaml", ".yml"}:
+    if path.suffix not in ENDINGS:
         faults.append("expected a name that ends with .yaml; give another --output")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem):
         faults.append("expected a name of letters, digits, _ and -; give another --output")
@@ -139,9 +164,9 @@ def _look(base: Path, folder: Path, table: Path | None) -> Given:
     found, faults = list_files(places, PICTURES)
     pictures = {name: path for name, path in found.items() if not re.search(HIDDEN, name)}
     others, more = ({}, []) if pictures else list_files(places, r"^(?!.*(^|/)\.)")
-    dicoms = {name: path for name, path in others.items() if _may_be_dicom(name, path)}
+    dicoms = {n: p for n, p in others.items() if re.search(NAMES, n) and _is_dicom(p)}
     if not pictures and not dicoms:
-        faults = [*faults, *more] or [_nothing_there(folder, list(others))]
+        faults = [*faults, *more] or [_nothing_there(folder, others)]
     if faults:
         raise InputError(str(folder), faults[:10])
     frame = None
@@ -155,9 +180,7 @@ def _look(base: Path, folder: Path, table: Path | None) -> Given:
     return Given(base, where, pictures or dicoms, frame, name, len(found) > len(pictures))
 
 
-def _may_be_dicom(name: str, path: str) -> bool:
-    if not path or re.search(NO_DICOM, name):
-        return False
+def _is_dicom(path: str) -> bool:
     try:
         with Path(path).open("rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -165,12 +188,18 @@ def _may_be_dicom(name: str, path: str) -> bool:
         return False
 
 
-def _nothing_there(folder: Path, others: Sequence[str]) -> str:
+def _nothing_there(folder: Path, others: dict[str, str]) -> str:
     if any(name.endswith(".npz") for name in others):
         return (
             "holds arrays (.npz): copy a manifest of kind arrays, as data_manifests/pathmnist.yaml"
         )
-    seen = f"; it holds {', '.join(map(repr, others[:5]))}" if others else "; it is empty"
+    misnamed = [n for n, p in others.items() if not re.search(INDEX, n) and _is_dicom(p)]
+    if misnamed:
+        return (
+            f"{len(misnamed)} DICOM files are not named as such: {quote(misnamed)}; rename them to "
+            "end with .dcm (or .ima, or with nothing)"
+        )
+    seen = f"; it holds {', '.join(map(repr, list(others)[:5]))}" if others else "; it is empty"
     return f"no image (PNG, JPEG, TIFF, BMP, WebP, DICOM) is in {folder}{seen}; give another FOLDER"
 
 
@@ -187,9 +216,12 @@ def _put_head(draft: Draft, name: str, base: Path) -> None:
 
 
 def _check(draft: Draft, path: Path) -> None:
-    """Hold the draft against the schema, as any other manifest."""
+    """Hold the draft against the schema, as any other manifest; a scale may be left open."""
+    fields = dict(draft.fields)
+    if str(fields.get("intensity")).startswith(FILL_IN):
+        del fields["intensity"]
     try:
-        KINDS[draft.fields["kind"]].model_validate(draft.fields)
+        KINDS[fields["kind"]].model_validate(fields)
     except ValidationError as error:
         faults = [describe_fault(fault, FIELDS) for fault in error.errors(include_url=False)]
         raise InputError(f"first manifest {path.name}", faults) from None
@@ -204,5 +236,10 @@ def _tell(draft: Draft, path: Path, base: Path) -> list[str]:
             f"not guessed: fill in what {path} marks with {FILL_IN!r} ({open_ones} places)"
         )
     lines.append("look the guesses through, state where the images are from, then")
+    return [*lines, _name_check(path, base)]
+
+
+def _name_check(path: Path, base: Path) -> str:
+    """The command that checks a manifest."""
     data = shlex.quote(str(base.parent))
-    return [*lines, f"  make check DATASET={shlex.quote(str(path))} DATA={data}"]
+    return f"  make check DATASET={shlex.quote(str(path))} DATA={data}"

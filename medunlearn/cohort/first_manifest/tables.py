@@ -4,6 +4,7 @@ import pandas as pd
 
 from medunlearn.cohort.first_manifest.columns import (
     AGE,
+    free_name,
     guess_age,
     guess_classes,
     guess_findings,
@@ -15,6 +16,7 @@ from medunlearn.cohort.first_manifest.columns import (
     list_ids,
 )
 from medunlearn.cohort.first_manifest.draft import Draft, fill_in, quote
+from medunlearn.cohort.first_manifest.image_column import put_image_column
 from medunlearn.cohort.first_manifest.locate import Located, locate_images
 from medunlearn.cohort.first_manifest.looks import look_at_images
 from medunlearn.errors import InputError
@@ -38,7 +40,8 @@ def propose_table(
     draft.put("table", [table])
     located = locate_images(frame, list(files))
     taken = put_image_column(draft, images, located, frame, files)
-    taken |= put_people(draft, frame, taken, located)
+    sure = located is not None and not located.doubled
+    taken |= put_people(draft, frame, taken, located if sure else None)
     put_label(draft, frame, taken)
     patient = draft.fields["columns"]["patient"]
     if patient in frame and (part := guess_split(frame, frame[patient], taken)):
@@ -65,49 +68,6 @@ def put_looks(draft: Draft, files: dict[str, str]) -> None:
         draft.put(name, value, looks.notes[name])
     if looks.broken:
         draft.notes["channels"] += f"; {len(looks.broken)} cannot be read: {quote(looks.broken)}"
-
-
-def put_image_column(
-    draft: Draft,
-    images: str,
-    located: Located | None,
-    frame: pd.DataFrame,
-    files: dict[str, str],
-) -> set[str]:
-    """Folders, the image column and its suffix; gives the columns that are used up."""
-    if located is None:
-        draft.put("images", [images])
-        some = quote(list(files)[:3])
-        draft.put(
-            "columns.image",
-            fill_in("the column of image names"),
-            f"no column names the files ({some}, ...); columns: {quote(frame.columns)}",
-        )
-        return set()
-    folders = [f"{images}/{f}" if images != "." else f for f in located.folders]
-    folders = [images if f == "." else f.removesuffix("/.") for f in folders]
-    draft.put("images", folders)
-    draft.put("image_suffix", located.suffix)
-    if located.suffixes:
-        draft.notes["image_suffix"] = (
-            f"other files end with {quote(located.suffixes)}: not found so"
-        )
-    column = located.column
-    if located.shortened:
-        column = _free_name("file_name", frame)
-        rule = {"column": column, "rule": "extract", "source": located.column}
-        draft.add(
-            "derive",
-            rule | {"pattern": r"([^\\/]+)$"},
-            f"guessed: paths in {located.column!r} lead elsewhere; their ends are looked for",
-        )
-    note = f"guessed: names files in {located.found} of {len(frame)} rows"
-    if located.others:
-        note += f"; others that do: {quote(located.others)}"
-    if located.doubled:
-        note += f"; {len(located.doubled)} names lie in several folders, the first is taken"
-    draft.put("columns.image", column, note)
-    return {located.column}
 
 
 def put_people(
@@ -138,7 +98,8 @@ def put_people(
         seen = ", ".join(f"{quote([word])} in {n} rows" for word, n in counts[:8].items())
         if sex.female and sex.male:
             known = {"F": sex.female, "M": sex.male, "missing": sex.missing}
-            draft.put("sex", known, f"guessed: {seen}")
+            meant = f"{quote(sex.female)} = female, {quote(sex.male)} = male"
+            draft.put("sex", known, f"guessed: {seen}; {meant}")
         else:
             words: dict[str, object] = {
                 "F": sex.female or fill_in("the words for female"),
@@ -153,7 +114,7 @@ def put_people(
     else:
         draft.notes["columns.sex"] = "no column tells the sex: claims on the sexes are not tested"
     if age and age[1]:
-        column = _free_name("years", frame)
+        column = free_name("years", frame)
         rule = {"column": column, "rule": "extract", "source": age[0], "pattern": AGE}
         draft.add("derive", rule | {"unmatched": "empty"}, f"guessed: years in {age[0]!r}")
     if age:
@@ -241,9 +202,3 @@ def put_label(draft: Draft, frame: pd.DataFrame, taken: set[str]) -> None:
     draft.notes["label.column"] = note
     if classes:
         draft.notes["label.reference_class"] = "guessed: the class that counts as negative"
-
-
-def _free_name(wanted: str, frame: pd.DataFrame) -> str:
-    while wanted in frame:
-        wanted += "_"
-    return wanted

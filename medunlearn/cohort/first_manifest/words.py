@@ -25,13 +25,18 @@ WORDS = {
 
 FEMALE = {
     *("f", "female", "woman", "girl", "w", "weiblich", "weibl", "frau", "femme", "feminin"),
-    *("femenino", "mujer", "feminino", "mulher", "femmina", "donna", "vrouw", "v", "kvinna"),
+    *("femenino", "mujer", "feminino", "mulher", "femmina", "donna", "vrouw", "kvinna"),
     *("kvinde", "kobieta", "k"),
 }
 MALE = {
     *("m", "male", "man", "boy", "mannlich", "maennlich", "mannl", "mann", "homme", "masculin"),
     *("masculino", "hombre", "homem", "varon", "maschio", "uomo", "mezczyzna", "h"),
 }
+LETTERS = {
+    "geslacht": {"v": "F", "m": "M"},  # Dutch: vrouw, man
+    "sexo": {"v": "M", "m": "F"},  # Spanish: varón, mujer
+}
+"""What V and M beside each other mean under these headers; under others nobody can tell."""
 REFERENCE = (
     *("no finding", "normal", "healthy", "benign", "negative", "none", "control", "no", "0"),
     *("false", "neg", "absent", "gesund", "unauffallig", "gutartig", "ohne befund", "kontrolle"),
