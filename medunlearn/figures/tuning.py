@@ -63,7 +63,7 @@ def plot_tuning_costs(costs: pd.DataFrame) -> Figure:
             axis.errorbar(row[what], place, xerr=error, markerfacecolor=filled, **drawn)
         axis.plot([row["estimate"], row["total"]], [place] * 2, color="#cccccc", zorder=0)
     axis.axvline(1, color="black", linewidth=0.8)
-    axis.annotate("one retraining", (1, len(rows) - 0.5), ha="center", va="bottom", size=9)
+    axis.annotate(" one retraining", (1, len(rows) - 1), ha="left", va="bottom", size=9)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.grid(axis="x", color="#eeeeee")
