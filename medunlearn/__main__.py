@@ -20,6 +20,9 @@ from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, Study, open_study, study_folder
 from medunlearn.study.tasks import CarrierError
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 COMMANDS = {
     "reproduce": "make every model that is missing, then tables, figures and the report",
     "check": "read and validate a dataset, and tell what is in it",
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:
@@ -199,5 +202,17 @@ def _places(cluster: str, jobs: int | None, device: str) -> str:
     return f"{number} at a time" + (f" on {cluster}" if cluster else "")
 
 
+def leave(code: int) -> None:
+    """End the process; after an interrupt at once, for all that had to be closed is closed.
+
+    Threads of a cluster's client that were interrupted may wait for ever for their answers.
+    """
+    if code == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -76,4 +76,4 @@ if __name__ == "__main__":
     command.open_study = lambda *_, **__: study
     command.reproduce = reproduce
     devices.cuda_count = lambda: 2
-    sys.exit(command.main(["reproduce", "--runs", folder, *options]))
+    command.leave(command.main(["reproduce", "--runs", folder, *options]))
