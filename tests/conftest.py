@@ -63,3 +63,15 @@ def drawn(tiny_profile: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("drawn") / "runs"
     open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
     return runs
+
+
+def flip_a_bit(path: Path) -> None:
+    """As a disk does that rots."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_off(path: Path) -> None:
+    """As a copy does that broke off."""
+    path.write_bytes(path.read_bytes()[:-20])

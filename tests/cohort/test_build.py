@@ -9,7 +9,7 @@ from medunlearn.cohort.kept import keep
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
-from tests.conftest import filled_disk
+from tests.conftest import cut_off, filled_disk, flip_a_bit
 
 
 @pytest.fixture
@@ -122,16 +122,6 @@ def test_the_phantom_is_the_same_again(tmp_path):
     assert one.sha256 == other.sha256
     assert {"severity", "conspicuity", "noisy_label", "true_label"} <= set(one.table)
     assert set(one.table["true_label"]) <= set(range(4))
-
-
-def flip_a_bit(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def cut_off(path):
-    path.write_bytes(path.read_bytes()[:-20])
 
 
 @pytest.mark.parametrize("harm", [flip_a_bit, cut_off, lambda path: path.unlink()])
