@@ -65,6 +65,8 @@ class Ledger:
         self.draws = Draws(study, self.path)
         self._entries: dict[ModelSpec, Entry] = {}
         self._verified: dict[str, dict[str, Any]] = {}
+        # held by who names a model or takes it away: two would both move the same old folder
+        self._naming = FileLock(study.folder / ".models.lock")
 
     def entry(self, spec: ModelSpec) -> Entry:
         """Key and ingredients of a model; its forget set is drawn if it was not yet."""
@@ -116,6 +118,15 @@ class Ledger:
         """Those that are not done; what was found sound before is looked at again."""
         self._verified.clear()
         return [spec for spec in specs if not self.is_done(spec)]
+
+    def discard_outdated(self, specs: list[ModelSpec]) -> None:
+        """Take away what was made from inputs that are gone; of those given, inputs come first."""
+        for spec in specs:
+            if not self.is_done(spec):
+                with self._naming:
+                    self._verified.pop(self.entry(spec).key, None)  # perhaps finished just now
+                    if not self.is_done(spec):
+                        self.discard(spec)
 
     def discard(self, spec: ModelSpec) -> None:
         """Take a model's folder away, if there is one."""
@@ -176,9 +187,7 @@ class Ledger:
 
     def _give_name(self, entry: Entry, folder: Path) -> None:
         folder.chmod(0o755)  # a temporary folder is private; results are to be read by others
-        with FileLock(
-            self.study.folder / ".models.lock"
-        ):  # two that see the same old folder would both move it
+        with self._naming:
             if not self.is_done(entry.spec):
                 self.discard(entry.spec)
                 os.rename(folder, self.path(entry.spec))  # noqa: PTH104 - atomic; fails if it is there

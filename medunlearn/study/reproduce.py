@@ -118,19 +118,12 @@ def alone(folder: Path) -> Iterator[None]:
 def _plan(study: Study, ledger: Ledger) -> list[Job]:
     """The jobs that are left, after what killed runs left behind has been taken away."""
     ledger.sweep()
-    discard_dependants(study, ledger)
+    ledger.discard_outdated([*all_models(study.profile), *all_timings(study.profile)])
     jobs = missing_jobs(plan_jobs(study), ledger)
     _check_space(study, sum(not ledger.is_done(spec) for job in jobs for spec in job.models))
     if is_outdated(study, COHORT, ledger):
         jobs.append(Job(COHORT, COHORT, {}, ()))
     return jobs
-
-
-def discard_dependants(study: Study, ledger: Ledger) -> None:
-    """Take away models whose input is gone: they are made again together with it."""
-    for spec in [*all_models(study.profile), *all_timings(study.profile)]:
-        if not ledger.is_done(spec):
-            ledger.discard(spec)
 
 
 def _check_space(study: Study, models: int) -> None:

@@ -254,6 +254,39 @@ def test_two_that_finish_the_same_model_at_once_both_end_well(ledger, monkeypatc
     assert len(list(ledger.folder.iterdir())) == 1
 
 
+@pytest.mark.parametrize("outdated", [False, True])
+def test_what_another_has_just_finished_is_not_taken_away(ledger, monkeypatch, outdated):
+    """Between the look at a model and the lock another notebook may have made it again."""
+    write(ledger, O0)
+    write(ledger, U0)
+    if outdated:  # sound, and made from another original than the one that is there now
+        ledger.discard(O0)
+        write(ledger, O0, "another original")
+    else:
+        (ledger.path(U0) / "weights.safetensors").write_text("harmed")
+    second, naming = Ledger(ledger.study), ledger._naming
+
+    class Late:
+        def __enter__(self):
+            write(second, U0, "made again")
+            naming.acquire()
+
+        def __exit__(self, *_):
+            naming.release()
+
+    monkeypatch.setattr(ledger, "_naming", Late())
+    ledger.discard_outdated([O0, U0])
+    assert (ledger.path(U0) / "weights.safetensors").read_text() == "made again"
+
+
+def test_what_is_made_from_something_gone_goes_with_all_that_is_made_from_it(ledger):
+    write(ledger, O0)
+    write(ledger, U0)
+    ledger.discard(O0)
+    ledger.discard_outdated([O0, R0, U0])
+    assert not ledger.path(U0).exists()
+
+
 def fail_to_write(ledger, spec, error):
     with ledger.writing(spec) as folder:
         (folder / "weights.safetensors").write_text("half")
