@@ -12,7 +12,7 @@ from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.study.cluster import check_cluster
-from medunlearn.study.devices import default_jobs
+from medunlearn.study.devices import cuda_count, default_jobs, fault_of_cuda
 from medunlearn.study.profile import panel
 from medunlearn.study.report import write_showcase
 from medunlearn.study.reproduce import alone, reproduce, summary
@@ -45,7 +45,7 @@ OPTIONS = {
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores, or of GPUs"),
     "cluster": ("", "where they run: local, slurm, tcp://host:port; default: in this process"),
-    "parts": ("", "what bench measures: loops, processes, peak, shortcuts, study, growth"),
+    "parts": ("", "what bench measures: loops, processes, peak, shortcuts, study, whole, growth"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
 
@@ -113,7 +113,7 @@ def _run(given: argparse.Namespace) -> int:
         print(f"removed {folder}")
         return 0
     if given.command in {"bench", "bench-gpu"}:
-        return _bench(given, jobs or default_jobs("cpu"), folder)
+        return _bench(given, jobs, folder)
     if given.command == "status" and not folder.is_dir():
         print(f"nothing is done yet: there is no {folder}")
         return 0
@@ -132,6 +132,8 @@ def _run(given: argparse.Namespace) -> int:
         return 0
     if given.command == "tune":
         return _tune(study)
+    if not given.device and study.device == "cpu" and cuda_count():
+        print(f"a GPU is there and is not used, for {fault_of_cuda()}")
     print(f"{study.title}, {_places(given.cluster, jobs, study.device)}: {folder}", flush=True)
     outcome = reproduce(
         study,
@@ -154,16 +156,17 @@ def _tune(study: Study) -> int:
     return 1 if faults else 0
 
 
-def _bench(given: argparse.Namespace, workers: int, folder: Path) -> int:
+def _bench(given: argparse.Namespace, jobs: int | None, folder: Path) -> int:
     """Speed on the CPU, or on the GPU if there is one."""
-    from medunlearn.benchmark.run import GPU, bench, has_cuda  # loads torch and MONAI
+    from medunlearn.benchmark.run import GPU, GPU_JOBS, bench  # loads torch and MONAI
 
+    cores = default_jobs("cpu")
     if given.command == "bench":
-        bench(given.parts, device="cpu", jobs=workers, study=folder)
-    elif has_cuda():
-        bench(given.parts or GPU, device="cuda", jobs=workers, study=folder)
+        bench(given.parts, device="cpu", jobs=jobs or cores, study=folder)
+    elif fault := fault_of_cuda():
+        print(f"nothing was measured: {fault}")
     else:
-        print("no CUDA device: nothing was measured")
+        bench(given.parts or GPU, device="cuda", jobs=jobs or min(cores, GPU_JOBS), study=folder)
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from medunlearn.benchmark.measure import Line, figure
+from medunlearn.benchmark.measure import Line, figure, wait
 from medunlearn.cohort.build import Cohort, build_cohort
 from medunlearn.cohort.draws import draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
@@ -27,7 +27,7 @@ MODELS = (100, 400, 1600)
 SIZE, STEPS = 64, 50
 
 Costs = dict[str, tuple[float, float]]
-"""Seconds of each stage and the highest memory of its process so far, in MiB."""
+"""Seconds of each stage and the highest memory of its process (the host's) so far, in MiB."""
 
 
 def measure_images(device: str, counts: Sequence[int] = IMAGES) -> list[Line]:
@@ -94,9 +94,10 @@ def _run_apart(stage: str, count: int, folder: str, device: str) -> Costs:
 
 
 @contextmanager
-def _costing(costs: Costs, name: str) -> Iterator[None]:
+def _costing(costs: Costs, name: str, device: str = "cpu") -> Iterator[None]:
     start = time.perf_counter()
     yield
+    wait(device)
     costs[name] = (time.perf_counter() - start, host_peak_bytes() / 2**20)
 
 
@@ -139,19 +140,19 @@ def use_images(_count: int, folder: Path, device: str) -> Costs:
 
     prepare_device(device)
     costs: Costs = {}
-    with _costing(costs, "libraries"):
+    with _costing(costs, "libraries", device):
         recipe = Recipe("resnet_tiny", 1, 8, "batch", 1, 32, 0.1, 0.9, 5e-4, False, 0)
         model = initial_state(recipe, 0, device).train()
     with _costing(costs, "open"):
         cohort = _open(folder)
     with _costing(costs, "draw a forget set"):
         draw_forget_set(cohort.table, "random", 0.1, "shared")
-    with _costing(costs, "load"):
+    with _costing(costs, "load", device):
         labels, patients = (cohort.table[c].to_numpy(np.int64) for c in ("label", "patient"))
         images = Images.load(cohort.pixels, labels, patients, device)
     rows = np.flatnonzero(cohort.table["partition"] == TRAIN)
     optimizer = sgd(model, 0.01, recipe)
-    with _costing(costs, f"{STEPS} training steps"):
+    with _costing(costs, f"{STEPS} training steps", device):
         batches = Batches(images, rows, recipe).endless(torch.Generator().manual_seed(0))
         for _ in range(STEPS):
             inputs, given = next(batches)

@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
-
 from medunlearn.benchmark.growth import measure_images, measure_runs
 from medunlearn.benchmark.measure import Line, stamp
 from medunlearn.benchmark.report import make_table, write_part
 from medunlearn.benchmark.shortcuts import measure_mask, measure_metrics, measure_teacher
-from medunlearn.benchmark.studies import describe_accounts
+from medunlearn.benchmark.studies import describe_accounts, devices_of, measure_whole
 from medunlearn.benchmark.throughput import measure_loops, measure_peak, measure_processes
 from medunlearn.errors import InputError
 from medunlearn.study.device_locks import clock_alone
@@ -30,18 +28,22 @@ PARTS: dict[str, Measure] = {
         *measure_metrics(device, rounds=ROUNDS),
     ],
     "study": lambda _device, _jobs, study: describe_accounts(study),
+    "whole": lambda device, jobs, _study: measure_whole(device, jobs),
     "growth": lambda device, _jobs, _study: [*measure_images(device), *measure_runs()],
 }
 """From device, processes at once and folder of a study to lines."""
 
 USUAL = ("loops", "processes", "peak", "shortcuts", "study")
-"""Parts measured unless others are named; growth takes longer than all of them."""
+"""Parts measured unless others are named: those left out take longer than all of them."""
 
 TIMED = ("loops", "processes", "peak", "shortcuts")
 """Parts that no study of this machine computes beside."""
 
-GPU = "loops processes peak shortcuts"
+GPU = "loops processes peak shortcuts whole"
 """Parts measured on a CUDA device."""
+
+GPU_JOBS = 8
+"""Processes that share a GPU, at most: each holds half a gigabyte of it before it begins."""
 
 
 def bench(
@@ -76,6 +78,8 @@ def bench(
         with clock_alone(device) if name in TIMED else nullcontext(False) as alone:
             at = stamp(device) | {"no other study on the device": alone}
             lines = parts[name](device, jobs, study)
+        if name == "study":  # made earlier, and perhaps elsewhere
+            at["device"] = devices_of(study)
         path, _ = write_part(study.parent / "bench", name, at, lines)
         for line in make_table({name: {"stamp": at, "lines": [vars(each) for each in lines]}}):
             write(line)
@@ -101,8 +105,3 @@ def choose_parts(asked: str, study: Path, known: dict[str, Measure] = PARTS) -> 
     if faults:
         raise InputError("PARTS", faults)
     return names or [name for name in USUAL if name != "study" or there]
-
-
-def has_cuda() -> bool:
-    """Whether torch sees a CUDA device."""
-    return torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""Short cuts of the package against the long way, each with the same result."""
+"""Short cuts of the package against the long way, each with the same result, up to rounding."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,6 +1,8 @@
 """Where the time of a finished study went, from its own records alone."""
 
 import json
+import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +14,8 @@ import pandas as pd
 
 from medunlearn.benchmark.measure import Line, figure
 from medunlearn.errors import InputError
+from medunlearn.study.reproduce import reproduce
+from medunlearn.study.study import open_study
 
 NOTEBOOKS = {
     "02": ("original", "retrained", "reference"),
@@ -123,6 +127,34 @@ def describe_accounts(folder: Path) -> list[Line]:
     return lines
 
 
+def devices_of(folder: Path) -> str:
+    """What the models of a study were computed on."""
+    paths = (folder / "models").glob("[!.]*/costs.parquet")
+    return ", ".join(sorted({str(x) for p in paths for x in pd.read_parquet(p)["device"].unique()}))
+
+
+def measure_whole(device: str, jobs: int, profile: str = "laptop") -> list[Line]:
+    """The study of the phantom from nothing to its report, and where the time went.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        jobs: Notebooks at a time, on a GPU too.
+        profile: Of the study.
+
+    Raises:
+        RuntimeError: A job failed; what the others took would say nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="medunlearn-bench-") as runs:
+        start = time.perf_counter()
+        study = open_study("phantom", profile, runs=runs, device=device)
+        outcome = reproduce(study, workers=jobs)
+        seconds = time.perf_counter() - start
+        if outcome.faults:
+            raise RuntimeError(f"jobs failed: {outcome.faults}")
+        what = f"study {study.folder.name} from nothing, {jobs} at a time"
+        return [figure(what, "seconds", seconds, "s"), *describe_accounts(study.folder)]
+
+
 def _read_job(path: Path) -> tuple[str, float, float] | None:
     record, end = json.loads(path.read_text()), path.stat().st_mtime
     whole = record["status"] == "done"
@@ -163,12 +195,12 @@ def _events(table: pd.DataFrame) -> Iterable[tuple[float, int]]:
 def _covered(table: pd.DataFrame) -> float:
     """Seconds in which at least one job ran."""
     running, since, total = 0, 0.0, 0.0
-    for time, change in _events(table):
+    for moment, change in _events(table):
         if running == 0:
-            since = time
+            since = moment
         running += change
         if running == 0:
-            total += time - since
+            total += moment - since
     return total
 
 

@@ -63,6 +63,8 @@ STEPPED = {
 WORKERS = {"cpu": (0, 2), "cuda": (0, 2, 8)}
 SIDE = {"cpu": 1024, "cuda": 8192}
 """Of the square matrices whose product is the peak."""
+PRODUCTS = {"cpu": 1, "cuda": 50}
+"""In a row: a GPU must be busy for a while before its clock is that of a training."""
 
 
 def measure_loops(device: str, *, rounds: int, cases: Sequence[Case] | None = None) -> list[Line]:
@@ -83,12 +85,12 @@ def measure_loops(device: str, *, rounds: int, cases: Sequence[Case] | None = No
 def measure_processes(
     device: str, *, rounds: int, jobs: int, case: Case | None = None, pool: Executor | None = None
 ) -> list[Line]:
-    """A whole training by one process alone, and by several at once, one thread each.
+    """A whole training by one process alone, and by 2, 4, ... at once, one thread each.
 
     Args:
         device: Where they train.
         rounds: Counted rounds.
-        jobs: Processes at once.
+        jobs: Processes at once, at most.
         case: The network and its images; default: about those of the laptop profile.
         pool: Runs them; processes of its own if none is given.
     """
@@ -101,7 +103,8 @@ def measure_processes(
     def run(count: int) -> Callable[[], object]:
         return lambda: list(pool.map(_train_whole, [device] * count, [case] * count))
 
-    counts = {"1 process": 1} | ({f"{jobs} processes": jobs} if jobs > 1 else {})
+    several = sorted({jobs, *(2**n for n in range(1, jobs.bit_length()))} - {1})
+    counts = {"1 process": 1} | {f"{count} processes": count for count in several}
     sides = {name: run(count) for name, count in counts.items()}
     # the first rounds start the processes and make their images
     seconds = interleave(sides, rounds=rounds, device="cpu", burn_in=2)
@@ -117,14 +120,17 @@ def measure_peak(device: str, *, rounds: int, cases: Sequence[Case] | None = Non
     # cast once, outside the clock: autocast would cast both again for every product
     left, right = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
 
+    products = PRODUCTS[_kind(device)]
+
     def multiply() -> None:
-        torch.mm(left, right)
+        for _ in range(products):
+            torch.mm(left, right)
 
     lines = []
     for case in cases or STEPPED[_kind(device)]:
         take, flops = _steps(make_data(*case, epochs=1, device=device))
         seconds = interleave({"steps": take, "product": multiply}, rounds=rounds, device=device)
-        peak = 2 * side**3 / np.array(seconds["product"])
+        peak = products * 2 * side**3 / np.array(seconds["product"])
         shares = 100 * flops / np.array(seconds["steps"]) / peak
         lines.append(
             figure(f"training step: {case.title}", "share of the peak", shares.tolist(), "%")

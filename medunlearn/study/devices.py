@@ -2,7 +2,10 @@
 
 import ctypes
 import os
+import re
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 
 def available_cores() -> int:
@@ -20,6 +23,38 @@ def cuda_count() -> int:
         return 0
     found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
     return count.value if found else 0
+
+
+def fault_of_cuda() -> str | None:
+    """Why torch cannot compute on CUDA here; none if it can. Torch itself is not imported.
+
+    A driver runs what was built for its own release of CUDA or an older one.
+    """
+    if cuda_count() == 0:
+        return "the driver sees no CUDA device"
+    built, driver = _cuda_of_torch(), _cuda_of_driver()
+    if built is None:
+        return "this torch was built without CUDA"
+    if driver < built:
+        return f"the driver knows CUDA {driver}, torch was built for {built}: update the driver"
+    return None
+
+
+def _cuda_of_torch() -> int | None:
+    """Major release of CUDA that torch was built for; none if it was built without."""
+    spec = find_spec("torch")
+    assert spec is not None
+    assert spec.origin is not None
+    told = Path(spec.origin).with_name("version.py").read_text()
+    found = re.search(r"^cuda\b.*= *'(\d+)", told, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _cuda_of_driver() -> int:
+    """Major release of CUDA that the driver knows; 0 if it does not tell."""
+    driver, release = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    driver.cuDriverGetVersion(ctypes.byref(release))
+    return release.value // 1000
 
 
 def visible_devices() -> list[str]:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from medunlearn.cohort.build import Cohort, build_cohort
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
 from medunlearn.methods import Setting
-from medunlearn.study.devices import cuda_count
+from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.profile import Profile, check_settings, load_profile
 from medunlearn.study.tuned import Tuned, read_tuned, tuned_path
 
@@ -143,13 +142,7 @@ def choose_device(asked: str = "") -> str:
     """
     if asked not in {"", "cpu", "cuda"}:
         raise InputError("DEVICE", [f"{asked!r} is not known; choose from cpu, cuda"])
-    if asked == "cpu" or (not asked and not _has_cuda()):
-        return "cpu"
-    if not _has_cuda():
-        raise InputError("DEVICE", ["'cuda': torch and driver see no CUDA device; choose cpu"])
-    return "cuda"
-
-
-def _has_cuda() -> bool:
-    """Asks the driver itself: commands that only look must not import torch."""
-    return "+cpu" not in version("torch") and cuda_count() > 0
+    fault = None if asked == "cpu" else fault_of_cuda()
+    if asked == "cuda" and fault:
+        raise InputError("DEVICE", [f"'cuda': {fault}; or choose cpu"])
+    return "cpu" if asked == "cpu" or fault else "cuda"

@@ -77,3 +77,15 @@ def test_a_filled_ledger_is_read_like_a_real_one(tiny_study):
     assert tables.logits.shape == (len(specs), len(tiny_study.cohort.table), 4)
     last = read_predictions(ledger.path(specs[-1]) / "predictions.parquet")
     assert np.array_equal(tables.logits[-1], last)
+
+
+def test_a_stage_is_over_when_the_device_has_done_it(monkeypatch):
+    """Launching a kernel takes no time: whoever stops the clock before it ends measures nothing."""
+    now = iter([10.0, 13.0])
+    events, costs = [], {}
+    monkeypatch.setattr(growth, "wait", lambda device: events.append(f"wait for {device}"))
+    monkeypatch.setattr(growth.time, "perf_counter", lambda: (events.append("look"), next(now))[1])
+    with growth._costing(costs, "x", "cuda"):
+        events.append("launch")
+    assert events == ["look", "launch", "wait for cuda", "look"]
+    assert costs["x"][0] == 3

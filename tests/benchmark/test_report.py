@@ -1,12 +1,14 @@
 import json
 import re
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from medunlearn.benchmark import run
 from medunlearn.benchmark.measure import Line
 from medunlearn.benchmark.report import make_table, write_part
-from medunlearn.benchmark.run import PARTS, USUAL, bench, choose_parts
+from medunlearn.benchmark.run import GPU, PARTS, USUAL, bench, choose_parts
 from medunlearn.errors import InputError
 
 STAMP = {"device": "Some (R) CPU @ 3", "cores": 2}
@@ -61,8 +63,27 @@ def test_parts_are_measured_in_order_and_printed_as_written(tmp_path, monkeypatc
 def test_growth_is_measured_only_when_asked_for_and_a_study_only_if_there(tmp_path):
     assert choose_parts("", tmp_path) == [name for name in USUAL if name != "study"]
     (tmp_path / "jobs").mkdir()
-    assert choose_parts("", tmp_path) == [*USUAL] == [n for n in PARTS if n != "growth"]
+    left_out = {"growth", "whole"}
+    assert choose_parts("", tmp_path) == [*USUAL] == [n for n in PARTS if n not in left_out]
     assert choose_parts("growth,peak", tmp_path) == ["growth", "peak"]
+
+
+def test_a_study_is_booked_to_what_it_was_computed_on(tmp_path, monkeypatch):
+    """Measured on a GPU, a study of the processor is still one of the processor."""
+    monkeypatch.setattr(run, "stamp", lambda _: {"device": "the GPU"})
+    model = tmp_path / "s" / "models" / "key"
+    model.mkdir(parents=True)
+    (tmp_path / "s" / "jobs").mkdir()
+    pd.DataFrame({"device": ["Old CPU"]}).to_parquet(model / "costs.parquet")
+    parts = dict.fromkeys(("study", "peak"), lambda *_: LINES)
+    bench("study peak", device="cpu", jobs=1, study=tmp_path / "s", parts=parts)
+    names = {p.stem: set(json.loads(p.read_text())) for p in tmp_path.glob("bench/*.json")}
+    assert names == {"old-cpu": {"study"}, "the-gpu": {"peak"}}
+
+
+def test_every_figure_of_a_gpu_is_one_command():
+    parts = choose_parts(GPU, Path("nowhere"))
+    assert set(parts) == set(PARTS) - {"study", "growth"}  # a study made earlier; the host's memory
 
 
 def test_all_faults_of_the_parts_are_told_at_once(tmp_path):

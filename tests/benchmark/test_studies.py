@@ -1,11 +1,14 @@
 import json
 import os
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from medunlearn.benchmark.studies import describe_accounts, read_accounts
+from medunlearn.benchmark import studies
+from medunlearn.benchmark.studies import describe_accounts, measure_whole, read_accounts
 from medunlearn.errors import InputError
 
 START = 1_700_000_000
@@ -88,3 +91,36 @@ def test_a_study_without_models_is_refused(tmp_path):
     (tmp_path / "jobs").mkdir()
     with pytest.raises(InputError, match="run make reproduce first"):
         read_accounts(tmp_path)
+
+
+def test_the_whole_study_is_made_from_nothing_and_told(study, monkeypatch):
+    asked = []
+
+    def reproduce(opened, workers):
+        asked.append((opened, workers))
+        return SimpleNamespace(faults={})
+
+    monkeypatch.setattr(studies, "reproduce", reproduce)
+    monkeypatch.setattr(
+        studies,
+        "open_study",
+        lambda *a, **k: (asked.append((a, k)), SimpleNamespace(folder=study))[1],
+    )
+    clock = iter([5.0, 305.0])
+    monkeypatch.setattr(studies.time, "perf_counter", lambda: next(clock))
+    seconds, *rest = measure_whole("cuda", 8)
+    (names, settings), (_, workers) = asked
+    assert names == ("phantom", "laptop")
+    assert settings["device"] == "cuda"
+    assert not list(Path(settings["runs"]).glob("*"))  # of its own, empty before and gone after
+    assert workers == 8
+    assert (seconds.median, seconds.unit) == (300, "s")
+    assert rest == describe_accounts(study)
+
+
+def test_a_whole_study_with_a_failed_job_is_no_figure(study, monkeypatch):
+    monkeypatch.setattr(studies, "open_study", lambda *_, **__: SimpleNamespace(folder=study))
+    failed = SimpleNamespace(faults={"03-salun": "the kernel died"})
+    monkeypatch.setattr(studies, "reproduce", lambda *_, **__: failed)
+    with pytest.raises(RuntimeError, match=r"03-salun.*the kernel died"):
+        measure_whole("cpu", 1)

@@ -18,10 +18,11 @@ import yaml
 
 from medunlearn.errors import InputError
 from medunlearn.study import reproduce as module
+from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.ledger import RECORD, Ledger
 from medunlearn.study.models import all_models, all_timings, original, references
 from medunlearn.study.status import status
-from medunlearn.study.study import _has_cuda, open_study
+from medunlearn.study.study import open_study
 from medunlearn.study.tables import collect_tables, load_predictions, load_tables
 from medunlearn.study.workbench import Workbench
 
@@ -256,7 +257,7 @@ def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
             "--device",
             "cuda",
             "no CUDA device",
-            marks=pytest.mark.skipif(_has_cuda(), reason="there is a CUDA device here"),
+            marks=pytest.mark.skipif(fault_of_cuda() is None, reason="there is a CUDA device here"),
         ),
         ("--jobs", "0", "expected 1 or more"),
         ("--jobs", "many", "expected 1 or more"),
