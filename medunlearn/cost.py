@@ -22,7 +22,8 @@ class Region:
     Args:
         seconds: Wall seconds of a clock that never jumps.
         cpu_seconds: Processor seconds of this process, all its threads.
-        peak_bytes: Highest memory of the device; on the CPU that of the host.
+        peak_bytes: Highest memory of the device that torch held for this process, without its
+            context and its cache; on the CPU that of the host.
         host_peak_bytes: Highest resident memory of this process; NaN where it cannot be known.
     """
 

@@ -36,7 +36,7 @@ def _describe_tuning(costs: pd.DataFrame, study: Study) -> str:
             "The claim is about *tuning*. Here the usual settings were used, and none were tuned "
             "(`make tune`): it is **not tested**."
         )
-    if faults := _faults_of(tuned, costs):
+    if faults := _faults_of(tuned, study):
         return f"C5 is **not tested**: {'; '.join(faults)}. Tune again: `make tune`."
     found = tuned.methods.values()
     numbers = [len(each.trials) for each in found]
@@ -70,14 +70,19 @@ def _describe_tuning(costs: pd.DataFrame, study: Study) -> str:
         f"nearest of all trials for {alike}. That settings found at one forget size suit the "
         "others is an assumption."
     )
+    if others := sorted(set(costs["device"]) - {tuned.device}):
+        lines.append(
+            f"Tuning was timed on {tuned.device}, unlearning on {', '.join(others)}: each is a "
+            "number of retrainings on its own device."
+        )
     return " ".join([*lines, *_doubts_about(tuned, study)])
 
 
-def _faults_of(tuned: Tuned, costs: pd.DataFrame) -> list[str]:
-    """Why the seconds of tuning and those of the cost pass cannot be added."""
-    devices = ", ".join(sorted(set(costs["device"])))
+def _faults_of(tuned: Tuned, study: Study) -> list[str]:
+    """Why what tuning cost and what the cost pass measured cannot be added."""
+    kinds = f"tuning was timed on {tuned.device_type}, unlearning on {study.device}"
     faults = {
-        f"tuning was timed on {tuned.device}, unlearning on {devices}": devices != tuned.device,
+        f"{kinds}, which spread work differently": tuned.device_type != study.device,
         "its trials were timed without a lock that keeps others away": not tuned.exclusive,
     }
     return [fault for fault, found in faults.items() if found]
@@ -103,19 +108,26 @@ def _doubts_about(tuned: Tuned, study: Study) -> list[str]:
 
 
 def describe_disturbance(bills: pd.DataFrame) -> str:
-    """Whether something else had the processor while the cost pass ran.
+    """Whether something else had the processor while the cost pass ran, and whether it ran at once.
 
     Args:
         bills: As in ``tables/costs.parquet``.
     """
     timed, found = int(bills["exclusive"].sum()), disturbed(bills)
-    if found.empty:
-        return f"Nothing else had the core in any of the {timed} regions timed alone."
-    return (
-        f"**Something else had the core in {len(found)} of {timed} regions timed alone** "
-        f"(busy for {found['busy'].min():.0%} of the time at worst): time again on a quiet "
-        "machine, with `make retime`."
-    )
+    told = f"Nothing else had the core in any of the {timed} regions timed alone."
+    if len(found):
+        told = (
+            f"**Something else had the core in {len(found)} of {timed} regions timed alone** "
+            f"(busy for {found['busy'].min():.0%} of the time at worst): time again on a quiet "
+            "machine, with `make retime`."
+        )
+    sittings = bills.loc[bills["exclusive"], "sitting"].nunique()
+    if sittings > 1:
+        told += (
+            f" **They were timed in {sittings} sittings**, between which the machine may have "
+            "changed its pace: `make retime` measures all in one."
+        )
+    return told
 
 
 def cost_table(costs: pd.DataFrame, profile: Profile) -> pd.DataFrame:

@@ -108,6 +108,7 @@ def freeze(bench: Workbench, methods: list[str]) -> Tuned:
         cohort=study.cohort.sha256,
         recipe=canonical_hash(study.recipe),
         device=devices[0],
+        device_type=study.device,
         host=socket.gethostname(),
         torch=torch.__version__,
         exclusive=bool(bills["exclusive"].all()),

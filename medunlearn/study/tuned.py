@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 import yaml
@@ -64,6 +64,7 @@ class Tuned(BaseModel):
         cohort: Hash of the cohort they were found on.
         recipe: Hash of how the originals were trained.
         device: Where it was timed.
+        device_type: ``cpu`` or ``cuda``.
         host: On which machine.
         torch: Version.
         exclusive: Whether a lock kept other studies of the machine from the device all the time.
@@ -83,6 +84,7 @@ class Tuned(BaseModel):
     cohort: str
     recipe: str
     device: str
+    device_type: Literal["cpu", "cuda"]
     host: str
     torch: str
     exclusive: bool

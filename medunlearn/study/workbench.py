@@ -1,7 +1,9 @@
 """Where models are made: the cohort on the device, the recipe, and the ledger they go to."""
 
 import copy
+import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -47,6 +49,7 @@ class Workbench:
         self.keep = keep
         self.device = prepare_device(study.device)
         self._warm: set[str | None] = set()
+        self._sitting = secrets.token_hex(4)
 
     @cached_property
     def images(self) -> Images:
@@ -110,9 +113,9 @@ class Workbench:
             raise RuntimeError(f"{len(faults)} of {len(specs)} models failed: {'; '.join(faults)}")
 
     def _train(self, folder: Path, spec: ModelSpec) -> None:
-        retain, _ = self.training_rows(spec)
-        batches, clock = self.batches(retain), Clock(self.device)
+        batches, clock = self.batches(self.training_rows(spec)[0]), Clock(self.device)
         with device_shared(self.device):
+            self._start_up(spec)
             with clock("training"):
                 model = train(batches, self.recipe, seed=spec.seed)
             self.write(folder, spec, model, clock)
@@ -120,6 +123,7 @@ class Workbench:
     def _unlearn(self, folder: Path, spec: ModelSpec) -> None:
         clock = Clock(self.device)
         with device_shared(self.device):
+            self._start_up(spec)
             model = self._apply(spec, self.trained(original(spec.seed)), clock)
             self.write(folder, spec, model, clock)
 
@@ -141,6 +145,13 @@ class Workbench:
             model = self._apply(spec, start, clock)
         with device_shared(self.device):
             self.write(folder, spec, model, clock, exclusive=alone)
+
+    def _start_up(self, spec: ModelSpec) -> None:
+        """Let a GPU load what it loads at its first steps: seconds that are no model's."""
+        if self.device == "cuda" and not self._warm:
+            rows = self.training_rows(spec)[0][: 2 * self.recipe.batch_size]
+            train(self.batches(rows), replace(self.recipe, epochs=1), seed=0)
+            self._warm.add(None)
 
     def _warm_up(self, spec: ModelSpec, start: nn.Module) -> None:
         """Run what is about to be timed once for nothing, if this process has not yet."""
@@ -231,6 +242,7 @@ class Workbench:
                     "peak_bytes": region.peak_bytes,
                     "host_peak_bytes": region.host_peak_bytes,
                     **stamped,
+                    "sitting": self._sitting,
                     "exclusive": exclusive,
                 }
                 for name, region in clock.regions.items()

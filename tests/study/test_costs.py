@@ -27,7 +27,8 @@ def make_tuned(**changes):
         for rank, method in enumerate(METHODS)
     }  # fmt: skip
     fields = {
-        "cohort": "c", "recipe": canonical_hash(RECIPE), "device": "this", "host": "here",
+        "cohort": "c", "recipe": canonical_hash(RECIPE), "device": "this", "device_type": "cpu",
+        "host": "here",
         "torch": "2", "exclusive": True, "timed": 16, "disturbed": 0, "patients": 5,
         "seeds": [300, 301], "doing_nothing": 0.2, "retraining_seconds": [10.0, 10.0],
         "original_seconds": [11.0, 11.0], "methods": found,
@@ -39,6 +40,7 @@ def make_study(tuned=None, **usual):
     return SimpleNamespace(
         profile=SimpleNamespace(middle_size=0.1, methods={method: {} for method in METHODS}),
         tuned=tuned,
+        device="cpu",
         cohort=SimpleNamespace(sha256="c"),
         recipe=RECIPE,
         usual_settings=lambda method: usual.get(method, {}),
@@ -91,7 +93,7 @@ def test_without_tuning_the_claim_is_not_tested():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"device": "another"}, "tuning was timed on another, unlearning on this"),
+        ({"device_type": "cuda"}, "tuning was timed on cuda, unlearning on cpu"),
         ({"exclusive": False}, "without a lock"),
     ],
 )
@@ -105,6 +107,11 @@ def test_seconds_that_cannot_be_added_give_no_verdict(changes, said):
 @pytest.mark.parametrize(
     ("tuned", "usual", "said"),
     [
+        (
+            make_tuned(device="another"),
+            {},
+            "timed on another, unlearning on this: each is a number",
+        ),
         (make_tuned(cohort="other"), {}, "another cohort or recipe"),
         (make_tuned(), {"salun": {"share": 0.2}}, "have changed since: SalUn"),
         (make_tuned(disturbed=3), {}, "in 3 of the 16 regions"),
@@ -134,10 +141,22 @@ def test_the_figure_shows_every_method_that_was_tuned():
     assert sorted(labels) == sorted(["fine-tuning", "SalUn", "NegGrad"])
 
 
+BILL = {
+    "exclusive": True, "device_type": "cpu", "seconds": 1.0, "cpu_seconds": 1.0, "sitting": "a",
+}  # fmt: skip
+
+
 def test_disturbed_regions_are_counted_with_the_remedy():
-    bill = {"exclusive": True, "device_type": "cpu", "seconds": 1.0, "cpu_seconds": 1.0}
-    quiet = pd.DataFrame([bill] * 3)
+    quiet = pd.DataFrame([BILL] * 3)
     assert "in any of the 3 regions" in describe_disturbance(quiet)
-    busy = describe_disturbance(pd.DataFrame([bill, {**bill, "cpu_seconds": 0.5}]))
+    busy = describe_disturbance(pd.DataFrame([BILL, {**BILL, "cpu_seconds": 0.5}]))
     for said in ("in 1 of 2 regions", "50%", "make retime"):
         assert said in busy
+
+
+def test_a_cost_pass_in_two_sittings_is_told_with_the_remedy():
+    grid = {**BILL, "exclusive": False, "sitting": "c"}
+    assert "sittings" not in describe_disturbance(pd.DataFrame([BILL, BILL, grid]))
+    told = describe_disturbance(pd.DataFrame([BILL, {**BILL, "sitting": "b"}, grid]))
+    assert "timed in 2 sittings" in told
+    assert "make retime" in told

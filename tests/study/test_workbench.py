@@ -1,4 +1,4 @@
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -194,6 +194,31 @@ def test_warm_up_runs_come_first_and_are_in_no_row(bench, fake, monkeypatch):
     rows = bench.costs([spec])
     assert list(rows["seconds"]) == [5, 6, 7]
     assert list(rows["repeat"]) == [0, 1, 2]
+
+
+def test_rows_of_one_workbench_are_of_one_sitting(bench):
+    again = Workbench(bench.study)
+    bench.train([original(0)])
+    again.train([original(1)])
+    first, second = (bench.costs([original(seed)])["sitting"] for seed in (0, 1))
+    assert first.iloc[0] != second.iloc[0]
+
+
+def test_what_a_gpu_loads_at_its_first_steps_is_no_models(bench, monkeypatch):
+    """Played on the processor: one short training before the first clock, and no other."""
+    trained, real = [], module.train
+    monkeypatch.setattr(bench, "device", "cuda")
+    monkeypatch.setattr(module, "Clock", lambda _: nullcontext)
+    monkeypatch.setattr(module, "device_shared", lambda _: nullcontext())
+    monkeypatch.setattr(bench, "write", lambda *_: None)
+    monkeypatch.setattr(
+        module, "train", lambda b, r, seed: (trained.append(len(b)), real(b, r, seed=seed))[1]
+    )
+    bench.images = Workbench(bench.study).images
+    for seed in (0, 1):
+        bench._train(bench.study.folder, original(seed))
+    whole = len(bench.training_rows(original(0))[0])
+    assert trained == [2 * bench.recipe.batch_size, whole, whole]
 
 
 def test_a_row_tells_memory_device_and_software(bench):
