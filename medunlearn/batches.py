@@ -122,12 +122,15 @@ class Batches:
         Yields:
             Images (n, channels, height, width) and labels (n,).
         """
-        device = self.rows.device
-        rows = self.rows[torch.randperm(len(self), generator=generator).to(device)]
-        flips = (torch.rand(len(self), generator=generator) < 0.5).to(device)
+        order = torch.randperm(len(self), generator=generator)
+        flips = torch.rand(len(self), generator=generator) < 0.5
         largest = self.recipe.max_shift
         shifts = torch.randint(-largest, largest + 1, (len(self), 2), generator=generator)
-        shifts = shifts.to(device)
+        # a GPU is not waited for: it still works on the epoch before
+        order, flips, shifts = (
+            drawn.to(self.rows.device, non_blocking=True) for drawn in (order, flips, shifts)
+        )
+        rows = self.rows[order]
         for first, last in choose_bounds(len(self), batch_size or self.recipe.batch_size):
             inputs = self.images.inputs(rows[first:last])
             if self.recipe.horizontal_flip:

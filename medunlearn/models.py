@@ -76,7 +76,7 @@ def build_network(
         A module from images (n, channels, height, width) to logits (n, classes).
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # no other device's
         network = NETWORKS[name](channels, classes, norm)
     # torch's stubs lack this overload of Module.to
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -19,10 +19,13 @@ class WithAttacked(Images):
 
     def inputs(self, rows: Tensor) -> Tensor:
         known = len(self.pixels)
-        added = rows >= known
         inputs = super().inputs(rows.clamp(max=known - 1))
-        inputs[added] = self.attacked[rows[added] - known]
-        return inputs
+        if not len(self.attacked):
+            return inputs
+        # both for every row: to count the attacked ones first, a GPU would have to be waited for
+        attacked = self.attacked[(rows - known).clamp(min=0)]
+        chosen = torch.where((rows >= known)[:, None, None, None], attacked, inputs)
+        return chosen.contiguous(memory_format=torch.channels_last)
 
 
 def nearest_mistakes(

@@ -24,9 +24,11 @@ def divergence(target: Tensor, student: Tensor, temperature: float = 1.0) -> Ten
         student: Logits of the student, (n, classes).
         temperature: Divides both logits.
     """
+    # in mixed precision the quotient, too, would be rounded to half
+    dtype = torch.promote_types(student.dtype, torch.float32)
     return F.kl_div(
-        F.log_softmax(student / temperature, dim=1),
-        F.log_softmax(target / temperature, dim=1),
+        F.log_softmax(student.to(dtype) / temperature, dim=1),
+        F.log_softmax(target.to(dtype) / temperature, dim=1),
         log_target=True,
         reduction="batchmean",
     )

@@ -47,9 +47,15 @@ def largest(gradients: Sequence[Tensor], share: float) -> list[Tensor]:
     frozen = round((1 - share) * len(magnitude))
     if frozen == 0:
         return [torch.ones_like(g, dtype=torch.bool) for g in gradients]
-    # one selection instead of two sorts of the whole network
-    threshold = magnitude.kthvalue(frozen).values
+    threshold = _smallest(magnitude, frozen)
     return [g.abs() > threshold for g in gradients]
+
+
+def _smallest(values: Tensor, rank: int) -> Tensor:
+    """The number of this rank, from 1, of a vector: one selection, not two sorts."""
+    if values.is_cuda:  # there one block alone would select; all of them sort
+        return values.sort().values[rank - 1]
+    return values.kthvalue(rank).values
 
 
 def indifferent_weights(

@@ -17,8 +17,8 @@ def other_labels(labels: Tensor, classes: int, generator: torch.Generator) -> Te
         classes: Number of classes, at least 2.
         generator: A CPU generator.
     """
-    steps = torch.randint(1, classes, labels.shape, generator=generator).to(labels.device)
-    return (labels + steps) % classes
+    steps = torch.randint(1, classes, labels.shape, generator=generator)
+    return (labels + steps.to(labels.device, non_blocking=True)) % classes
 
 
 def relabel_and_repair(

@@ -77,7 +77,7 @@ def lotus(
         ) -> Tensor:
             logits = teacher(inputs).float()
             gumbel = -torch.empty(logits.shape).exponential_(generator=generator).log()
-            noisy = logits + gumbel.to(logits.device)
+            noisy = logits + gumbel.to(logits.device, non_blocking=True)
             drawn = F.one_hot(noisy.argmax(1), noisy.shape[1]).to(noisy.dtype)
             target = torch.where(is_forget[:, None] == 1, F.softmax(noisy / tau, dim=1), drawn)
             return F.cross_entropy(student(inputs), target)

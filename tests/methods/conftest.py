@@ -27,23 +27,24 @@ def make_task() -> MakeTask:
         forget: int = 9,
         holdout: int = 24,
         seed: int = 9000,
+        device: str = "cpu",
     ) -> tuple[nn.Module, Task]:
         """An original in its initial state, and what it is to forget."""
-        prepare_device("cpu")
+        prepare_device(device)
         random = np.random.default_rng(seed)
         count = retain + forget + holdout
         labels = np.arange(count) % classes
         pixels = random.integers(0, 120, (count, channels, 16, 16), dtype=np.uint8)
         for image, label in zip(pixels, labels, strict=True):
             image[:, 3 * label : 3 * label + 3] += 100
-        images = Images.load(pixels, labels, np.arange(count) // 2, "cpu")
+        images = Images.load(pixels, labels, np.arange(count) // 2, device)
         recipe = Recipe(
             "resnet_tiny", channels, classes, norm, epochs=2, batch_size=16, learning_rate=0.05,
             momentum=0.9, weight_decay=5e-4, horizontal_flip=False, max_shift=0,
         )  # fmt: skip
         rows = np.split(np.arange(count), [retain, retain + forget])
         task = Task(*(Batches(images, part, recipe) for part in rows), recipe)
-        return initial_state(recipe, seed, "cpu").eval(), task
+        return initial_state(recipe, seed, device).eval(), task
 
     torch.manual_seed(0)
     return make

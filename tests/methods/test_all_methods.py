@@ -41,7 +41,7 @@ def unlearn(name: str, model: nn.Module, task: Task, *, seed: int = 0) -> nn.Mod
 
 
 def state_bytes(model: nn.Module) -> bytes:
-    return b"".join(v.numpy().tobytes() for v in model.state_dict().values())
+    return b"".join(v.cpu().numpy().tobytes() for v in model.state_dict().values())
 
 
 def storages(model: nn.Module) -> set[int]:
@@ -179,6 +179,22 @@ def test_seed_decides_every_byte(make_task, name):
     torch.manual_seed(2)  # a method that draws from the global generator is found out
     assert state_bytes(unlearn(name, copy.deepcopy(model), task, seed=0)) == first
     assert (state_bytes(unlearn(name, model, task, seed=1)) == first) == (name in DRAWS_NOTHING)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@every_method
+def test_on_a_gpu_it_stays_there_and_the_seed_decides(make_task, name):
+    model, task = make_task(retain=33, device="cuda")
+    before, (inputs, _) = state_bytes(model), next(task.holdout.ordered())
+    first = unlearn(name, model, task)
+    logits = first(inputs)
+    assert logits.device.type == "cuda"
+    assert logits.isfinite().all()
+    assert all(tensor.is_cuda for tensor in first.state_dict().values())
+    assert state_bytes(model) == before
+    second = unlearn(name, model, task)
+    torch.testing.assert_close(second(inputs), logits, rtol=1e-2, atol=1e-2)
 
 
 @every_method
