@@ -60,7 +60,7 @@ help: ## this list
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores, or of GPUs"
 	@echo "  CLUSTER=$(CLUSTER)   where they run: local (dask workers here), slurm (jobs of Slurm), tcp://host:port (a dask scheduler); empty: here"
-	@echo "  PARTS=$(PARTS)   what bench measures: loops, processes, peak, shortcuts, study, growth; empty: all but growth"
+	@echo "  PARTS=$(PARTS)   what bench measures: loops, processes, peak, shortcuts, study, whole, growth; empty: all but the last two"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
 	@echo "  FOLDER=$(FOLDER) TABLE=$(TABLE) OUTPUT=$(OUTPUT)   for new-manifest: images, table (or none), the .yaml to write (or none)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
@@ -84,8 +84,8 @@ tune: $(READY) ## search the settings of every method, once; the study then read
 retime: $(READY) ## measure all costs anew, if something disturbed the clock
 report: $(READY) ## tables and report from the models that are there
 clean: $(READY) ## remove all results of this dataset and profile
-bench: $(READY) ## measure speed (ten minutes on two cores; PARTS=growth takes longer)
-bench-gpu: $(READY) ## measure speed on a CUDA device, if there is one
+bench: $(READY) ## measure speed (ten minutes on two cores; PARTS=whole and PARTS=growth besides)
+bench-gpu: $(READY) ## measure speed on a CUDA device, if there is one; makes the laptop study there, too
 $(COMMANDS):
 	@$(RUN) -m medunlearn $@
 

@@ -26,7 +26,7 @@ from medunlearn.benchmark.measure import Line, compare, figure, interleave, wait
 from medunlearn.training import initial_state, prepare_device, sgd, step, train
 
 PACKAGE = "this package"
-EPOCHS = 15
+EPOCHS = 25
 """Of a whole training, as in the laptop profile."""
 
 

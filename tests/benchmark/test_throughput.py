@@ -18,7 +18,7 @@ def test_several_processes_train_as_many_images_each(monkeypatch):
     assert len(trained) == 4 * sum(counts)  # two rounds of burn-in
     assert set(trained) == {("cpu", case)}
     for count, line in zip(counts, lines, strict=True):
-        assert line.rate * line.median == pytest.approx(count * 15 * 16)
+        assert line.rate * line.median == pytest.approx(count * throughput.EPOCHS * 16)
 
 
 def test_one_process_is_compared_with_nothing(monkeypatch):
