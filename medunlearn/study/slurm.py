@@ -4,6 +4,7 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -65,6 +66,15 @@ def slurm_settings(logs: Path, device: str) -> dict[str, Any]:
     }
 
 
+def load_cluster() -> Any:
+    """The class of dask-jobqueue; an interrupt stays one, of which its import makes a success."""
+    handler = signal.getsignal(signal.SIGINT)
+    from dask_jobqueue.slurm import SLURMCluster
+
+    signal.signal(signal.SIGINT, handler)
+    return SLURMCluster
+
+
 @contextmanager
 def open_slurm(logs: Path, jobs: int, device: str) -> Iterator[tuple[Any, Callable[[], None]]]:
     """A scheduler in this process, and Slurm jobs with its workers; they end with the context.
@@ -82,10 +92,9 @@ def open_slurm(logs: Path, jobs: int, device: str) -> Iterator[tuple[Any, Callab
     """
     import dask.config
     from dask.utils import parse_timedelta
-    from dask_jobqueue.slurm import SLURMCluster
     from distributed import Status
 
-    with SLURMCluster(**slurm_settings(logs, device)) as cluster:
+    with load_cluster()(**slurm_settings(logs, device)) as cluster:
 
         def replace() -> None:
             # a moment after dask has given up the worker: until then it is counted as there

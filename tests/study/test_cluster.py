@@ -29,7 +29,7 @@ from medunlearn.study.jobs import Job
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import original
 from medunlearn.study.runner import Runner
-from medunlearn.study.slurm import slurm_settings
+from medunlearn.study.slurm import load_cluster, slurm_settings
 from medunlearn.study.tasks import CarrierError, Ending, Task
 from medunlearn.study.worker import Terms, fingerprint
 from tests.study.grid import JOBS
@@ -265,6 +265,13 @@ def test_all_that_slurm_lacks_is_told_at_once(monkeypatch):
     assert "jobqueue.yaml" in caught.value.faults[2]
 
 
+def test_an_interrupt_stays_an_interrupt():
+    """dask-jobqueue makes of it an end without a fault, for whoever imports it."""
+    look = "import signal; from medunlearn.study.slurm import load_cluster; load_cluster(); "
+    look += "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    subprocess.run([sys.executable, "-c", look], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize(
     ("device", "own", "gres"),
     [
@@ -276,9 +283,8 @@ def test_all_that_slurm_lacks_is_told_at_once(monkeypatch):
     ],
 )
 def test_the_script_of_a_slurm_job(tmp_path, monkeypatch, device, own, gres):
-    from dask_jobqueue import SLURMCluster
-
     monkeypatch.setenv("PYTHONPATH", "/else where")
+    make_cluster = load_cluster()  # dask knows the settings of dask-jobqueue from now on
     settings = {
         "queue": "gpu", "walltime": "08:00:00", "memory": "16GB", "account": "mine", "job-cpu": 3,
         "job-extra-directives": own, "job-script-prologue": ["module load cuda"],
@@ -286,7 +292,7 @@ def test_the_script_of_a_slurm_job(tmp_path, monkeypatch, device, own, gres):
     }  # fmt: skip
     with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in settings.items()}):
         check = slurm_settings(tmp_path / "logs", device)
-        with SLURMCluster(**check) as slurm:
+        with make_cluster(**check) as slurm:
             lines = slurm.job_script().splitlines()
     for line in ("-p gpu", "-t 08:00:00", "-A mine", "-n 1", "--cpus-per-task=3", "--mem=15G"):
         assert f"#SBATCH {line}" in lines
@@ -466,7 +472,8 @@ def place(where: str, folder: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["", "local", "scheduler"])
+@pytest.mark.parametrize("where", ["", "local", "scheduler", "slurm"])
+@pytest.mark.usefixtures("slurm")
 def test_an_interrupt_ends_every_kernel_and_leaves_what_is_finished(tmp_path, where):
     with (
         place(where, tmp_path) as cluster,
