@@ -32,9 +32,9 @@ def prepare_device(device: str) -> str:
 
     One CPU thread: the same bytes whatever else runs, and two such jobs beat one with two threads.
 
-    Freed memory is kept for the next step: given back to the system, each step would have to ask
-    for it again, page by page, and one step in two or three did. On CUDA, what is not in mixed
-    precision is in full single precision: no TF32.
+    Freed memory is kept for the next step: given back to the system, it would have to be asked for
+    again, page by page; by chance some processes did so in every step. On CUDA, what is not in
+    mixed precision is in full single precision: no TF32.
 
     Args:
         device: ``cpu`` or ``cuda``: which of several GPUs, CUDA_VISIBLE_DEVICES decides.

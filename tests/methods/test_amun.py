@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from medunlearn.batches import Batches
+from medunlearn.methods._attack import WithAttacked
 from medunlearn.methods.amun import amun, nearest_mistakes
 from medunlearn.training import train
 
@@ -98,3 +99,15 @@ def test_the_attack_is_billed_as_preparation(trained, learnt):
     amun(model, task, seed=0, epochs=0)
     assert task.clock.regions["preparation"].seconds > task.clock.regions["unlearning"].seconds
     assert learnt == []
+
+
+def test_rows_beyond_the_images_are_the_attacked_ones_and_no_others(make_task):
+    """The first and the last of each kind, in one batch."""
+    images = make_task()[1].retain.images
+    known = len(images.pixels)
+    attacked = torch.full((3, 1, 16, 16), 0.5) + torch.arange(3.0)[:, None, None, None]
+    both = WithAttacked(images.pixels, images.labels, images.patients, attacked)
+    given = both.inputs(torch.tensor([known, 0, known + 2, known - 1]))
+    assert torch.equal(given[[0, 2]], attacked[[0, 2]])
+    assert torch.equal(given[[1, 3]], images.inputs(torch.tensor([0, known - 1])))
+    assert given.is_contiguous(memory_format=torch.channels_last)

@@ -69,3 +69,11 @@ def test_images_of_other_sets_have_no_answer(make_task):
     model, task = make_task()
     answer = answers(model, task.forget)
     assert answer(torch.empty(0), task.retain.rows).isnan().all()
+
+
+def test_half_precision_is_not_rounded_a_second_time():
+    """As in mixed precision: logits come in half, and a fifth of one is no number of it."""
+    drawn = torch.randn(2, 64, 4, generator=torch.Generator().manual_seed(0))
+    target, student = drawn.to(torch.bfloat16)
+    exact = divergence(target.double(), student.double(), 5.0)
+    assert math.isclose(divergence(target, student, 5.0), exact, rel_tol=1e-4)
