@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,3 +188,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_an_allocator_that_cannot_be_told_is_left_alone(monkeypatch):
     monkeypatch.setattr("medunlearn.training.ctypes.CDLL", lambda _: object())
     assert prepare_device("cpu") == "cpu"
+
+
+def test_the_allocator_is_told_to_keep_what_is_freed(monkeypatch):
+    """Whether it would give memory back without being told is chance: see the test above."""
+    told = []
+    allocator = SimpleNamespace(mallopt=lambda *given: told.append(given))
+    monkeypatch.setattr("medunlearn.training.ctypes.CDLL", lambda _: allocator)
+    prepare_device("cpu")
+    assert told == [(-3, 32 * 2**20), (-1, 512 * 2**20)]
