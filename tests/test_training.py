@@ -168,7 +168,11 @@ def test_the_same_draws_on_cuda():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted on Linux")
 def test_memory_that_was_freed_is_not_asked_for_again():
-    """Numbers of a megabyte, as feature maps have: given back, each new one costs 256 faults."""
+    """Numbers of a megabyte, as feature maps have: given back, each new one costs 256 faults.
+
+    Twenty rounds of eight would be 40,960. Where memory lies is chance, so that one or another
+    may be new once, but never as many as a whole round.
+    """
     # in a process of its own: what other tests have left free decides where memory is taken from
     look = """
 import resource, torch
@@ -182,7 +186,7 @@ for rounds in (2, 20):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     done = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
-    assert int(done.stdout) < 256
+    assert int(done.stdout) < 8 * 256
 
 
 def test_an_allocator_that_cannot_be_told_is_left_alone(monkeypatch):
