@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medunlearn.cohort.draws import development_patients
+from medunlearn.cohort.partition import patient_table
 from medunlearn.errors import InputError
 from medunlearn.evaluation.difficulty import patient_confidence
 from medunlearn.study import workbench as module
@@ -123,12 +125,15 @@ def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(bench)
     bench.train([original(0)])
     bench.unlearn([spec])
     assert bench.ledger.missing([spec, *references(bench.study.profile)]) == []
-    confidence = bench.ledger.draws.references().confidence()
-    by_patient = patient_confidence(confidence, bench.study.cohort.table)
-    hard = by_patient[list(bench.ledger.draws.of(spec).patients)]
     table = bench.study.cohort.table
-    train = by_patient[table.loc[table["partition"] == "train", "patient"].unique()]
-    assert hard.mean() < train.quantile(0.25)
+    confidence = patient_confidence(bench.ledger.draws.references().confidence(), table)
+    patients = patient_table(table[table["partition"] == "train"])
+    eligible = patients.drop(development_patients(table)).assign(confidence=confidence)
+    hard = eligible.index.isin(bench.ledger.draws.of(spec).patients)
+    assert hard.any()
+    for _, alike in eligible.assign(hard=hard).groupby(["sex", "rarest"]):
+        highest = alike.loc[alike["hard"], "confidence"].max()
+        assert not (alike.loc[~alike["hard"], "confidence"] < highest).any()
 
 
 def test_a_reference_model_sees_the_other_half_of_its_partner(bench):
