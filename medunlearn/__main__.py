@@ -117,12 +117,14 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "status" and not folder.is_dir():
         print(f"nothing is done yet: there is no {folder}")
         return 0
+    here = given.command != "status" and given.cluster in {"", "local"}  # where models are made
     study = open_study(
         _absolute(given.dataset),
         _absolute(given.profile),
         data_root=data,
         runs=given.runs,
         device=given.device,
+        here=here,
     )
     if given.command == "status":
         print("\n".join(status(study)))
@@ -132,7 +134,7 @@ def _run(given: argparse.Namespace) -> int:
         return 0
     if given.command == "tune":
         return _tune(study)
-    if not given.device and study.device == "cpu" and cuda_count():
+    if here and not given.device and study.device == "cpu" and cuda_count():
         print(f"a GPU is there and is not used, for {fault_of_cuda()}")
     print(f"{study.title}, {_places(given.cluster, jobs, study.device)}: {folder}", flush=True)
     outcome = reproduce(

@@ -129,8 +129,7 @@ class ClusterCarrier:
         )
 
     def _tell(self, workers: set[str]) -> None:
-        left = sorted((self._workers or set()) - workers)
-        if left:
+        if left := sorted((self._workers or set()) - workers):
             self.write(f"{'':<12} {', '.join(left)} left: {len(workers)} workers")
         if not workers and (left or self._workers is None):
             self.write("no worker is there: waiting for one")
@@ -171,7 +170,8 @@ def open_cluster(
     marker = folder / "jobs" / f".{run}"
     devices = visible_devices() if local and device == "cuda" else []
     modules = LIBRARIES if libraries is None else libraries
-    terms = Terms(run, marker, data_root, fingerprint(), device == "cuda", devices, modules)
+    gpu = device == "cuda" and not local  # this machine's were looked at when it was chosen
+    terms = Terms(run, marker, data_root, fingerprint(), gpu, devices, modules)
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         where, replace = stack.enter_context(_workers(cluster, folder, jobs, device))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from distributed import Worker, WorkerPlugin, get_worker
 
 from medunlearn.sources import canonical_hash, file_hash
-from medunlearn.study.devices import pin
+from medunlearn.study.devices import fault_of_cuda, pin
 from medunlearn.study.tasks import Ending, Task
 
 PATIENCE = 2.0
@@ -36,7 +36,7 @@ class Terms(NamedTuple):
         marker: A file in the study's folder that every worker must see.
         data_root: Folder of the datasets, or empty.
         code: What must be the same there, as from ``fingerprint``.
-        one_thread: A worker has one thread, for its jobs share one GPU.
+        gpu: A worker has a GPU, and one thread, for its jobs share it.
         devices: Values for CUDA_VISIBLE_DEVICES, one a worker in turn.
         libraries: Modules that the kernels' warm parent imports.
     """
@@ -45,7 +45,7 @@ class Terms(NamedTuple):
     marker: Path
     data_root: str
     code: dict[str, str]
-    one_thread: bool
+    gpu: bool
     devices: Sequence[str]
     libraries: Sequence[str]
 
@@ -91,8 +91,10 @@ def faults_of_worker(terms: Terms, dask_worker: Worker) -> list[str]:
                 "environment, and on the copy of the project, that runs the command"
             )
     threads = dask_worker.state.nthreads
-    if terms.one_thread and threads > 1:
+    if terms.gpu and threads > 1:
         faults.append(f"has {threads} threads, but a GPU takes one job: use --nthreads 1")
+    if terms.gpu and (fault := fault_of_cuda()):
+        faults.append(f"cannot compute on cuda: {fault}")
     place = f"the worker {dask_worker.address} on {socket.gethostname()}"
     return [f"{place} {fault}" for fault in faults]
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from medunlearn.study import cluster as module
 from medunlearn.study import devices
 from medunlearn.study.carriers import ThreadCarrier
 from medunlearn.study.cluster import check_cluster, open_cluster
+from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.jobs import Job
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import original
@@ -174,7 +176,7 @@ BAD = [
 def test_a_worker_that_is_not_fit_is_named(workers, tmp_path, change, said):
     marker = tmp_path / ".run"
     marker.touch()
-    terms = Terms("run", marker, "", fingerprint(), True, (), ())
+    terms = Terms("run", marker, "", fingerprint(), False, (), ())
     with Client(workers, set_as_default=False) as client:
         module._check_workers(client, terms)
         with pytest.raises(InputError, match=said) as caught:
@@ -200,6 +202,22 @@ def test_a_worker_of_several_threads_is_refused_where_jobs_share_its_gpu(tmp_pat
             open_cluster(wide.scheduler_address, tmp_path, device="cuda", **given),
         ):
             pass
+
+
+@pytest.mark.skipif(fault_of_cuda() is None, reason="there is a CUDA device here")
+def test_a_worker_without_a_gpu_is_named_by_a_command_that_needs_none_itself(
+    workers, tiny_profile, drawn, tmp_path
+):
+    runs = shutil.copytree(drawn, tmp_path / "runs")
+    options = ["--profile", tiny_profile, "--runs", str(runs), "--device", "cuda"]
+    address = workers.scheduler_address
+    done = subprocess.run(
+        [sys.executable, "-m", "medunlearn", "reproduce", *options, "--cluster", address],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("cannot compute on cuda: ") == len(workers.workers)
+    assert "Traceback" not in done.stderr
 
 
 def test_a_worker_that_joins_later_is_looked_at_too(carry, monkeypatch):

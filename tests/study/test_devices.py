@@ -1,12 +1,15 @@
 """Which device is chosen where drivers and builds of torch are as users have them."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from medunlearn import __main__ as command
 from medunlearn.errors import InputError
 from medunlearn.study import devices
+from medunlearn.study.reproduce import Outcome
 from medunlearn.study.study import choose_device
 
 
@@ -46,6 +49,67 @@ def test_a_driver_runs_its_own_release_and_older_ones(machine, driver, built):
     machine(1, driver, built)
     assert choose_device() == choose_device("cuda") == "cuda"
     assert choose_device("cpu") == "cpu"
+
+
+def test_machines_that_compute_elsewhere_need_no_gpu_here(machine):
+    machine(0, 0, None)
+    assert choose_device("cuda", here=False) == "cuda"
+    assert choose_device("cpu", here=False) == choose_device("", here=False) == "cpu"
+    with pytest.raises(InputError, match="'tpu' is not known"):
+        choose_device("tpu", here=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "told"),
+    [
+        ([], 1, True),
+        ([], 0, False),
+        (["--cluster", "local"], 1, True),
+        (["--cluster", "tcp://host:1"], 1, False),
+        (["--device", "cpu"], 1, False),
+    ],
+)
+def test_a_gpu_that_is_there_and_cannot_be_used_is_told(
+    machine, monkeypatch, capsys, tmp_path, options, count, told
+):
+    machine(count, 12, "13.0")
+    study = SimpleNamespace(title="a study", device="cpu", folder=tmp_path)
+    monkeypatch.delenv("DEVICE", raising=False)
+    monkeypatch.setattr(command, "cuda_count", devices.cuda_count)
+    monkeypatch.setattr(command, "open_study", lambda *_, **__: study)
+    monkeypatch.setattr(command, "reproduce", lambda *_, **__: Outcome(Path(__file__), {}, 1))
+    assert command.main(["reproduce", "--runs", str(tmp_path), *options]) == 0
+    said = "a GPU is there and is not used, for the driver knows CUDA 12, torch was built for 13"
+    assert (said in capsys.readouterr().out) == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "here"),
+    [
+        (["reproduce"], True),
+        (["reproduce", "--cluster", "local"], True),
+        (["tune"], True),
+        (["reproduce", "--cluster", "tcp://host:1"], False),
+        (["reproduce", "--cluster", "slurm", "--jobs", "2"], False),
+        (["report", "--cluster", "tls://host:1"], False),
+        (["status"], False),
+    ],
+)
+def test_what_computes_nothing_here_opens_a_study_of_a_gpu_without_one(
+    monkeypatch, tmp_path, arguments, here
+):
+    """A login node has no GPU."""
+    asked = []
+
+    def opened(*_, **given):
+        asked.append((given["device"], given["here"]))
+        raise InputError("DEVICE", ["enough"])
+
+    monkeypatch.setattr(command, "check_cluster", lambda *_: None)
+    monkeypatch.setattr(command, "open_study", opened)
+    monkeypatch.setattr(command, "study_folder", lambda *_: tmp_path)
+    assert command.main([*arguments, "--device", "cuda"]) == 2
+    assert asked == [("cuda", here)]
 
 
 def test_the_release_that_torch_was_built_for_is_read_as_torch_tells_it():
