@@ -101,12 +101,11 @@ def test_the_wide_table_is_that_of_the_protocol(finished, tiny_profile):
     assert set(forgotten["model_role"]) == {"original", "retrained", "unlearned"}
 
 
-def test_a_second_run_computes_nothing_and_is_quick(copy, tiny_profile):
-    before, start = times(copy), time.monotonic()
+def test_a_second_run_computes_nothing(copy, tiny_profile):
+    before = times(copy)
     again = run(tiny_profile, copy)
     assert "nothing to compute" in again.stdout
     assert times(copy) == before
-    assert time.monotonic() - start < 15
 
 
 def test_status_counts_and_names_the_reason(copy, tiny_profile):
