@@ -12,7 +12,7 @@ from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.study.cluster import check_cluster
-from medunlearn.study.devices import cuda_count, default_jobs, fault_of_cuda
+from medunlearn.study.devices import check_device, cuda_count, default_jobs, fault_of_cuda
 from medunlearn.study.profile import panel
 from medunlearn.study.report import write_showcase
 from medunlearn.study.reproduce import alone, reproduce, summary
@@ -107,6 +107,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command in {"reproduce", "report", "retime"}:
         check_cluster(given.cluster, jobs)
     folder = study_folder(given.dataset, given.profile, given.runs)
+    computes = given.command in {"reproduce", "retime", "tune"} and given.cluster in {"", "local"}
+    if computes:
+        check_device(given.device)
     if given.command == "clean":
         with alone(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -117,14 +120,12 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "status" and not folder.is_dir():
         print(f"nothing is done yet: there is no {folder}")
         return 0
-    here = given.command != "status" and given.cluster in {"", "local"}  # where models are made
     study = open_study(
         _absolute(given.dataset),
         _absolute(given.profile),
         data_root=data,
         runs=given.runs,
         device=given.device,
-        here=here,
     )
     if given.command == "status":
         print("\n".join(status(study)))
@@ -134,7 +135,7 @@ def _run(given: argparse.Namespace) -> int:
         return 0
     if given.command == "tune":
         return _tune(study)
-    if here and not given.device and study.device == "cpu" and cuda_count():
+    if computes and not given.device and study.device == "cpu" and cuda_count():
         print(f"a GPU is there and is not used, for {fault_of_cuda()}")
     print(f"{study.title}, {_places(given.cluster, jobs, study.device)}: {folder}", flush=True)
     outcome = reproduce(

@@ -1,5 +1,6 @@
 """Executes tasks on kernels of this process."""
 
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,9 +66,9 @@ def carry_out(task: Task, kernels: WarmKernels, environment: Mapping[str, str]) 
         kernels: Where its kernel comes from.
         environment: Variables for the kernel beside those of this process.
     """
-    start = time.monotonic()
+    start, fault = time.monotonic(), None
     try:
         execute(task.notebook, task.output, task.parameters, kernels, environment=environment)
-    except Exception as fault:
-        return Ending(time.monotonic() - start, str(fault) or type(fault).__name__)
-    return Ending(time.monotonic() - start)
+    except Exception as error:
+        fault = str(error) or type(error).__name__
+    return Ending(time.monotonic() - start, fault, socket.gethostname())

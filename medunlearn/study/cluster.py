@@ -1,28 +1,21 @@
-"""Executes tasks on dask workers: of this machine, of Slurm, or of a running scheduler."""
+"""Starts dask workers on this machine or through Slurm, or connects to those that run already."""
 
 import logging
-import sys
-from asyncio import CancelledError as Abandoned
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from medunlearn.errors import InputError
+from medunlearn.study.cluster_carrier import LOST, ClusterCarrier
 from medunlearn.study.devices import default_jobs, visible_devices
 from medunlearn.study.slurm import check_slurm, open_slurm
 from medunlearn.study.study import PROJECT
-from medunlearn.study.tasks import CarrierError, Ending, Task, WorkerDiedError
 
 CHOICES = "nothing (this machine alone), local, slurm, tcp://host:port or tls://host:port"
 ADDRESSES = ("tcp://", "tls://")
-LOST = (OSError, ValueError, CancelledError, Abandoned)
-"""What dask raises when it can speak to its scheduler no more."""
 CONNECT_TIMEOUT = 15
 """Seconds for a scheduler to answer."""
 SHARED_LAG = 30.0
@@ -49,91 +42,6 @@ def check_cluster(cluster: str, jobs: int | None) -> None:
         raise InputError("CLUSTER", [fault])
     if cluster == "slurm":
         check_slurm(jobs)
-
-
-@dataclass
-class ClusterCarrier:
-    """Executes tasks on the workers of a dask scheduler.
-
-    Args:
-        client: Connection to the scheduler.
-        run: Name of the run, and of the plugin that serves it on every worker.
-        lag: Seconds until a file written by a worker is surely seen here.
-        limit: At most so many tasks at a time; none: as many as the workers have threads.
-        write: Takes a line when workers leave.
-        replace: Called when workers have died: asks for others, where nobody else does.
-    """
-
-    client: Any
-    run: str
-    lag: float
-    limit: int | None
-    write: Callable[[str], None]
-    replace: Callable[[], None] = lambda: None
-
-    def __post_init__(self) -> None:
-        self._numbers = count()
-        self._address = self.client.scheduler.address  # a lost scheduler has none
-        self._workers: set[str] | None = None
-        self._carried = dict[Future[Ending], Any]()  # dask drops what nobody holds
-
-    def slots(self) -> int:
-        """Threads of all workers that are there now, up to the limit."""
-        try:
-            threads = self.client.nthreads() if self.client.status == "running" else None
-        except LOST:
-            threads = None
-        if threads is None:
-            raise self._lost()
-        self._tell(set(threads))
-        return min(int(sum(threads.values())), self.limit or sys.maxsize)
-
-    def submit(self, task: Task) -> Future[Ending]:
-        """Start a task on whichever worker dask chooses."""
-        from medunlearn.study.worker import execute_on_worker
-
-        ending = Future[Ending]()
-        key = f"{task.name}-{self.run}-{next(self._numbers)}"
-        try:
-            carried = self.client.submit(execute_on_worker, self.run, task, key=key, pure=False)
-        except Exception as error:
-            raise self._lost() from error
-        self._carried[ending] = carried
-        carried.add_done_callback(lambda _: self._pass_on(ending))
-        return ending
-
-    def _pass_on(self, ending: Future[Ending]) -> None:
-        """Give a task's end to the engine, and in its words what dask says of a lost one."""
-        from distributed import KilledWorker
-
-        from medunlearn.study.worker import UnfitWorkerError
-
-        carried = self._carried.pop(ending)
-        try:
-            ending.set_result(carried.result())
-        except KilledWorker as death:
-            self.replace()
-            ending.set_exception(WorkerDiedError(f"its worker {death.last_worker.address} died"))
-        except UnfitWorkerError as unfit:  # it has joined after the start
-            ending.set_exception(InputError("CLUSTER", str(unfit).splitlines()))
-        except LOST:
-            ending.set_exception(self._lost())
-        except Exception as error:  # for one, a worker that cannot import the package
-            fault = f"a worker cannot execute jobs: {error!r}"
-            ending.set_exception(InputError("CLUSTER", [fault]))
-
-    def _lost(self) -> CarrierError:
-        return CarrierError(
-            f"the connection to the scheduler at {self._address} is lost; what is "
-            "finished is kept: the same command, with another CLUSTER or none, goes on from here"
-        )
-
-    def _tell(self, workers: set[str]) -> None:
-        if left := sorted((self._workers or set()) - workers):
-            self.write(f"{'':<12} {', '.join(left)} left: {len(workers)} workers")
-        if not workers and (left or self._workers is None):
-            self.write("no worker is there: waiting for one")
-        self._workers = workers
 
 
 @contextmanager
@@ -174,7 +82,7 @@ def open_cluster(
     terms = Terms(run, marker, data_root, fingerprint(), gpu, devices, modules)
     with ExitStack() as stack:
         stack.enter_context(_quiet())
-        where, replace = stack.enter_context(_workers(cluster, folder, jobs, device))
+        where, tend = stack.enter_context(_workers(cluster, folder, jobs, device, write))
         try:
             connection = Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
@@ -187,7 +95,7 @@ def open_cluster(
         _check_workers(client, terms)
         client.register_plugin(KernelsOfWorker(terms))
         write(f"dashboard: {client.dashboard_link}")
-        yield ClusterCarrier(client, run, 0 if local else SHARED_LAG, jobs, write, replace)
+        yield ClusterCarrier(client, run, 0 if local else SHARED_LAG, jobs, write, tend)
 
 
 def _check_workers(client: Any, terms: Any) -> None:
@@ -214,19 +122,20 @@ def _dismiss(client: Any, run: str) -> None:
 
 @contextmanager
 def _workers(
-    cluster: str, folder: Path, jobs: int | None, device: str
-) -> Iterator[tuple[Any, Callable[[], None]]]:
-    """What a client connects to, and what asks for workers in place of those that died."""
+    cluster: str, folder: Path, jobs: int | None, device: str, write: Callable[[str], None]
+) -> Iterator[tuple[Any, Callable[[], int]]]:
+    """What a client connects to, and what asks for workers in place of those that ended."""
     import dask
     from distributed import LocalCluster
 
     if cluster.startswith(ADDRESSES):
-        yield cluster, lambda: None
+        yield cluster, lambda: 0
         return
     # whether a task whose worker died is tried again is the engine's to decide
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), ExitStack() as stack:
         if cluster == "slurm":
-            yield stack.enter_context(open_slurm(folder / "jobs" / "slurm", jobs or 1, device))
+            logs = folder / "jobs" / "slurm"
+            yield stack.enter_context(open_slurm(logs, jobs or 1, device, write))
             return
         local = LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=jobs or default_jobs(device),
@@ -236,7 +145,7 @@ def _workers(
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
-        yield stack.enter_context(local), lambda: None  # its nannies start workers anew
+        yield stack.enter_context(local), lambda: 0  # its nannies start workers anew
 
 
 @contextmanager

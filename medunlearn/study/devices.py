@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from medunlearn.errors import InputError
+
 
 def available_cores() -> int:
     """Cores this process may use: a container may own fewer than the machine has."""
@@ -38,6 +40,19 @@ def fault_of_cuda() -> str | None:
     if driver < built:
         return f"the driver knows CUDA {driver}, torch was built for {built}: update the driver"
     return None
+
+
+def check_device(device: str) -> None:
+    """Refuse to compute on a device that is not here.
+
+    Args:
+        device: ``cpu``, ``cuda``, or nothing if it is still to be chosen.
+
+    Raises:
+        InputError: CUDA is asked for, and torch cannot compute on it here.
+    """
+    if device == "cuda" and (fault := fault_of_cuda()):
+        raise InputError("DEVICE", [f"'cuda': {fault}; or choose cpu"])
 
 
 def _cuda_of_torch() -> int | None:

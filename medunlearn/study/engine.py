@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from medunlearn.study.jobs import Job
 from medunlearn.study.models import ModelSpec
-from medunlearn.study.tasks import Ending, WorkerDiedError
+from medunlearn.study.tasks import Ending, NotStartedError, WorkerDiedError
 
 SHARES = {"03_unlearn": 0.3}
 """Seconds of a model in trainings, as a first guess: a method takes a fifth of the epochs."""
 POLL = 0.5
 """Seconds after which the carrier is asked again how much it can carry."""
 RESUBMISSIONS = 2
-"""How often a job is tried again whose worker died: it may be the job that kills its workers."""
+"""How often a job is tried again whose worker died and that has made nothing since the last death:
+it may be the job that kills its workers. One that goes on will be whole in the end."""
 
 
 @dataclass
@@ -85,7 +86,7 @@ def run_jobs(
     Raises:
         CarrierError: Jobs cannot be carried any more.
     """
-    progress, deaths = Progress(len(jobs), write), Counter[str]()
+    progress, deaths = Progress(len(jobs), write), Counter[tuple[str, int]]()
     faults: dict[str, str] = {}
     waiting, running = list(jobs), dict[Future[Ending], Job]()
     while waiting or running:
@@ -103,13 +104,18 @@ def run_jobs(
             job = running.pop(future)
             try:
                 ending = future.result()
+            except NotStartedError as why:
+                waiting.insert(0, job)
+                progress.again(job, why)
+                continue
             except WorkerDiedError as death:
-                deaths[job.name] += 1
-                if deaths[job.name] <= RESUBMISSIONS:
+                stage = job.name, sum(not done(spec) for spec in job.models)
+                deaths[stage] += 1
+                if deaths[stage] <= RESUBMISSIONS:
                     waiting.insert(0, job)
-                    progress.again(job, f"{death} ({deaths[job.name]} of {RESUBMISSIONS})")
+                    progress.again(job, f"{death} ({deaths[stage]} of {RESUBMISSIONS})")
                     continue
-                ending = Ending(0, f"{deaths[job.name]} workers died executing it; {death}")
+                ending = Ending(0, f"{deaths[stage]} workers died executing it; {death}")
             fault = settle(job, ending)
             if fault is not None:
                 faults[job.name] = fault

@@ -28,8 +28,8 @@ def execute(
     parameters: Mapping[str, Any],
     kernels: WarmKernels,
     *,
-    start_timeout: int = 120,
-    cell_timeout: int = 6 * 3600,
+    start_timeout: int = 900,
+    cell_timeout: int = 48 * 3600,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Run a notebook; `output` appears whole by one rename, or not at all.
@@ -42,8 +42,9 @@ def execute(
         output: Where the executed notebook goes; its folder exists.
         parameters: Values for names of the parameters cell.
         kernels: Where the kernel comes from.
-        start_timeout: Seconds until the kernel must answer.
-        cell_timeout: Seconds that one cell may take.
+        start_timeout: Seconds until the kernel must answer: many hosts may read the libraries at
+            once from one file system. A kernel that dies is noticed before.
+        cell_timeout: Seconds that one cell may take: the cost pass of a large study is one cell.
         environment: Variables for the kernel beside those of this process.
 
     Raises:

@@ -1,6 +1,6 @@
 """The grid as a graph of jobs: one papermill execution of a notebook for some seeds each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,9 @@ def plan_jobs(study: Study) -> list[Job]:
     ]
     for cell in cells(profile):
         specs = [retrained(cell, seed) for seed in seeds(profile)]
-        training += _training_jobs(f"retrained-A-{_slug(cell)}", specs, _drawn_from(cell, profile))
+        training += _training_jobs(
+            f"retrained-A-{_slug(cell)}", specs, _drawn_from(cell, profile), shown=original
+        )
     unlearning = [
         _unlearning_job(method, cell, profile)
         for cell in cells(profile)
@@ -96,9 +98,16 @@ def missing_jobs(jobs: Sequence[Job], ledger: Ledger) -> list[Job]:
 
 
 def _training_jobs(
-    what: str, specs: Sequence[ModelSpec], needs: tuple[ModelSpec, ...] = ()
+    what: str,
+    specs: Sequence[ModelSpec],
+    needs: tuple[ModelSpec, ...] = (),
+    shown: Callable[[int], ModelSpec] | None = None,
 ) -> list[Job]:
-    """Models of one role and forget set, a few seeds in each job."""
+    """Models of one role and forget set, a few seeds in each job.
+
+    What the notebook shows beside a model of each seed has to be there: it would make it itself,
+    at the same time as other jobs.
+    """
     jobs = []
     for first in range(0, len(specs), TRAININGS_PER_JOB):
         models = tuple(specs[first : first + TRAININGS_PER_JOB])
@@ -111,7 +120,7 @@ def _training_jobs(
                 notebook="02_reference_models",
                 parameters={"role": models[0].role, **_cell_parameters(cell), "seeds": some},
                 models=models,
-                needs=needs,
+                needs=(*needs, *map(shown, some)) if shown else needs,
             )
         )
     return jobs

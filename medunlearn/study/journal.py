@@ -1,7 +1,5 @@
 """How jobs ended, and whether the notebooks that make no model are up to date."""
 
-import socket
-import time
 from typing import Any
 
 from medunlearn.sources import canonical_hash, module_hashes, notebook_hash
@@ -10,6 +8,7 @@ from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import all_models, all_timings
 from medunlearn.study.records import read_record, write_record
 from medunlearn.study.study import PROJECT, Study
+from medunlearn.study.tasks import Ending
 
 COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
 
@@ -76,13 +75,13 @@ def failures(study: Study, ledger: Ledger) -> dict[str, dict[str, Any]]:
     return {name: record for name, record in found.items() if record and record.get("fault")}
 
 
-def record_job(study: Study, job: Job, start: float, fault: str | None, key: str | None) -> None:
+def record_job(study: Study, job: Job, ending: Ending, fault: str | None, key: str | None) -> None:
     """Write down how a job ended: the executed notebook itself is never asked.
 
     Args:
         study: The study.
         job: What ended.
-        start: When it began, by ``time.monotonic``: the wall clock may jump meanwhile.
+        ending: Where, and after how many seconds.
         fault: Why it failed, if it did.
         key: Of a notebook that makes no model, what decided it.
     """
@@ -90,8 +89,8 @@ def record_job(study: Study, job: Job, start: float, fault: str | None, key: str
         "job": job.name,
         "status": "failed" if fault is not None else "done",
         "fault": fault,
-        "host": socket.gethostname(),
-        "seconds": round(time.monotonic() - start, 2),
+        "host": ending.host or "unknown",
+        "seconds": round(ending.seconds, 2),
         "key": key,
     }
     write_record(study.folder / "jobs" / f"{job.name}.json", record)

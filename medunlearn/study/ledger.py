@@ -188,6 +188,7 @@ class Ledger:
     def _give_name(self, entry: Entry, folder: Path) -> None:
         folder.chmod(0o755)  # a temporary folder is private; results are to be read by others
         with self._naming:
+            list(self.folder.iterdir())  # what another host has named is to be seen here
             if not self.is_done(entry.spec):
                 self.discard(entry.spec)
                 os.rename(folder, self.path(entry.spec))  # noqa: PTH104 - atomic; fails if it is there
@@ -233,8 +234,7 @@ class Ledger:
     def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
         """Of the models given, those that exist in an older form, with the parts that changed.
 
-        Of several older forms the nearest is told: which is the newest is not known for sure, for
-        clocks of machines differ and jump.
+        Of several older forms the nearest is told: clocks jump, so the newest is not known for sure.
         """
         found = [read_record(path) for path in sorted(self.folder.glob(f"[!.]*/{RECORD}"))]
         older: dict[str, list[dict[str, Any]]] = {}

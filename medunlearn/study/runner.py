@@ -64,7 +64,7 @@ class Runner:
                 key = notebook_key(self.study, job.notebook, self.ledger)
         except Exception as error:
             fault = str(error) or type(error).__name__
-        record_job(self.study, job, time.monotonic() - ending.seconds, fault, key)
+        record_job(self.study, job, ending, fault, key)
         return fault
 
     def _absent(self, job: Job) -> str | None:

@@ -2,16 +2,17 @@
 
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medunlearn.errors import InputError
+from medunlearn.study.slurm_jobs import REFUSED, SlurmJobs, one_line
 from medunlearn.study.study import PROJECT
 
 EXAMPLE = "jobqueue: {slurm: {queue: gpu, walltime: '08:00:00', memory: 16GB}}"
@@ -34,8 +35,9 @@ def check_slurm(jobs: int | None) -> None:
     if shutil.which("sbatch") is None:
         faults.append("there is no sbatch here: start this on a node from which jobs are submitted")
     if dask.config.get("jobqueue.slurm.memory", None) is None:
-        file = Path(dask.config.PATH) / "jobqueue.yaml"
-        faults.append(f"the memory of a job is not set: write into {file}, for example, {EXAMPLE}")
+        faults.append(
+            f"the memory of a job is not set: write into {_settings_file()}, for example, {EXAMPLE}"
+        )
     if faults:
         raise InputError("CLUSTER=slurm", faults)
 
@@ -52,9 +54,11 @@ def slurm_settings(logs: Path, device: str) -> dict[str, Any]:
     import dask.config
 
     own = dask.config.get("jobqueue.slurm")
-    extra, prologue = list(own["job-extra-directives"]), list(own["job-script-prologue"])
-    if device == "cuda" and not any(line.startswith(("--gres", "--gpus")) for line in extra):
-        extra.append("--gres=gpu:1")
+    # beside ours, dask-jobqueue would ignore what a site's file has under the names of before
+    extra = list(own["job-extra-directives"] or own.get("job-extra") or ())
+    prologue = list(own["job-script-prologue"] or own.get("env-extra") or ())
+    if device == "cuda":
+        extra = _with_gpu(extra)
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
     return {
         "cores": 1,
@@ -64,6 +68,15 @@ def slurm_settings(logs: Path, device: str) -> dict[str, Any]:
         "log_directory": own["log-directory"] or str(logs),
         "silence_logs": logging.CRITICAL,
     }
+
+
+def _with_gpu(directives: list[str]) -> list[str]:
+    """Ask for one GPU, unless these do; of several lines --gres Slurm heeds the last alone."""
+    if any(re.match(r"--gpus|-G|--gres[= ].*gpu", line) for line in directives):
+        return directives
+    other = [line for line in directives if re.match(r"--gres[= ]", line)]
+    kept = [line for line in directives if line not in other]
+    return [*kept, f"{other[-1]},gpu:1" if other else "--gres=gpu:1"]
 
 
 def load_cluster() -> Any:
@@ -76,42 +89,40 @@ def load_cluster() -> Any:
 
 
 @contextmanager
-def open_slurm(logs: Path, jobs: int, device: str) -> Iterator[tuple[Any, Callable[[], None]]]:
+def open_slurm(
+    logs: Path, jobs: int, device: str, write: Callable[[str], None] = print
+) -> Iterator[tuple[Any, Callable[[], int]]]:
     """A scheduler in this process, and Slurm jobs with its workers; they end with the context.
 
     Args:
         logs: Where the output of the Slurm jobs goes, if no file of dask names a folder.
         jobs: How many to ask for.
         device: ``cpu`` or ``cuda``.
+        write: Takes a line.
 
     Raises:
-        InputError: Slurm refuses them.
+        InputError: dask cannot listen here, or Slurm refuses the jobs.
 
     Yields:
-        The cluster, and a function that submits Slurm jobs in place of those that ended.
+        The cluster, and ``SlurmJobs.tend``.
     """
-    import dask.config
-    from dask.utils import parse_timedelta
-    from distributed import Status
-
-    with load_cluster()(**slurm_settings(logs, device)) as cluster:
-
-        def replace() -> None:
-            # a moment after dask has given up the worker: until then it is counted as there
-            delay = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
-            loop = cluster.loop
-            loop.add_callback(loop.call_later, delay + 2, partial(cluster.scale, jobs=jobs))
-
-        for _ in range(jobs):
-            cluster.worker_spec.update(cluster.new_worker_spec())
+    settings = slurm_settings(logs, device)
+    try:
+        opened = load_cluster()(**settings)
+    except REFUSED as error:  # for one, the interface that the file names is not there
+        fault = f"{one_line(error)}: see {_settings_file()}"
+        raise InputError("CLUSTER=slurm", [fault]) from None
+    with opened as cluster:
+        held = SlurmJobs(cluster, jobs, settings["log_directory"], write)
         try:
-            # as `scale` does, but that one only logs what sbatch says
-            cluster.sync(cluster._correct_state)
-        except (RuntimeError, ValueError, OSError) as error:
-            said = " ".join(f"{error}".split())
-            for name, job in list(cluster.workers.items()):
-                if job.job_id is None:  # dask cannot close what was never opened
-                    job.status = Status.closed
-                    del cluster.workers[name]
-            raise InputError("CLUSTER=slurm", [f"sbatch refused a job: {said}"]) from None
-        yield cluster, replace
+            held.start()
+            yield cluster, held.tend
+        finally:
+            # dask's own end fails if it finds a job that it has ended: a traceback may hold one
+            cluster.sync(held.forget, list(cluster.workers))
+
+
+def _settings_file() -> Path:
+    import dask.config
+
+    return Path(dask.config.PATH) / "jobqueue.yaml"

@@ -89,7 +89,6 @@ def open_study(
     data_root: str = "",
     runs: str = "",
     device: str = "",
-    here: bool = True,
 ) -> Study:
     """Open a study; its cohort is built if this was not done before.
 
@@ -98,8 +97,8 @@ def open_study(
         profile: ``quick``, ``laptop``, ``full``, or the path of a profile of your own.
         data_root: Folder in which datasets lie; default: the variable DATA.
         runs: Folder of all results; default: the variable RUNS, else ``runs`` of the project.
-        device: ``cpu`` or ``cuda``; default: the variable DEVICE, else cuda if there is one.
-        here: Models are made on this machine, which must have the device.
+        device: ``cpu`` or ``cuda``; default: the variable DEVICE, else cuda if there is one. It
+            need not be here: a study that others computed can be looked at anywhere.
 
     Raises:
         InputError: Any fault in what was given, or in the data.
@@ -107,7 +106,7 @@ def open_study(
     settings, manifest = load_profile(profile), load_manifest(dataset)
     root = data_root or os.environ.get("DATA", "")
     folder = study_folder(dataset, profile, runs)
-    chosen = choose_device(device or os.environ.get("DEVICE", ""), here=here)
+    chosen = choose_device(device or os.environ.get("DEVICE", ""))
     cohort = build_cohort(
         manifest,
         Path(root).expanduser() if root else None,
@@ -136,21 +135,12 @@ def study_folder(dataset: str, profile: str, runs: str = "") -> Path:
     return base.absolute() / f"{load_manifest(dataset).name}-{Path(profile).stem}"
 
 
-def choose_device(asked: str = "", *, here: bool = True) -> str:
+def choose_device(asked: str = "") -> str:
     """The device type: as asked, else ``cuda`` if the driver and the torch build have it.
 
-    Args:
-        asked: ``cpu``, ``cuda`` or nothing.
-        here: It must be in this machine; else others, which compute, have what is asked for.
-
     Raises:
-        InputError: Something else was asked for, or CUDA where there is none.
+        InputError: Something else was asked for.
     """
     if asked not in {"", "cpu", "cuda"}:
         raise InputError("DEVICE", [f"{asked!r} is not known; choose from cpu, cuda"])
-    if asked == "cpu" or (asked and not here):
-        return asked
-    fault = fault_of_cuda()
-    if asked and fault:
-        raise InputError("DEVICE", [f"'cuda': {fault}; or choose cpu"])
-    return "cpu" if fault else "cuda"
+    return asked or ("cpu" if fault_of_cuda() else "cuda")

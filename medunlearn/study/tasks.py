@@ -15,14 +15,19 @@ class Task(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a task ended where it ran: seconds, and its fault if it has one."""
+    """How a task ended where it ran: seconds, its fault if it has one, and the host."""
 
     seconds: float
     fault: str | None = None
+    host: str = ""
 
 
 class WorkerDiedError(RuntimeError):
     """A task was lost together with the worker that executed it."""
+
+
+class NotStartedError(RuntimeError):
+    """A task came to a worker that cannot execute it, and may be carried to another."""
 
 
 class CarrierError(RuntimeError):
@@ -43,4 +48,4 @@ class Carrier(Protocol):
         """
 
     def submit(self, task: Task) -> Future[Ending]:
-        """Start a task; its future raises ``WorkerDiedError`` or ``CarrierError``, or neither."""
+        """Start a task; its future may raise any of the three errors of this module."""

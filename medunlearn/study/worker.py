@@ -25,7 +25,19 @@ if TYPE_CHECKING:
 
 
 class UnfitWorkerError(RuntimeError):
-    """A worker cannot execute jobs of this study; the message names it and tells why."""
+    """A worker cannot execute jobs of this study; the message names it and tells why.
+
+    Args:
+        address: Of the worker.
+        faults: Why, each naming it.
+    """
+
+    def __init__(self, address: str, faults: Sequence[str]) -> None:
+        super().__init__(address, faults)  # so that it can be pickled
+        self.address, self.faults = address, faults
+
+    def __str__(self) -> str:
+        return "; ".join(self.faults)
 
 
 class Terms(NamedTuple):
@@ -159,7 +171,7 @@ class KernelsOfWorker(WorkerPlugin):
         if self.faults is None:
             self.faults = faults_of_worker(self.terms, self.worker)
         if self.faults:
-            raise UnfitWorkerError("\n".join(self.faults))
+            raise UnfitWorkerError(self.worker.address, self.faults)
         for folder in (task.output.parent, task.output.parent.with_name("models")):
             with suppress(OSError):  # see _is_there: what other hosts have made is to be seen here
                 list(folder.iterdir())

@@ -85,7 +85,8 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "sbatch": f'cp "$1" {folder}/job.$$; setsid bash {folder}/job.$$ >>{folder}/out 2>&1 & '
         f'echo $! >>{folder}/submitted; echo "Submitted batch job $!"',
         "scancel": f'echo $1 >>{folder}/cancelled; kill -KILL -- -"$1"',
-        "squeue": "true",
+        "squeue": f"cd /proc; for id in $(cat {folder}/submitted); do "
+        "grep -qs 'State:.[^ZX]' $id/status && echo $id; done; true",
     }
     for name, line in scripts.items():
         (folder / name).write_text(f"#!/bin/bash\n{line}\n")

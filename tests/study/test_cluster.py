@@ -15,7 +15,6 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
-import dask.config
 import nbformat
 import psutil
 import pytest
@@ -31,9 +30,8 @@ from medunlearn.study.jobs import Job
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import original
 from medunlearn.study.runner import Runner
-from medunlearn.study.slurm import load_cluster, slurm_settings
-from medunlearn.study.tasks import CarrierError, Ending, Task
-from medunlearn.study.worker import Terms, fingerprint
+from medunlearn.study.tasks import CarrierError, Ending, NotStartedError, Task
+from medunlearn.study.worker import Terms, faults_of_worker, fingerprint
 from tests.study.grid import JOBS
 
 ROOT = Path(__file__).parents[2]
@@ -220,36 +218,46 @@ def test_a_worker_without_a_gpu_is_named_by_a_command_that_needs_none_itself(
     assert "Traceback" not in done.stderr
 
 
-def test_a_worker_that_joins_later_is_looked_at_too(carry, monkeypatch):
+LATER = r"the worker tcp://.* does not see /nowhere/images: DATA"
+
+
+def test_workers_that_join_later_are_looked_at_too_and_none_that_is_fit_ends_the_run(
+    carry, monkeypatch
+):
     monkeypatch.setattr(module, "_check_workers", lambda *_: None)
-    with (
-        carry(data_root="/nowhere/images") as (_, submit),
-        pytest.raises(InputError, match=r"the worker tcp://.* does not see /nowhere/images: DATA"),
-    ):
-        submit("any", "1").result(30)
+    with carry(data_root="/nowhere/images") as (carrier, submit):
+        for left in (1, 0):
+            with pytest.raises(NotStartedError, match=LATER):
+                submit("any", "1").result(30)
+            if left:
+                assert carrier.slots() == left
+        with pytest.raises(InputError, match=LATER) as caught:
+            carrier.slots()
+        assert len(caught.value.faults) == 2
+        carrier.tend = lambda: 1
+        assert carrier.slots() == 0
 
 
-def test_the_fingerprint_is_of_code_and_notebooks(tmp_path):
-    for name in ("medunlearn/a.py", "medunlearn/study/b.yaml", "notebooks/c.ipynb", "README.md"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("")
-    first = fingerprint(tmp_path)
-    (tmp_path / "README.md").write_text("more")
-    assert fingerprint(tmp_path) == first
-    for name in ("medunlearn/a.py", "medunlearn/study/b.yaml", "notebooks/c.ipynb"):
-        before = fingerprint(tmp_path)
-        (tmp_path / name).write_text("other")
-        assert fingerprint(tmp_path) != before
-    assert set(first) == {"medunlearn", "python", "torch", "monai", "numpy"}
+def test_a_worker_that_is_not_fit_gets_no_more_jobs_and_the_others_do_the_work(
+    carry, workers, monkeypatch
+):
+    bad, real = next(iter(workers.workers.values())).address, faults_of_worker
+    taken, refused = [], []
 
+    def faults(terms, dask_worker):
+        broken = ["its GPU is gone"] if dask_worker.address == bad else []
+        return broken + real(terms, dask_worker)
 
-def test_no_scheduler_is_one_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CONNECT_TIMEOUT", 0.3)
-    with (
-        pytest.raises(InputError, match="does not answer: start one with `dask scheduler`"),
-        open_cluster("tcp://127.0.0.1:1", tmp_path, jobs=None, device="cpu"),
-    ):
-        pass
+    monkeypatch.setattr(module, "_check_workers", lambda *_: None)
+    monkeypatch.setattr("medunlearn.study.worker.faults_of_worker", faults)
+    with carry() as (carrier, submit):
+        both = [submit(f"{number}", "import time; time.sleep(1)") for number in range(2)]
+        for future in both:
+            (refused if future.exception(30) else taken).append(future)
+        assert [str(future.exception()) for future in refused] == ["its GPU is gone"]
+        assert carrier.slots() == 1
+        taken += [submit(f"{number}", "1") for number in range(2, 6)]
+        assert [future.result(30).fault for future in taken] == [None] * 5
 
 
 @pytest.mark.parametrize("given", ["mars", "Local", "127.0.0.1:8786", "http://here"])
@@ -269,57 +277,6 @@ def test_a_missing_extra_says_how_to_install_it(monkeypatch, given, package):
     check_cluster("", None)
     with pytest.raises(InputError, match=rf"{package}: pip install {package}"):
         check_cluster(given, 2)
-
-
-def test_all_that_slurm_lacks_is_told_at_once(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with (
-        dask.config.set({"jobqueue.slurm.memory": None}),
-        pytest.raises(InputError) as caught,
-    ):
-        check_cluster("slurm", None)
-    assert [w in f for w, f in zip(("JOBS", "sbatch", "memory"), caught.value.faults, strict=True)]
-    assert len(caught.value.faults) == 3
-    assert "jobqueue.yaml" in caught.value.faults[2]
-
-
-def test_an_interrupt_stays_an_interrupt():
-    """dask-jobqueue makes of it an end without a fault, for whoever imports it."""
-    look = "import signal; from medunlearn.study.slurm import load_cluster; load_cluster(); "
-    look += "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
-    subprocess.run([sys.executable, "-c", look], cwd=ROOT, check=True)
-
-
-@pytest.mark.parametrize(
-    ("device", "own", "gres"),
-    [
-        ("cpu", [], []),
-        ("cuda", [], ["--gres=gpu:1"]),
-        ("cuda", ["--exclusive"], ["--exclusive", "--gres=gpu:1"]),
-        ("cuda", ["--gres=gpu:h100:1"], ["--gres=gpu:h100:1"]),
-        ("cuda", ["--gpus-per-task=1"], ["--gpus-per-task=1"]),
-    ],
-)
-def test_the_script_of_a_slurm_job(tmp_path, monkeypatch, device, own, gres):
-    monkeypatch.setenv("PYTHONPATH", "/else where")
-    make_cluster = load_cluster()  # dask knows the settings of dask-jobqueue from now on
-    settings = {
-        "queue": "gpu", "walltime": "08:00:00", "memory": "16GB", "account": "mine", "job-cpu": 3,
-        "job-extra-directives": own, "job-script-prologue": ["module load cuda"],
-        "scheduler-options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
-    }  # fmt: skip
-    with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in settings.items()}):
-        check = slurm_settings(tmp_path / "logs", device)
-        with make_cluster(**check) as slurm:
-            lines = slurm.job_script().splitlines()
-    for line in ("-p gpu", "-t 08:00:00", "-A mine", "-n 1", "--cpus-per-task=3", "--mem=15G"):
-        assert f"#SBATCH {line}" in lines
-    assert [x[8:] for x in lines if "--g" in x or "--excl" in x] == gres
-    prologue = ["module load cuda", f"export PYTHONPATH='{ROOT}:/else where'"]
-    assert lines[lines.index(prologue[0]) :][:2] == prologue
-    assert "--nthreads 1" in lines[-1]
-    assert "--nworkers" not in lines[-1]
-    assert f"#SBATCH -o {tmp_path}/logs" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -537,19 +494,3 @@ def test_a_slurm_job_that_is_lost_is_submitted_again_and_all_are_cancelled_at_th
     assert len(jobs) == 2
     assert jobs[1] in (slurm / "cancelled").read_text().split()
     wait_for(lambda: not is_alive(int(jobs[1])), 5)
-
-
-def test_what_sbatch_says_is_told(tmp_path, slurm):
-    (slurm / "sbatch").write_text("#!/bin/bash\necho invalid partition: gpu >&2; exit 1\n")
-    (tmp_path / "jobs").mkdir()
-    settings = {
-        "memory": "1GB",
-        "interface": "lo",
-        "scheduler-options": {"dashboard_address": ":0"},
-    }
-    with (
-        dask.config.set({f"jobqueue.slurm.{name}": value for name, value in settings.items()}),
-        pytest.raises(InputError, match=r"sbatch refused a job: .* invalid partition: gpu"),
-        open_cluster("slurm", tmp_path, jobs=2, device="cpu", write=lambda _: None),
-    ):
-        pass

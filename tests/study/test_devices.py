@@ -1,5 +1,6 @@
 """Which device is chosen where drivers and builds of torch are as users have them."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +10,11 @@ import torch
 from medunlearn import __main__ as command
 from medunlearn.errors import InputError
 from medunlearn.study import devices
+from medunlearn.study.devices import check_device
 from medunlearn.study.reproduce import Outcome
+from medunlearn.study.status import status
 from medunlearn.study.study import choose_device
+from medunlearn.study.workbench import Workbench
 
 
 @pytest.fixture
@@ -41,7 +45,9 @@ def test_without_a_gpu_that_torch_can_use_the_processor_is_chosen(
     machine(count, driver, built)
     assert choose_device() == choose_device("cpu") == "cpu"
     with pytest.raises(InputError, match=f"'cuda': .*{fault}.*choose cpu"):
-        choose_device("cuda")
+        check_device("cuda")
+    check_device("cpu")
+    check_device("")
 
 
 @pytest.mark.parametrize(("driver", "built"), [(13, "13.0"), (13, "12.8"), (12, "12.9")])
@@ -51,12 +57,19 @@ def test_a_driver_runs_its_own_release_and_older_ones(machine, driver, built):
     assert choose_device("cpu") == "cpu"
 
 
-def test_machines_that_compute_elsewhere_need_no_gpu_here(machine):
+def test_a_study_of_a_gpu_is_looked_at_without_one_and_nothing_is_computed(machine, tiny_study):
     machine(0, 0, None)
-    assert choose_device("cuda", here=False) == "cuda"
-    assert choose_device("cpu", here=False) == choose_device("", here=False) == "cpu"
+    assert choose_device("cuda") == "cuda"
+    study = replace(tiny_study, device="cuda")
+    assert status(study)
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="'cuda': torch sees no CUDA device"):
+            Workbench(study)
+
+
+def test_another_device_is_refused():
     with pytest.raises(InputError, match="'tpu' is not known"):
-        choose_device("tpu", here=False)
+        choose_device("tpu")
 
 
 @pytest.mark.parametrize(
@@ -91,25 +104,27 @@ def test_a_gpu_that_is_there_and_cannot_be_used_is_told(
         (["tune"], True),
         (["reproduce", "--cluster", "tcp://host:1"], False),
         (["reproduce", "--cluster", "slurm", "--jobs", "2"], False),
-        (["report", "--cluster", "tls://host:1"], False),
+        (["retime"], True),
+        (["report"], False),
         (["status"], False),
     ],
 )
-def test_what_computes_nothing_here_opens_a_study_of_a_gpu_without_one(
-    monkeypatch, tmp_path, arguments, here
+def test_only_what_computes_here_needs_the_device_here(
+    machine, monkeypatch, capsys, tmp_path, arguments, here
 ):
     """A login node has no GPU."""
-    asked = []
 
     def opened(*_, **given):
-        asked.append((given["device"], given["here"]))
-        raise InputError("DEVICE", ["enough"])
+        assert given["device"] == "cuda"
+        raise InputError("here", ["it was opened"])
 
+    machine(0, 0, None)
+    (tmp_path / "phantom-laptop").mkdir()
     monkeypatch.setattr(command, "check_cluster", lambda *_: None)
     monkeypatch.setattr(command, "open_study", opened)
-    monkeypatch.setattr(command, "study_folder", lambda *_: tmp_path)
-    assert command.main([*arguments, "--device", "cuda"]) == 2
-    assert asked == [("cuda", here)]
+    assert command.main([*arguments, "--device", "cuda", "--runs", str(tmp_path)]) == 2
+    said = "'cuda': the driver sees no CUDA device" if here else "it was opened"
+    assert said in capsys.readouterr().err
 
 
 def test_the_release_that_torch_was_built_for_is_read_as_torch_tells_it():

@@ -8,7 +8,7 @@ import pytest
 from medunlearn.study.engine import RESUBMISSIONS, run_jobs
 from medunlearn.study.jobs import Job
 from medunlearn.study.models import Cell, original, retrained, unlearned
-from medunlearn.study.tasks import CarrierError, Ending, WorkerDiedError
+from medunlearn.study.tasks import CarrierError, Ending, NotStartedError, WorkerDiedError
 
 CELL = Cell("random", 0.1)
 
@@ -164,6 +164,37 @@ def test_a_job_that_kills_every_worker_is_given_up_and_the_others_are_not():
     assert "3 workers died executing it; its worker w died" in faults["02-r"]
     assert world.log.count("02-r lost") == 1 + RESUBMISSIONS
     assert {"02-o", "01-c"} <= set(world.log)
+
+
+def test_a_job_that_has_made_something_before_each_death_goes_on_to_its_end():
+    """Walltimes end workers, too: a long job may need many of them."""
+
+    class Walltimes(World):
+        def execute(self, job):
+            left = [spec for spec in job.models if spec not in self.made]
+            if len(left) > 1:
+                self.made.add(left[0])
+                raise WorkerDiedError("its worker w died")
+            return super().execute(job)
+
+    world = Walltimes()
+    assert world.run([job("08-cost", [original(n) for n in range(9)], alone=True)]) == {}
+    assert sum("(1 of 2)" in line for line in world.lines) == 8
+
+
+def test_what_no_fit_worker_took_is_carried_again_however_often():
+    unfit = iter(range(9))
+
+    class Unfit(World):
+        def execute(self, job):
+            if job.name == "02-o" and next(unfit, None) is not None:
+                raise NotStartedError("the worker w cannot compute on cuda")
+            return super().execute(job)
+
+    world = Unfit()
+    assert world.run(GRAPH) == {}
+    again = [line for line in world.lines if "again: the worker w cannot compute on cuda" in line]
+    assert len(again) == 9
 
 
 def test_workers_that_join_get_work_at_once_and_without_any_the_run_waits():
