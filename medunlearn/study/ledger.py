@@ -234,7 +234,7 @@ class Ledger:
     def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
         """Of the models given, those that exist in an older form, with the parts that changed.
 
-        Of several older forms the nearest is told: clocks jump, so the newest is not known for sure.
+        Of several older forms the nearest is told: clocks jump, so the newest is not known.
         """
         found = [read_record(path) for path in sorted(self.folder.glob(f"[!.]*/{RECORD}"))]
         older: dict[str, list[dict[str, Any]]] = {}

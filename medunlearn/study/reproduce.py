@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ENOSYS
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -104,15 +105,26 @@ def alone(folder: Path) -> Iterator[None]:
 
     Raises:
         BusyError: Another process holds it.
+        InputError: The file system knows no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0, fallback_to_soft=False)
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise BusyError(
             str(folder), ["another run is at work here; wait until it ends, or stop it"]
         ) from None
+    except OSError as error:
+        if error.errno != ENOSYS:
+            raise
+        fault = "this file system knows no locks (flock), so that a run that is killed would leave"
+        remedy = "its own for ever: mount it with them, or give another folder with RUNS=..."
+        raise InputError(str(folder), [f"{fault} {remedy}"]) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _plan(study: Study, ledger: Ledger) -> list[Job]:

@@ -1,5 +1,6 @@
 """The whole study on its smallest scale, through the real notebooks and kernels."""
 
+import errno
 import hashlib
 import json
 import os
@@ -237,6 +238,20 @@ def test_two_runs_at_once_are_refused(tiny_study):
         pytest.raises(InputError, match="another run is at work"),
     ):
         module.reproduce(tiny_study, workers=1)
+
+
+def test_a_file_system_without_locks_is_refused(tiny_study, monkeypatch):
+    """Else a killed run would leave its lock, which nobody ever took away."""
+
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with (
+        pytest.raises(InputError, match=r"knows no locks .flock.*RUNS="),
+        module.alone(tiny_study.folder),
+    ):
+        pass
 
 
 def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
