@@ -106,9 +106,10 @@ def open_slurm(
     Yields:
         The cluster, and ``SlurmJobs.tend``.
     """
+    make_cluster = load_cluster()  # dask knows the settings of dask-jobqueue from now on
     settings = slurm_settings(logs, device)
     try:
-        opened = load_cluster()(**settings)
+        opened = make_cluster(**settings)
     except REFUSED as error:  # for one, the interface that the file names is not there
         fault = f"{one_line(error)}: see {_settings_file()}"
         raise InputError("CLUSTER=slurm", [fault]) from None
