@@ -27,9 +27,14 @@ def predict(model: nn.Module, images: Images, batch_size: int = 256) -> NDArray[
     training = model.training
     model.eval()
     rows = torch.arange(len(images.labels), device=images.labels.device)
-    logits = [model(images.inputs(batch)) for batch in rows.split(batch_size)]
+    logits = torch.empty(0)
+    for batch in rows.split(batch_size):
+        found = model(images.inputs(batch))
+        if not len(logits):  # one for all: small ones kept of each batch would split up the memory
+            logits = found.new_empty(len(rows), found.shape[1])
+        logits[batch] = found
     model.train(training)
-    return torch.cat(logits).float().cpu().numpy()
+    return logits.float().cpu().numpy()
 
 
 def write_predictions(path: Path, model_key: str, logits: NDArray[np.float32]) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from asyncio import CancelledError as Abandoned
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from medunlearn.study.tasks import CarrierError, Ending, NotStartedError, Task, 
 
 LOST = (OSError, ValueError, CancelledError, Abandoned)
 """What dask raises when it can speak to its scheduler no more."""
+REFUSALS = 20
+"""How often one worker may refuse tasks before that ends the run."""
 
 
 @dataclass
@@ -41,6 +44,7 @@ class ClusterCarrier:
         self._address = self.client.scheduler.address  # a lost scheduler has none
         self._workers: set[str] | None = None
         self._unfit = dict[str, str]()
+        self._refusals = Counter[str]()
         self._carried = dict[Future[Ending], Any]()  # dask drops what nobody holds
 
     def slots(self) -> int:
@@ -52,6 +56,8 @@ class ClusterCarrier:
         """
         threads, coming = self._threads(), self.tend()
         self._tell(set(threads))
+        for gone in self._unfit.keys() - threads.keys():
+            del self._unfit[gone]  # one that comes back there may have been mended
         fit = [number for address, number in threads.items() if address not in self._unfit]
         if threads and not fit and not coming:
             raise InputError("CLUSTER", [self._unfit[address] for address in threads])
@@ -91,6 +97,7 @@ class ClusterCarrier:
     def _pass_on(self, ending: Future[Ending]) -> None:
         """Give a task's end to the engine, and in its words what dask says of a lost one."""
         from distributed import KilledWorker
+        from distributed.comm.addressing import resolve_address
 
         from medunlearn.study.worker import UnfitWorkerError
 
@@ -100,8 +107,12 @@ class ClusterCarrier:
         except KilledWorker as death:
             ending.set_exception(WorkerDiedError(f"its worker {death.last_worker.address} died"))
         except UnfitWorkerError as unfit:  # it has joined after the start
-            self._unfit[unfit.address] = str(unfit)
-            ending.set_exception(NotStartedError(f"{unfit}"))
+            address = resolve_address(unfit.address)  # as the scheduler knows it
+            self._unfit[address] = str(unfit)
+            self._refusals[address] += 1
+            again = NotStartedError(f"{unfit}")
+            endless = self._refusals[address] > REFUSALS  # for one, the others are paused
+            ending.set_exception(InputError("CLUSTER", [f"{unfit}"]) if endless else again)
         except LOST:
             ending.set_exception(self._lost())
         except Exception as error:  # for one, a worker that cannot import the package

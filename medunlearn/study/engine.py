@@ -107,6 +107,7 @@ def run_jobs(
             except NotStartedError as why:
                 waiting.insert(0, job)
                 progress.again(job, why)
+                time.sleep(POLL)
                 continue
             except WorkerDiedError as death:
                 stage = job.name, sum(not done(spec) for spec in job.models)

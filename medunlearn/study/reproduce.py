@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from medunlearn.errors import InputError
+from medunlearn.study.devices import check_device
 from medunlearn.study.jobs import Job, missing_jobs, plan_jobs
 from medunlearn.study.journal import COHORT, SYNTHESIS, is_outdated
 from medunlearn.study.ledger import Ledger
@@ -78,12 +79,14 @@ def obtain_tables(study: Study) -> Tables:
     A run of the whole study that holds it, and has just gathered the tables, is not disturbed.
 
     Raises:
-        InputError: Another run is at work and there are no tables yet.
+        InputError: Another run is at work and there are no tables yet; or models are missing, and
+            this machine does not have the device that the others were made on.
     """
     try:
         with alone(study.folder):
             ledger = Ledger(study)
             if jobs := _plan(study, ledger):
+                check_device(study.device)
                 with open_runner(study, ledger) as runner:
                     faults = runner.run(jobs)
                 if not any(ledger.is_done(spec) for spec in all_models(study.profile)):

@@ -119,8 +119,7 @@ def open_slurm(
             held.start()
             yield cluster, held.tend
         finally:
-            # dask's own end fails if it finds a job that it has ended: a traceback may hold one
-            cluster.sync(held.forget, list(cluster.workers))
+            held.end()
 
 
 def _settings_file() -> Path:

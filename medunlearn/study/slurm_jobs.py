@@ -1,10 +1,11 @@
 """Keeps the Slurm jobs of a run at their number, however they end."""
 
 import asyncio
-import getpass
+import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from typing import Any
 
 from medunlearn.errors import InputError
@@ -16,6 +17,8 @@ PATIENCE_WITH_SLURM = 60
 """Seconds for squeue to answer."""
 VAIN = 3
 """Jobs that may end before their worker was reached, for each worker asked for."""
+SELDOM = 10
+"""How many times longer the period is after that, while other workers are there."""
 REFUSED = (RuntimeError, ValueError, OSError)
 """What dask-jobqueue raises for a command that fails."""
 
@@ -39,11 +42,12 @@ class SlurmJobs:
 
         self.cluster, self.number, self.logs, self.write = cluster, number, logs, write
         given_up = dask.config.get("distributed.deploy.lost-worker-timeout")
-        # dask then cancels the job of a worker that has left, by a name that the next will have
-        self._patience = parse_timedelta(given_up) + 2
+        self._patience = parse_timedelta(given_up) + 2  # then dask has cancelled its job, too
+        self._numbers = count()
         self._there: set[str] = set()
         self._reached: set[str] = set()
-        self._vain, self._next, self._told = 0, 0.0, ""
+        self._vain, self._next, self._is_told = 0, 0.0, False
+        self._submission: asyncio.Future[None] | None = None
 
     def start(self) -> None:
         """Submit them all.
@@ -52,89 +56,107 @@ class SlurmJobs:
             InputError: sbatch refuses one.
         """
         self._next = time.monotonic() + PERIOD
-        for _ in range(self.number):
-            self.cluster.worker_spec.update(self.cluster.new_worker_spec())
         try:
-            self.cluster.sync(self.submit, ())
+            self.cluster.sync(self._submit, ())
         except REFUSED as error:
             fault = f"sbatch refused a job: {one_line(error)}"
             raise InputError("CLUSTER=slurm", [fault]) from None
 
     def tend(self) -> int:
-        """Submit jobs in place of those that ended; returns how many workers are still to come.
+        """Submit jobs in place of those that ended; returns how many workers are surely to come.
 
         Raises:
-            CarrierError: Job after job has ended before its worker was reached.
+            CarrierError: Job after job has ended before its worker was reached, and none is there.
         """
-        now, before = time.monotonic(), self._there
+        before = self._there
         workers = list(self.cluster.scheduler_info["workers"].values())
         self._there = {worker["name"] for worker in workers}
-        jobs = dict(self.cluster.workers)
-        self._reached |= {jobs[name].job_id for name in self._there & jobs.keys()}
+        jobs = {name: job.job_id for name, job in list(self.cluster.workers.items())}
+        self._reached |= {jobs[name] for name in self._there & jobs.keys()}
         if self._there - before:
             self._vain = 0
         if before - self._there:
-            self._next = now + self._patience
+            self._next = min(self._next, time.monotonic() + self._patience)
         missing = max(0, self.number - len(self._there))
-        if not missing or now < self._next:
-            return missing
-        self._next = now + PERIOD
-        ended = self._ended(jobs)
-        self._vain += len({jobs[name].job_id for name in ended} - self._reached - {None})
-        if self._vain <= VAIN * self.number:
-            self._submit_again(ended)
-            return missing
-        if self._there:
-            return 0
-        fault = f"{self._vain} Slurm jobs in a row ended before their worker could be reached"
-        raise CarrierError(f"{fault}; what they wrote lies in {self.logs}")
+        if missing and time.monotonic() >= self._next:
+            self._renew(jobs)
+        return 0 if self._is_vain() else missing
 
-    def _ended(self, jobs: Mapping[str, Any]) -> list[str]:
-        """Of these jobs, those that were refused, or that Slurm does not know any more."""
-        queue = _queued()
-        if queue is None:
-            return []
-        return [n for n, job in jobs.items() if n not in self._there and job.job_id not in queue]
+    def end(self) -> None:
+        """Cancel them all, also those that are being submitted."""
+        self.cluster.sync(self._end)
 
-    def _submit_again(self, ended: Sequence[str]) -> None:
-        left = self.number - len(self.cluster.workers) + len(ended)
+    def _is_vain(self) -> bool:
+        return self._vain > VAIN * self.number
+
+    def _renew(self, jobs: Mapping[str, str | None]) -> None:
+        """Look which jobs have ended, and submit others."""
+        queue, away = _queued(), [name for name in jobs if name not in self._there]
+        ended = [] if queue is None else [name for name in away if jobs[name] not in queue]
+        self._vain += len({jobs[name] for name in ended} - self._reached - {None})
+        vain = f"{self._vain} Slurm jobs in a row ended before their worker could be reached"
+        if self._is_vain() and not self._there:
+            raise CarrierError(f"{vain}; what they wrote lies in {self.logs}")
+        fault = f"{vain}: others are submitted seldom" if self._is_vain() else ""
         try:
-            self.cluster.sync(self.submit, ended)
-            if left:
+            self.cluster.sync(self._submit, ended)
+            if left := self.number - len(jobs) + len(ended):
                 self.write(f"{'':<12} Slurm jobs submitted in place of those that ended: {left}")
-            self._told = ""
         except REFUSED as error:
-            told = f"{'':<12} sbatch refused a job, which is tried again: {one_line(error)}"
-            if told != self._told:
-                self.write(told)
-            self._told = told
+            fault = f"sbatch refused a job, which is tried again: {one_line(error)}"
+        if fault and not self._is_told:
+            self.write(f"{'':<12} {fault}")
+        self._is_told = bool(fault)
+        self._next = time.monotonic() + PERIOD * (SELDOM if self._is_vain() else 1)
 
-    async def submit(self, ended: Iterable[str]) -> None:
+    async def _submit(self, ended: Iterable[str]) -> None:
         """Forget jobs that have ended, and submit those that are missing; on dask's loop.
 
         Raises:
             RuntimeError, ValueError, OSError: sbatch refuses one.
         """
-        await self.forget(ended)
+        # an interrupt must not hide what sbatch is about to submit
+        self._submission = asyncio.ensure_future(self._replace(ended))
+        await asyncio.shield(self._submission)
+
+    async def _replace(self, ended: Iterable[str]) -> None:
+        await self._forget(ended)
+        spec = self.cluster.worker_spec
+        for name in spec.keys() - self.cluster.workers.keys():
+            del spec[name]  # dask may yet cancel by the name of what is gone: others get new ones
+        while len(spec) < self.number:
+            spec[f"{self.cluster.name}-{next(self._numbers)}"] = self.cluster.new_spec
         # as `scale` does, but that one only logs what sbatch says
         await self.cluster._correct_state()
 
-    async def forget(self, ended: Iterable[str]) -> None:
+    async def _forget(self, names: Iterable[str]) -> None:
         """Take jobs for closed; one that Slurm still knows is cancelled."""
+        jobs = [job for name in names if (job := self.cluster.workers.pop(name, None))]
+        await asyncio.gather(*(job.close() for job in jobs))
+
+    async def _end(self) -> None:
         from distributed import Status
 
-        jobs = [job for name in ended if (job := self.cluster.workers.pop(name, None))]
-        await asyncio.gather(*(job.close() for job in jobs))
-        for job in jobs:
+        if self._submission is not None:
+            await asyncio.wait({self._submission})
+        await self._forget(list(self.cluster.workers))
+        # dask's own end fails if it finds an ended job that is not closed: a traceback may hold one
+        for job in list(self.cluster._created):
             job.status = Status.closed
 
 
 def _queued() -> set[str] | None:
     """Ids of this user's Slurm jobs that wait or run; none if Slurm does not say."""
-    command = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i"]
+    command = ["squeue", "--all", "--noheader", f"--user={os.getuid()}", "--format=%i"]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
     try:
         said = subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=PATIENCE_WITH_SLURM
+            command,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_WITH_SLURM,
+            env=own,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -182,7 +182,7 @@ def test_a_job_that_has_made_something_before_each_death_goes_on_to_its_end():
     assert sum("(1 of 2)" in line for line in world.lines) == 8
 
 
-def test_what_no_fit_worker_took_is_carried_again_however_often():
+def test_what_no_fit_worker_took_is_carried_again_however_often(monkeypatch):
     unfit = iter(range(9))
 
     class Unfit(World):
@@ -191,6 +191,7 @@ def test_what_no_fit_worker_took_is_carried_again_however_often():
                 raise NotStartedError("the worker w cannot compute on cuda")
             return super().execute(job)
 
+    monkeypatch.setattr("medunlearn.study.engine.POLL", 0.01)
     world = Unfit()
     assert world.run(GRAPH) == {}
     again = [line for line in world.lines if "again: the worker w cannot compute on cuda" in line]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -238,6 +239,14 @@ def test_two_runs_at_once_are_refused(tiny_study):
         pytest.raises(InputError, match="another run is at work"),
     ):
         module.reproduce(tiny_study, workers=1)
+
+
+@pytest.mark.skipif(fault_of_cuda() is None, reason="there is a CUDA device here")
+def test_an_unfinished_study_of_a_gpu_is_not_gone_on_with_where_there_is_none(tiny_study):
+    """By a synthesis notebook that somebody opens to look at it."""
+    with pytest.raises(InputError, match="'cuda': the driver sees no CUDA device"):
+        module.obtain_tables(replace(tiny_study, device="cuda"))
+    assert not (tiny_study.folder / "jobs").exists()
 
 
 def test_a_file_system_without_locks_is_refused(tiny_study, monkeypatch):

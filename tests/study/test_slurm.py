@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,15 @@ def test_what_a_site_has_under_former_names_is_kept(tmp_path):
     assert given["job_script_prologue"][0] == "module load cuda"
 
 
+def test_squeue_is_asked_for_all_of_this_user_whatever_the_user_prefers(slurm, monkeypatch):
+    (slurm / "squeue").write_text(f'#!/bin/bash\nenv >{slurm}/env; echo 1 "$@"\n')
+    monkeypatch.setenv("SQUEUE_STATES", "PENDING")
+    monkeypatch.setenv("LOGNAME", "another")
+    asked = module._queued()
+    assert asked == {"1", "--all", "--noheader", f"--user={os.getuid()}", "--format=%i"}
+    assert "SQUEUE_" not in (slurm / "env").read_text()
+
+
 @pytest.fixture
 def opened(slurm, tmp_path, monkeypatch):
     """Open Slurm jobs; what the engine does in between is done by ``until``."""
@@ -116,11 +126,15 @@ def opened(slurm, tmp_path, monkeypatch):
     return opening
 
 
-def until(carrier, number, seconds=60):
+def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
-    while carrier.slots() != number:
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def until(carrier, number):
+    wait_for(lambda: carrier.slots() == number)
 
 
 def first(slurm, line):
@@ -188,17 +202,70 @@ def test_where_slurm_does_not_answer_nothing_is_taken_for_ended(opened, slurm, m
     assert len(opened.submitted()) == 1
 
 
-def test_jobs_that_always_end_before_their_worker_is_there_end_the_run(opened, slurm, tmp_path):
+def ended(slurm):
+    """Let sbatch submit what has ended at once."""
     (slurm / "sbatch").write_text(
         f"#!/bin/bash\nid=99999$RANDOM\n"  # which no process has: scancel kills by it
         f"echo $id >>{slurm}/submitted\necho Submitted batch job $id\n"
     )
+
+
+def test_jobs_that_always_end_before_their_worker_is_there_end_the_run(opened, slurm, tmp_path):
+    ended(slurm)
     with (
         pytest.raises(CarrierError, match=f"jobs in a row ended before .*{tmp_path}/jobs/slurm"),
         opened(jobs=2) as carrier,
     ):
         until(carrier, 1)
     assert len(opened.submitted()) == 2 * (VAIN + 1)
+
+
+def test_where_some_workers_are_there_the_others_are_submitted_seldom(opened, slurm):
+    with opened(jobs=2) as carrier:
+        until(carrier, 2)
+        ended(slurm)
+        os.killpg(int(opened.submitted()[0]), signal.SIGKILL)
+        until(carrier, 1)
+        wait_for(lambda: carrier.tend() == 0)
+        number = len(opened.submitted())
+        for _ in range(20):
+            assert (carrier.slots(), carrier.tend()) == (1, 0)
+            time.sleep(0.05)
+        assert len(opened.submitted()) == number
+    assert sum("submitted seldom" in line for line in opened.told) == 1
+
+
+def slow(slurm):
+    """Let sbatch take its time."""
+    script = (slurm / "sbatch").read_text().split("\n", 1)[1]
+    (slurm / "sbatch").write_text(f"#!/bin/bash\ntouch {slurm}/asked; sleep 1\n{script}")
+
+
+@pytest.mark.parametrize("when", ["start", "tend"])
+def test_an_interrupt_while_jobs_are_submitted_leaves_none_behind(opened, slurm, when):
+    def interrupt():
+        while not (slurm / "asked").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def submit():
+        with opened() as carrier:
+            until(carrier, 1)
+            slow(slurm)
+            os.killpg(int(opened.submitted()[0]), signal.SIGKILL)
+            until(carrier, 0)
+            thread.start()
+            until(carrier, 1)
+
+    thread = threading.Thread(target=interrupt)
+    if when == "start":
+        slow(slurm)
+        thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        submit()
+    thread.join()
+    wait_for(lambda: set(opened.submitted()) <= set((slurm / "cancelled").read_text().split()))
+    assert len(opened.submitted()) == (1 if when == "start" else 2)
 
 
 def test_an_interface_that_is_not_there_is_one_clear_error(opened):
