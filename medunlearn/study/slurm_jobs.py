@@ -95,9 +95,10 @@ class SlurmJobs:
         ended = [] if queue is None else [name for name in away if jobs[name] not in queue]
         self._vain += len({jobs[name] for name in ended} - self._reached - {None})
         vain = f"{self._vain} Slurm jobs in a row ended before their worker could be reached"
+        vain += f"; what they wrote lies in {self.logs}"
         if self._is_vain() and not self._there:
-            raise CarrierError(f"{vain}; what they wrote lies in {self.logs}")
-        fault = f"{vain}: others are submitted seldom" if self._is_vain() else ""
+            raise CarrierError(vain)
+        fault = f"{vain}; others are submitted seldom" if self._is_vain() else ""
         try:
             self.cluster.sync(self._submit, ended)
             if left := self.number - len(jobs) + len(ended):
