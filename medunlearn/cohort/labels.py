@@ -49,6 +49,9 @@ class Label(Part):
         Args:
             cells: The rows as text.
             wrong: Gets what is wrong with which rows; their codes mean nothing.
+
+        Raises:
+            NotImplementedError: A generated cohort brings its codes along, and has no rule.
         """
         raise NotImplementedError
 

@@ -5,6 +5,7 @@ from asyncio import CancelledError as Abandoned
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -107,7 +108,11 @@ class ClusterCarrier:
         except KilledWorker as death:
             ending.set_exception(WorkerDiedError(f"its worker {death.last_worker.address} died"))
         except UnfitWorkerError as unfit:  # it has joined after the start
-            address = resolve_address(unfit.address)  # as the scheduler knows it
+            address = unfit.address
+            with suppress(
+                OSError
+            ):  # as the scheduler knows it; a name of its network may be none here
+                address = resolve_address(address)
             self._unfit[address] = str(unfit)
             self._refusals[address] += 1
             again = NotStartedError(f"{unfit}")

@@ -86,7 +86,8 @@ def obtain_tables(study: Study) -> Tables:
         with alone(study.folder):
             ledger = Ledger(study)
             if jobs := _plan(study, ledger):
-                check_device(study.device)
+                if any(job.models for job in jobs):
+                    check_device(study.device)
                 with open_runner(study, ledger) as runner:
                     faults = runner.run(jobs)
                 if not any(ledger.is_done(spec) for spec in all_models(study.profile)):

@@ -31,7 +31,7 @@ from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import original
 from medunlearn.study.runner import Runner
 from medunlearn.study.tasks import CarrierError, Ending, NotStartedError, Task
-from medunlearn.study.worker import Terms, faults_of_worker, fingerprint
+from medunlearn.study.worker import Terms, UnfitWorkerError, faults_of_worker, fingerprint
 from tests.study.grid import JOBS
 
 ROOT = Path(__file__).parents[2]
@@ -239,6 +239,18 @@ def test_workers_that_join_later_are_looked_at_too_and_none_that_is_fit_ends_the
         carrier._unfit["tcp://127.0.0.1:1"] = "a worker that has left, and may come back mended"
         carrier.slots()
         assert "tcp://127.0.0.1:1" not in carrier._unfit
+
+
+def test_a_worker_whose_name_is_unknown_here_is_refused_all_the_same(carry, monkeypatch):
+    """Its address may be a name that only the workers' network knows."""
+    unknown = UnfitWorkerError("tcp://nowhere.invalid:1", ["its GPU is gone"])
+
+    def refuse(*_):
+        raise unknown
+
+    monkeypatch.setattr("medunlearn.study.worker.KernelsOfWorker.execute", refuse)
+    with carry() as (_, submit), pytest.raises(NotStartedError, match="its GPU is gone"):
+        submit("any", "1").result(30)
 
 
 def test_a_worker_that_refuses_task_after_task_ends_the_run(carry, monkeypatch):

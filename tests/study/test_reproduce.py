@@ -249,6 +249,32 @@ def test_an_unfinished_study_of_a_gpu_is_not_gone_on_with_where_there_is_none(ti
     assert not (tiny_study.folder / "jobs").exists()
 
 
+@pytest.mark.skipif(fault_of_cuda() is None, reason="there is a CUDA device here")
+@pytest.mark.parametrize("makes", [True, False])
+def test_what_makes_no_model_needs_no_gpu(tiny_study, monkeypatch, makes):
+    """The models are all there, and the cohort's notebook is out of date."""
+    ran = []
+    job = module.Job("01_cohort", "01_cohort", {}, (original(0),) if makes else ())
+    monkeypatch.setattr(module, "_plan", lambda *_: [job])
+    monkeypatch.setattr(module, "open_runner", lambda *_: nullcontext(Ran(ran)))
+    with pytest.raises(
+        InputError if makes else RuntimeError, match="cuda" if makes else "no model"
+    ):
+        module.obtain_tables(replace(tiny_study, device="cuda"))
+    assert ran == ([] if makes else [job])
+
+
+class Ran:
+    """A runner that notes jobs."""
+
+    def __init__(self, jobs):
+        self.jobs = jobs
+
+    def run(self, jobs):
+        self.jobs += jobs
+        return {}
+
+
 def test_a_file_system_without_locks_is_refused(tiny_study, monkeypatch):
     """Else a killed run would leave its lock, which nobody ever took away."""
 

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask.config
 import pytest
@@ -16,7 +17,7 @@ from medunlearn.errors import InputError
 from medunlearn.study import slurm_jobs as module
 from medunlearn.study.cluster import check_cluster, open_cluster
 from medunlearn.study.slurm import load_cluster, slurm_settings
-from medunlearn.study.slurm_jobs import VAIN
+from medunlearn.study.slurm_jobs import VAIN, SlurmJobs
 from medunlearn.study.tasks import CarrierError
 
 ROOT = Path(__file__).parents[2]
@@ -233,6 +234,24 @@ def test_where_some_workers_are_there_the_others_are_submitted_seldom(opened, sl
             time.sleep(0.05)
         assert len(opened.submitted()) == number
     assert sum("submitted seldom" in line for line in opened.told) == 1
+
+
+def test_a_worker_that_is_there_ends_the_count_of_those_that_never_were():
+    there = {}
+    cluster = SimpleNamespace(scheduler_info={"workers": there}, workers={})
+    held = SlurmJobs(cluster, 2, "logs", print)
+    held._next, held._vain = float("inf"), 2 * VAIN + 1
+    assert held.tend() == 0
+    there["tcp://a:1"] = {"name": "run-7"}
+    assert held.tend() == 1
+
+
+def test_jobs_that_somebody_still_holds_are_closed_at_the_end(opened, slurm):
+    """Else dask's own end fails: it asks whatever has not been forgotten yet."""
+    waiting(slurm)
+    with opened(jobs=2) as carrier:
+        kept = list(carrier.tend.__self__.cluster.workers.values())
+    assert [job.status.name for job in kept] == ["closed", "closed"]
 
 
 def slow(slurm):
