@@ -32,8 +32,6 @@ COMMANDS = {
     "retime": "measure all costs anew, as reproduce otherwise",
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
-    "bench": "measure speed, on this machine",
-    "bench-gpu": "measure speed on a CUDA device",
     "methods": "list the unlearning methods, as in the README",
     "showcase": "copy the executed cohort and synthesis notebooks to notebooks/showcase",
 }
@@ -45,7 +43,6 @@ OPTIONS = {
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores, or of GPUs"),
     "cluster": ("", "where they run: local, slurm, tcp://host:port; default: in this process"),
-    "parts": ("", "what bench measures: loops, processes, peak, shortcuts, study, whole, growth"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
 
@@ -115,8 +112,6 @@ def _run(given: argparse.Namespace) -> int:
             shutil.rmtree(folder, ignore_errors=True)
         print(f"removed {folder}")
         return 0
-    if given.command in {"bench", "bench-gpu"}:
-        return _bench(given, jobs, folder)
     if given.command == "status" and not folder.is_dir():
         print(f"nothing is done yet: there is no {folder}")
         return 0
@@ -157,20 +152,6 @@ def _tune(study: Study) -> int:
     lines = [f"{name}: {fault}" for name, fault in faults.items()]
     print("\n".join([*lines, "no settings were frozen"] if faults else [f"settings: {path}"]))
     return 1 if faults else 0
-
-
-def _bench(given: argparse.Namespace, jobs: int | None, folder: Path) -> int:
-    """Speed on the CPU, or on the GPU if there is one."""
-    from medunlearn.benchmark.run import GPU, GPU_JOBS, bench  # loads torch and MONAI
-
-    cores = default_jobs("cpu")
-    if given.command == "bench":
-        bench(given.parts, device="cpu", jobs=jobs or cores, study=folder)
-    elif fault := fault_of_cuda():
-        print(f"nothing was measured: {fault}")
-    else:
-        bench(given.parts or GPU, device="cuda", jobs=jobs or min(cores, GPU_JOBS), study=folder)
-    return 0
 
 
 def methods_table() -> list[str]:

@@ -21,7 +21,6 @@ FLOW = [
     "statistics",
     "figures",
     "study",
-    "benchmark",
 ]
 # statistics are of numbers: they know no evaluation, and results use them
 ALLOWED = {("evaluation", "statistics")}
