@@ -7,8 +7,7 @@ import pandas as pd
 from medunlearn.evaluation.contrasts import Terms, make_row, refuse
 from medunlearn.evaluation.lineups import FLOOR, NOTHING, RETRAINED, LineUp, has_gap, line_ups
 from medunlearn.evaluation.measurements import Measurements
-from medunlearn.statistics.intervals import Interval, contrast_interval
-from medunlearn.statistics.slopes import slope_interval
+from medunlearn.statistics.intervals import Interval, contrast_interval, slope_interval
 
 MEASURE = "accuracy"
 

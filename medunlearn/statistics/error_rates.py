@@ -4,7 +4,7 @@ The intervals and p-values are those of the study itself; beside them the same t
 out where images, seeds alone or patients alone are taken for the units.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -60,16 +60,14 @@ def error_rates(
 
     Returns:
         One row for each scenario and analysis: the scenario's fields, ``analysis``, ``margin``,
-        ``replicates``, the share of each verdict by its name, ``coverage`` of the 95 % interval
-        with its Monte Carlo standard error ``coverage_mcse``, ``half_width`` (mean), ``spread``
-        (standard deviation of the estimates) and ``standard_error`` (what it was taken for).
+        ``replicates``, and what ``summarise`` tells.
     """
-    rows: list[Mapping[str, object]] = []
+    rows = []
     for scenario, own in zip(scenarios, random.spawn(len(scenarios)), strict=True):
         found = np.array([analyse(simulate_gaps(scenario, own)) for _ in range(replicates)])
-        for analysis, (estimate, error, df) in zip(ANALYSES, found.transpose(1, 2, 0), strict=True):
-            rates = summarise(estimate, error, df, scenario.contrast, margin)
+        for analysis, of_one in zip(ANALYSES, found.transpose(1, 2, 0), strict=True):
             names = {"analysis": analysis, "margin": margin, "replicates": replicates}
+            rates = summarise(*of_one, scenario.contrast, margin)
             rows.append({**asdict(scenario), **names, **rates})
     return pd.DataFrame(rows)
 
@@ -121,7 +119,7 @@ def power_curve(
     """
     error = 2 * (power * (1 - power) / replicates) ** 0.5
     levels = np.clip([power, power - error, power + error], 0, 1)
-    rows: list[Mapping[str, object]] = []
+    rows = []
     for scenario, own in zip(scenarios, random.spawn(len(scenarios)), strict=True):
         truth = replace(scenario, contrast=0.0)
         found = [analyse(simulate_gaps(truth, own))[0] for _ in range(replicates)]
@@ -139,10 +137,10 @@ def power_curve(
 def summarise(
     estimate: Floats, error: Floats, df: Floats, truth: float, margin: float
 ) -> dict[str, float]:
-    """Rates of verdicts and of coverage over replicates, named as in ``error_rates``.
+    """Rates over replicates: of one contrast each, without correction for others.
 
-    A verdict is that of one contrast alone, without correction for others. A study whose contrast
-    cannot be estimated is in none of the shares, and its interval does not hold the truth.
+    A study whose contrast cannot be estimated is in none of the shares of verdicts, and its
+    interval does not hold the truth.
 
     Args:
         estimate: (replicates,).
@@ -150,6 +148,11 @@ def summarise(
         df: Degrees of freedom, (replicates,).
         truth: The true contrast.
         margin: Of equivalence.
+
+    Returns:
+        The share of each verdict by its name, ``coverage`` of the 95 % interval with its Monte
+        Carlo standard error ``coverage_mcse``, ``half_width`` (mean), ``spread`` (standard
+        deviation of the estimates) and ``standard_error`` (what it was taken for).
     """
     difference, equivalence = p_values(estimate, error, df, margin)
     differs, equals = difference < ALPHA, equivalence < ALPHA  # False where NaN

@@ -1,4 +1,4 @@
-"""Intervals of means, contrasts and adjusted contrasts over patients and runs, both random."""
+"""Intervals of means, contrasts, adjusted contrasts and slopes; seeds and patients are random."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +48,11 @@ class Interval:
         }
 
 
+def no_limits(estimate: float, runs: int, patients: int) -> Interval:
+    """An estimate (or NaN) of unknown spread."""
+    return Interval(estimate, np.nan, np.nan, np.nan, np.nan, runs, patients)
+
+
 def contrast_interval(
     groups: Sequence[Floats], weights: Sequence[float] | None = None, *, level: float = 0.95
 ) -> Interval:
@@ -79,10 +84,9 @@ def contrast_interval(
     """
     weights = (1, -1)[: len(groups)] if weights is None else weights
     runs = {len(group) for group in groups}
-    if len(runs) != 1:
-        raise ValueError(f"groups have {sorted(runs)} seeds; expected the same number in each")
-    if len(weights) != len(groups):
-        raise ValueError(f"{len(weights)} weights for {len(groups)} groups; expected one for each")
+    if len(runs) != 1 or len(weights) != len(groups):
+        expected = "the same number of seeds in each group, and one weight for each"
+        raise ValueError(f"groups: {len(groups)} of {runs} seeds, weights: {weights}; {expected}")
     count, sizes = runs.pop(), [group.shape[1] for group in groups]
     patients, alone = sum(sizes), count < 2 or min(sizes) < 2
     theta, parts = np.zeros(count), list[Part]()
@@ -95,7 +99,7 @@ def contrast_interval(
                 share = weight**2 / size
                 parts.append((share * of_patients, share * of_residual / count, size - 1))
     if alone:
-        return _no_limits(float(theta.mean()), count, patients)
+        return no_limits(float(theta.mean()), count, patients)
     if len(groups) <= 2:
         v_patient, v_residual, free = (sum(part) for part in zip(*parts, strict=True))
         parts = [(v_patient, v_residual, int(free))]
@@ -130,13 +134,13 @@ def regression_interval(
     (count, patients), rank = values.shape, int(np.linalg.matrix_rank(design))
     inverse = np.linalg.pinv(design)
     if not np.allclose(coefficients @ inverse @ design, coefficients):
-        return _no_limits(np.nan, count, patients)
+        return no_limits(np.nan, count, patients)
     influence = coefficients @ inverse
     theta = values @ influence
     free = 1 - np.einsum("ij,ji->i", design, inverse)
     alone = free < 1e-9
     if count < 2 or np.abs(influence[alone]).sum() > 1e-9:
-        return _no_limits(float(theta.mean()), count, patients)
+        return no_limits(float(theta.mean()), count, patients)
     residual = values - (values @ inverse.T) @ design.T
     common = residual.mean(axis=0)
     scale = np.where(alone, 0, influence**2 / np.where(alone, 1, free))
@@ -155,10 +159,35 @@ def runs_interval(values: Floats, patients: int, *, level: float = 0.95) -> Inte
     """
     count, estimate = len(values), float(values.mean())
     if count < 2:
-        return _no_limits(estimate, count, patients)
-    return _t_interval(
-        estimate, float(values.var(ddof=1) / count), count - 1, count, patients, level
-    )
+        return no_limits(estimate, count, patients)
+    variance = float(values.var(ddof=1) / count)
+    return _t_interval(estimate, variance, count - 1, count, patients, level)
+
+
+def slope_interval(
+    values: Sequence[Floats], sizes: Sequence[float], *, level: float = 0.95
+) -> Interval:
+    """Interval of the change per doubling of the forget set, on patients measured at every size.
+
+    Each seed and patient has a least-squares slope over log2(size). Seeds are the replicates, which
+    is honest only if each seed forgot *patients of its own*. A draw that all seeds share would
+    shift their gaps at that size alike: part of the slope, yet in no spread between seeds
+    (simulated: 10 to 27 % false slopes, 5 % with a draw for each seed).
+
+    Args:
+        values: For each size one array (seeds, patients): seeds and patients in one order.
+        sizes: Forget sizes (shares or counts), one for each array.
+        level: Of the interval.
+
+    Raises:
+        ValueError: Fewer than two different sizes, or one not positive.
+    """
+    if len(sizes) != len(values) or len(set(sizes)) < 2 or min(sizes) <= 0:
+        expected = f"{len(values)} positive sizes, two of them different"
+        raise ValueError(f"forget sizes are {list(sizes)}; expected {expected}")
+    centred = np.log2(sizes) - np.log2(sizes).mean()
+    slopes = np.tensordot(centred / (centred @ centred), np.stack(values), axes=1)
+    return contrast_interval([slopes], level=level)
 
 
 def _mean_squares(values: Floats, by_seed: Floats) -> tuple[float, float]:
@@ -192,10 +221,6 @@ def _two_way_interval(
     least = min(free_runs, *(free for _, _, free in parts))
     df = max(least, variance**2 / spread) if spread > 0 else least
     return _t_interval(estimate, variance, float(df), count, patients, level)
-
-
-def _no_limits(estimate: float, runs: int, patients: int) -> Interval:
-    return Interval(estimate, np.nan, np.nan, np.nan, np.nan, runs, patients)
 
 
 def _t_interval(

@@ -12,11 +12,6 @@ def draw(scenario, name=0):
     return simulate_gaps(scenario, np.random.default_rng([2026, name]))
 
 
-def contrast_of_seeds(gaps):
-    women, men = gaps.by_patient
-    return women.mean(axis=1) - men.mean(axis=1)
-
-
 @pytest.mark.parametrize(
     "scenario",
     [
@@ -38,10 +33,6 @@ def test_contrast_and_gap_are_those_asked_for(scenario):
         assert women.mean() - men.mean() == pytest.approx(scenario.contrast, abs=4 * error)
         shared = error + scenario.seed_sd / scenario.seeds**0.5
         assert (women.mean() + men.mean()) / 2 == pytest.approx(scenario.gap, abs=4 * shared)
-
-
-def test_gaps_are_differences_of_two_decisions():
-    assert set(np.unique(draw(replace(NEAR_ORACLE, most_images=4)).values)) == {-1, 0, 1}
 
 
 @pytest.mark.parametrize("patient_sd", [0.0, 0.2])
@@ -69,22 +60,15 @@ def test_images_of_a_patient_are_alike_only_through_the_patient(patient_sd, alik
     assert found == pytest.approx(alike, abs=0.04)
 
 
-@pytest.mark.parametrize("wanted", [0.0, 0.01, 0.03])
-def test_the_contrast_varies_between_seeds_as_asked_for(wanted):
-    scenario = replace(NEAR_ORACLE, seeds=500, seed_sex_sd=wanted)
-    found = contrast_of_seeds(draw(scenario))
-    chance = 4 * scenario.disagreement / scenario.patients
-    assert found.std(ddof=1) == pytest.approx((wanted**2 + chance) ** 0.5, rel=0.12)
-
-
-@pytest.mark.parametrize("wanted", [0.0, 0.03])
-def test_what_both_sexes_share_of_a_seed_leaves_the_contrast_alone(wanted):
-    scenario = replace(NEAR_ORACLE, seeds=500, seed_sd=wanted)
+@pytest.mark.parametrize(("shared", "own"), [(0.0, 0.0), (0.0, 0.03), (0.03, 0.0), (0.03, 0.01)])
+def test_seeds_vary_as_asked_for_in_what_sexes_share_and_in_the_contrast(shared, own):
+    scenario = replace(NEAR_ORACLE, seeds=500, seed_sd=shared, seed_sex_sd=own)
     gaps = draw(scenario)
+    women, men = (sex.mean(axis=1) for sex in gaps.by_patient)
     chance = scenario.disagreement / scenario.patients
-    shared = np.hstack(gaps.by_patient).mean(axis=1)
-    assert shared.std(ddof=1) == pytest.approx((wanted**2 + chance) ** 0.5, rel=0.12)
-    assert contrast_of_seeds(gaps).std(ddof=1) == pytest.approx((4 * chance) ** 0.5, rel=0.12)
+    both = ((women + men) / 2).std(ddof=1)
+    assert both == pytest.approx((shared**2 + chance) ** 0.5, rel=0.12)
+    assert (women - men).std(ddof=1) == pytest.approx((own**2 + 4 * chance) ** 0.5, rel=0.12)
 
 
 def test_patients_weigh_the_same_whatever_their_images():
@@ -101,6 +85,7 @@ def test_patients_weigh_the_same_whatever_their_images():
 def test_sexes_and_images_are_as_asked_for():
     gaps = draw(replace(NEAR_ORACLE, women=0.3, most_images=4))
     assert gaps.women == 2400
+    assert set(np.unique(gaps.values)) == {-1, 0, 1}
     assert np.bincount(gaps.images)[1:] / 8000 == pytest.approx(np.full(4, 0.25), abs=0.02)
     assert gaps.values.shape == (200, gaps.images.sum())
     assert (draw(NEAR_ORACLE).images == 1).all()
@@ -120,4 +105,5 @@ def test_the_grid_is_that_of_the_protocol():
     assert {cell.seed_sex_sd for cell in cells} == {0, 0.01, 0.03}
     assert {cell.contrast for cell in cells} == {0, 0.03, 0.06}
     assert {cell.most_images for cell in cells} == {1, 4}
-    assert {cell.patient_sd > 0 for cell in cells} == {False, True}
+    assert {cell.patient_sd for cell in cells} == {0, 0.2}
+    assert {cell.patients for cell in grid(0.03, patients=[20])} == {20}
