@@ -196,7 +196,7 @@ def look(count: int, folder: Path, _device: str) -> Costs:
 
 def collect(count: int, folder: Path, _device: str) -> Costs:
     """Gather tables from all models."""
-    from medunlearn.study.ledger import Ledger
+    from medunlearn.study.store import Ledger
     from medunlearn.study.tables import collect_tables
 
     costs, study = Costs(), _study(count, folder)

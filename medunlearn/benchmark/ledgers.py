@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from medunlearn.evaluation.predictions import write_predictions
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import ModelSpec, all_models, all_timings, is_watched
+from medunlearn.study.design import ModelSpec, all_models, all_timings, is_watched
+from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 
 
@@ -37,7 +37,7 @@ def _write_files(
     shape = (len(study.cohort.table), len(study.cohort.classes))
     write_predictions(folder / "predictions.parquet", key, random.normal(size=shape).astype("f4"))
     if is_watched(study.profile, spec):
-        patients = np.asarray(ledger.draws.of(spec).patients)
+        patients = np.asarray(ledger.forget_set(spec).patients)
         seen = {"model_key": key, "step": 0, "patient": patients, "accuracy": 1.0}
         looks = pd.DataFrame({**seen, "confidence": 0.0})
         looks.to_parquet(folder / "relearning.parquet", index=False)

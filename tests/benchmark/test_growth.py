@@ -8,8 +8,8 @@ from medunlearn.benchmark import growth
 from medunlearn.benchmark.growth import STAGES, measure_images, measure_runs, tell_growth
 from medunlearn.benchmark.ledgers import fill_ledger
 from medunlearn.evaluation.predictions import read_predictions
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import all_models, all_timings
+from medunlearn.study.design import all_models, all_timings
+from medunlearn.study.store import Ledger
 from medunlearn.study.study import open_study
 from medunlearn.study.tables import collect_tables, load_tables
 
