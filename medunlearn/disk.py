@@ -1,11 +1,14 @@
 """Files that appear whole or not at all, and a full disk told as what it is."""
 
 import errno
+import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -76,3 +79,27 @@ def _number(error: BaseException | None) -> int | None:
                 return number
         error = error.__cause__ or error.__context__
     return None
+
+
+def write_record(path: Path, content: object) -> None:
+    """Write JSON whole, by one rename.
+
+    Raises:
+        DiskFullError: What was there before stays.
+    """
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """A record; none if it is not there, or is no whole record: disks fill and files rot."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def now() -> str:
+    """The time for people: nothing is decided by it, for wall clocks jump."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

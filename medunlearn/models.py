@@ -1,13 +1,12 @@
-"""Networks by name, from MONAI."""
+"""Networks by name, from MONAI. Their names are known without torch: it is imported when needed."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from monai.networks.nets import DenseNet, ResNet
-from safetensors.torch import load_file, save_file
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 Norm = Literal["batch", "group"]
 
@@ -15,23 +14,36 @@ Norm = Literal["batch", "group"]
 _NORMS: dict[Norm, Any] = {"batch": "batch", "group": ("group", {"num_groups": 4})}
 
 
-class _ResNet(ResNet):  # type: ignore[misc]
-    """MONAI's ResNet with the norm in every block: its own gives it to the stem alone."""
+@dataclass(frozen=True)
+class Network:
+    """A network of the registry.
 
-    def __init__(self, *arguments: Any, norm: Any, **settings: Any) -> None:
-        self._block_norm = norm
-        super().__init__(*arguments, norm=norm, **settings)
+    Args:
+        build: From (channels, classes, norm) to a module.
+        weight_bytes: Of its weights, about: for the check of space.
+    """
 
-    def _make_layer(self, *arguments: Any, **settings: Any) -> nn.Sequential:
-        layer: nn.Sequential = super()._make_layer(
-            *arguments, **{**settings, "norm": self._block_norm}
-        )
-        return layer
+    build: Callable[[int, int, Norm], "nn.Module"]
+    weight_bytes: int
+
+    def __call__(self, channels: int, classes: int, norm: Norm) -> "nn.Module":
+        """The network with weights from torch's global generator."""
+        return self.build(channels, classes, norm)
 
 
-def _resnet(layers: list[int], widths: list[int]) -> Callable[..., nn.Module]:
-    def build(channels: int, classes: int, norm: Norm) -> nn.Module:
-        network: nn.Module = _ResNet(
+def _resnet(layers: list[int], widths: list[int]) -> Callable[[int, int, Norm], "nn.Module"]:
+    def build(channels: int, classes: int, norm: Norm) -> "nn.Module":
+        from monai.networks.nets import ResNet
+
+        class NormedResNet(ResNet):  # type: ignore[misc]
+            """MONAI's ResNet with the norm in every block: its own gives it to the stem alone."""
+
+            def _make_layer(self, *arguments: Any, **settings: Any) -> "nn.Sequential":
+                settings["norm"] = _NORMS[norm]
+                layer: nn.Sequential = super()._make_layer(*arguments, **settings)
+                return layer
+
+        network: nn.Module = NormedResNet(
             "basic",
             layers,
             widths,
@@ -48,21 +60,24 @@ def _resnet(layers: list[int], widths: list[int]) -> Callable[..., nn.Module]:
     return build
 
 
-def _densenet121(channels: int, classes: int, norm: Norm) -> nn.Module:
+def _densenet121(channels: int, classes: int, norm: Norm) -> "nn.Module":
+    from monai.networks.nets import DenseNet
+
     network: nn.Module = DenseNet(2, channels, classes, norm=_NORMS[norm])
     return network
 
 
-NETWORKS: dict[str, Callable[[int, int, Norm], nn.Module]] = {
-    "resnet_tiny": _resnet([1, 1, 1, 1], [8, 16, 32, 64]),
-    "resnet18": _resnet([2, 2, 2, 2], [64, 128, 256, 512]),
-    "densenet121": _densenet121,
+NETWORKS: dict[str, Network] = {
+    "resnet_tiny": Network(_resnet([1, 1, 1, 1], [8, 16, 32, 64]), 400_000),
+    "resnet18": Network(_resnet([2, 2, 2, 2], [64, 128, 256, 512]), 45_000_000),
+    "densenet121": Network(_densenet121, 28_000_000),
 }
+"""A new network is one entry here: profiles know it by its name."""
 
 
 def build_network(
     name: str, *, channels: int, classes: int, seed: int, norm: Norm = "batch"
-) -> nn.Module:
+) -> "nn.Module":
     """A network in its initial state, on the CPU.
 
     Args:
@@ -70,11 +85,15 @@ def build_network(
         channels: Channels of the images.
         classes: Number of logits.
         seed: Decides the initial weights alone; the global generator is left as it was.
-        norm: Batch norm, or group norm with eight groups.
+        norm: Batch norm, or group norm with four groups.
 
     Returns:
         A module from images (n, channels, height, width) to logits (n, classes).
     """
+    # both before the generator is seeded: nothing else may draw from it
+    import monai.networks.nets  # noqa: F401
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # no other device's
         network = NETWORKS[name](channels, classes, norm)
@@ -83,12 +102,16 @@ def build_network(
     return network
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
+def save_weights(model: "nn.Module", path: Path) -> None:
     """Write all parameters and buffers as safetensors."""
+    from safetensors.torch import save_file
+
     save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, path)
 
 
-def load_weights(model: nn.Module, path: Path) -> nn.Module:
+def load_weights(model: "nn.Module", path: Path) -> "nn.Module":
     """Read parameters and buffers written by ``save_weights`` into the model, in place."""
+    from safetensors.torch import load_file
+
     model.load_state_dict(load_file(path))
     return model

@@ -22,27 +22,29 @@ def code_hash(code: str) -> str:
 
 
 @cache
-def module_hashes(*modules: str) -> dict[str, str]:
+def module_hashes(*modules: str, without: frozenset[str] = frozenset()) -> dict[str, str]:
     """Hashes of these modules and, transitively, of every module of the package they import.
 
     Args:
         modules: Dotted names, for example ``medunlearn.training``.
-
-    A module of ``medunlearn.study`` stands on top of the flow: if it is named, it is hashed, but
-    what it imports is not followed.
+        without: Modules that decide nothing, though they are imported: neither hashed nor followed.
 
     Returns:
         Module name to hash, sorted by name. Nothing is imported.
     """
     found: dict[str, str] = {}
-    waiting = list(modules)
+    waiting = [*modules]
     while waiting:
         name = waiting.pop()
-        if name not in found:
+        if name not in found and name not in without:
             found[name], imported = _read_module(name)
-            if not name.startswith(f"{_NAME}.study"):
-                waiting += imported
+            waiting += imported
     return dict(sorted(found.items()))
+
+
+def module_hash(module: str) -> str:
+    """Hash of one module, whatever it imports."""
+    return _read_module(module)[0]
 
 
 @cache
@@ -54,13 +56,22 @@ def _read_module(name: str) -> tuple[str, list[str]]:
 
 def notebook_hash(path: Path) -> str:
     """Hash of a notebook's code cells, the cell tagged ``parameters`` left out."""
-    cells = json.loads(path.read_text())["cells"]
+    return code_hash(_code_of(path))
+
+
+def notebook_imports(path: Path) -> list[str]:
+    """Modules of this package that a notebook imports by name."""
+    return _imports(_code_of(path))
+
+
+def _code_of(notebook: Path) -> str:
+    cells = json.loads(notebook.read_text())["cells"]
     code = [
         "".join(cell["source"])
         for cell in cells
         if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
     ]
-    return code_hash("\n".join(code))
+    return "\n".join(code)
 
 
 def file_hash(path: Path) -> str:
@@ -76,20 +87,33 @@ def canonical_hash(content: object) -> str:
 
 
 def _path_of(module: str) -> Path:
-    relative = Path(*module.split(".")[1:])
-    file = _PACKAGE / relative.with_suffix(".py") if relative.parts else _PACKAGE / "__init__.py"
-    return file if file.is_file() else _PACKAGE / relative / "__init__.py"
+    path = _PACKAGE.parent.joinpath(*module.split("."))
+    file = path.with_suffix(".py")
+    return file if file.is_file() else path / "__init__.py"
 
 
 def _imports(code: str) -> list[str]:
-    """Modules of this package that code imports by name (it never imports them relatively)."""
-    modules = []
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == _NAME:
-            module = str(node.module)
-            modules.append(module)
-            inner = [f"{module}.{alias.name}" for alias in node.names]
-            modules += [m for m in inner if _path_of(m).is_file()]
+    """Modules of this package that code imports by name when it runs (it never does relatively)."""
+    modules, tree = [], ast.parse(code)
+    for node in list(ast.walk(tree)):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            modules += [_home_of(alias.name, str(node.module)) for alias in node.names]
         elif isinstance(node, ast.Import):
-            modules += [a.name for a in node.names if a.name.split(".")[0] == _NAME]
-    return modules
+            modules += [alias.name for alias in node.names]
+    return [module for module in modules if module.split(".")[0] == _NAME]
+
+
+def _home_of(name: str, module: str) -> str:
+    """The module behind ``from module import name``: a package may have it from another one."""
+    if module.split(".")[0] != _NAME:
+        return module
+    if _path_of(f"{module}.{name}").is_file():
+        return f"{module}.{name}"
+    path = _path_of(module)
+    for node in ast.parse(path.read_text()).body if path.name == "__init__.py" else []:
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            return str(node.module)
+    return module

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from medunlearn.methods import METHOD_NAMES
-from medunlearn.sources import code_hash, module_hashes, notebook_hash
+from medunlearn.sources import code_hash, module_hashes, notebook_hash, notebook_imports
 
 
 def test_comments_docstrings_and_layout_do_not_count():
@@ -39,8 +39,24 @@ def test_no_model_depends_on_figures_statistics_or_the_registry(method):
     assert "medunlearn.methods" not in found
 
 
-def test_a_named_module_of_the_study_is_hashed_but_not_followed():
-    assert list(module_hashes("medunlearn.study.workbench")) == ["medunlearn.study.workbench"]
+def test_what_decides_nothing_is_neither_hashed_nor_followed():
+    task = "medunlearn.methods._task"
+    assert "medunlearn.cost" in module_hashes(task)
+    assert "medunlearn.cost" not in module_hashes(task, without=frozenset({"medunlearn.cost"}))
+
+
+def test_a_notebook_depends_on_the_modules_of_what_it_names_and_not_on_types(tmp_path):
+    """Who plots one thing does not depend on all that any figure needs."""
+    code = [
+        "from medunlearn.figures import plot_examples\n",
+        "from medunlearn import models\n",
+        "if TYPE_CHECKING:\n",
+        "    from medunlearn import batches",
+    ]
+    cell = {"cell_type": "code", "metadata": {}, "source": code}
+    (tmp_path / "n.ipynb").write_text(json.dumps({"cells": [cell]}))
+    found = notebook_imports(tmp_path / "n.ipynb")
+    assert found == ["medunlearn.figures.cohort", "medunlearn.models"]
 
 
 def test_parameters_and_prose_of_a_notebook_do_not_count(tmp_path):

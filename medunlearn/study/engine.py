@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
+from medunlearn.study.design import ModelSpec
 from medunlearn.study.jobs import Job
-from medunlearn.study.models import ModelSpec
 from medunlearn.study.tasks import Ending, NotStartedError, WorkerDiedError
 
 SHARES = {"03_unlearn": 0.3}

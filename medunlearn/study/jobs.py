@@ -1,35 +1,46 @@
-"""The grid as a graph of jobs: one papermill execution of a notebook for some seeds each."""
+"""The jobs that make the models of a study, and the space these take: functions of its profile."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import (
-    BY_DIFFICULTY,
+from medunlearn.models import NETWORKS
+from medunlearn.study.design import (
+    KEPT,
     Cell,
     ModelSpec,
+    Role,
+    all_models,
     all_timings,
-    cells,
-    floor_seeds,
-    methods_at,
-    middle_cell,
+    drawn_from,
     original,
-    references,
     retrained,
-    seeds,
-    unlearned,
 )
 from medunlearn.study.profile import Profile
-from medunlearn.study.study import Study
 
 TRAININGS_PER_JOB = 4
 """Seeds of one job: enough to hide the start of a kernel, few enough to keep all cores busy."""
 
+NOTEBOOKS: dict[Role, str] = {
+    "original": "02_reference_models",
+    "retrained": "02_reference_models",
+    "reference": "02_reference_models",
+    "unlearned": "03_unlearn",
+    "timing": "08_cost",
+    "trial": "06_tuning",
+}
+"""What makes the models of a role."""
+
+COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
+"""The notebooks of a study that make no model."""
+
+BYTES_PER_MODEL = 60_000
+"""Records and parquet headers of one model, beside its logits and weights."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """One execution of a notebook.
+    """One papermill execution of a notebook, for some seeds.
 
     Args:
         name: Also of the executed notebook, ``jobs/<name>.ipynb``.
@@ -48,111 +59,65 @@ class Job:
     alone: bool = False
 
 
-def study_parameters(study: Study) -> dict[str, Any]:
-    """The parameters that every notebook has."""
-    return {
-        "dataset": study.dataset,
-        "data_root": study.data_root,
-        "runs": str(study.folder.parent),
-        "profile": study.profile_name,
-        "device": study.device,
-    }
+def plan_jobs(profile: Profile) -> list[Job]:
+    """Every job that makes a model, inputs first; the cost pass last, while nothing else runs."""
+    groups: dict[tuple[str, Cell | None], list[ModelSpec]] = {}
+    for spec in all_models(profile):
+        # every reference model has a half of its own
+        groups.setdefault((spec.kind, _told_cell(spec)), []).append(spec)
+    jobs = []
+    for specs in groups.values():
+        size = len(specs) if specs[0].role == "unlearned" else TRAININGS_PER_JOB
+        jobs += [_job(profile, specs[first : first + size]) for first in range(0, len(specs), size)]
+    timings, notebook = tuple(all_timings(profile)), NOTEBOOKS["timing"]
+    return [*jobs, Job(notebook, notebook, {}, timings, needs=(original(0),), alone=True)]
 
 
-def plan_jobs(study: Study) -> list[Job]:
-    """Every job that makes a model, inputs first; the cost pass last, one job after the other."""
-    profile, middle = study.profile, middle_cell(study.profile)
-    training = [
-        *_training_jobs("reference", references(profile)),
-        *_training_jobs("original", [original(seed) for seed in seeds(profile)]),
-        *_training_jobs(
-            f"retrained-B-{_slug(middle)}",
-            [retrained(middle, seed) for seed in floor_seeds(profile)],
-        ),
-    ]
-    for cell in cells(profile):
-        specs = [retrained(cell, seed) for seed in seeds(profile)]
-        training += _training_jobs(
-            f"retrained-A-{_slug(cell)}", specs, _drawn_from(cell, profile), shown=original
-        )
-    unlearning = [
-        _unlearning_job(method, cell, profile)
-        for cell in cells(profile)
-        for method in methods_at(profile, cell)
-    ]
-    timings = all_timings(profile)
-    cost = Job(
-        name="08_cost",
-        notebook="08_cost",
-        parameters={},
-        models=tuple(timings),
-        needs=(original(0),),
-        alone=True,
-    )
-    return [*training, *unlearning, cost]
+def _told_cell(spec: ModelSpec) -> Cell | None:
+    """The forget set that a job is told; the half of a reference model is known from its seed."""
+    return None if spec.role == "reference" else spec.cell
 
 
-def missing_jobs(jobs: Sequence[Job], ledger: Ledger) -> list[Job]:
-    """The jobs that have something left to make."""
-    return [job for job in jobs if any(not ledger.is_done(spec) for spec in job.models)]
-
-
-def _training_jobs(
-    what: str,
-    specs: Sequence[ModelSpec],
-    needs: tuple[ModelSpec, ...] = (),
-    shown: Callable[[int], ModelSpec] | None = None,
-) -> list[Job]:
-    """Models of one role and forget set, a few seeds in each job.
+def _job(profile: Profile, specs: Sequence[ModelSpec]) -> Job:
+    """Models of one kind and forget set.
 
     What the notebook shows beside a model of each seed has to be there: it would make it itself,
     at the same time as other jobs.
     """
-    jobs = []
-    for first in range(0, len(specs), TRAININGS_PER_JOB):
-        models = tuple(specs[first : first + TRAININGS_PER_JOB])
-        some = [spec.seed for spec in models]
-        # a reference model's half is known from its seed
-        cell = models[0].cell if models[0].role == "retrained" else None
-        jobs.append(
-            Job(
-                name=f"02-{what}-{some[0]}to{some[-1]}",
-                notebook="02_reference_models",
-                parameters={"role": models[0].role, **_cell_parameters(cell), "seeds": some},
-                models=models,
-                needs=(*needs, *map(shown, some)) if shown else needs,
-            )
-        )
-    return jobs
+    first, some = specs[0], [spec.seed for spec in specs]
+    cell, parameters, needs, slug = _told_cell(first), {}, [], ""
+    if cell:
+        parameters, slug = asdict(cell), f"-{cell.composition}-{cell.forget_size:g}"
+        needs = drawn_from(profile, cell)
+    if cell and first.oracle_set != "B":
+        needs += [original(seed) for seed in some]
+    if cell and first.method:
+        needs += [retrained(cell, seed) for seed in some]
+        name, told = f"03-{first.method}{slug}", {"method": first.method}
+    else:
+        kind = first.kind.replace(" ", "-")
+        name, told = f"02-{kind}{slug}-{some[0]}to{some[-1]}", {"role": first.role}
+    parameters = {**told, **parameters, "seeds": some}
+    return Job(name, NOTEBOOKS[first.role], parameters, tuple(specs), tuple(needs))
 
 
-def _unlearning_job(method: str, cell: Cell, profile: Profile) -> Job:
-    """All seeds of a method and a forget set; the retrained models are shown beside it."""
-    each = seeds(profile)
-    shown = [model for seed in each for model in (original(seed), retrained(cell, seed))]
-    return Job(
-        name=f"03-{method}-{_slug(cell)}",
-        notebook="03_unlearn",
-        parameters={"method": method, **_cell_parameters(cell), "seeds": each},
-        models=tuple(unlearned(method, cell, seed) for seed in each),
-        needs=(*shown, *_drawn_from(cell, profile)),
-    )
+def missing_jobs(jobs: Sequence[Job], is_done: Callable[[ModelSpec], bool]) -> list[Job]:
+    """The jobs that have something left to make."""
+    return [job for job in jobs if not all(map(is_done, job.models))]
 
 
-def _drawn_from(cell: Cell, profile: Profile) -> tuple[ModelSpec, ...]:
-    """The models without which a forget set cannot be drawn."""
-    return tuple(references(profile)) if cell.composition in BY_DIFFICULTY else ()
+def needed_bytes(
+    profile: Profile, specs: Sequence[ModelSpec], *, samples: int, classes: int
+) -> int:
+    """Space that models will take: predictions here and in the tables, weights where kept.
 
-
-def _cell_parameters(cell: Cell | None) -> dict[str, Any]:
-    if cell is None:
-        return {}
-    return {
-        "forget_size": cell.forget_size,
-        "composition": cell.composition,
-        "draw": cell.draw,
-    }
-
-
-def _slug(cell: Cell) -> str:
-    return f"{cell.composition}-{cell.forget_size:g}"
+    Args:
+        profile: The profile.
+        specs: Which models.
+        samples: Images of the cohort.
+        classes: Number of logits.
+    """
+    logits, weights = 4 * samples * classes, NETWORKS[profile.network].weight_bytes
+    predicted = sum(spec.role != "timing" for spec in specs)
+    kept = sum(spec.role in KEPT for spec in specs)
+    return len(specs) * BYTES_PER_MODEL + predicted * 2 * logits + kept * weights

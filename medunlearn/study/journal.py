@@ -2,52 +2,12 @@
 
 from typing import Any
 
-from medunlearn.sources import canonical_hash, module_hashes, notebook_hash
-from medunlearn.study.jobs import Job, missing_jobs, plan_jobs
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import all_models, all_timings
-from medunlearn.study.records import read_record, write_record
-from medunlearn.study.study import PROJECT, Study
+from medunlearn.disk import read_record, write_record
+from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, plan_jobs
+from medunlearn.study.keys import notebook_key
+from medunlearn.study.store import Ledger
+from medunlearn.study.study import Study
 from medunlearn.study.tasks import Ending
-
-COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
-
-_REPORTING = (
-    "medunlearn.figures",
-    "medunlearn.evaluation.audits.audit",
-    "medunlearn.evaluation.calibration",
-    "medunlearn.evaluation.claims",
-    "medunlearn.evaluation.controls.battery",
-    "medunlearn.evaluation.costs",
-    "medunlearn.evaluation.results",
-    "medunlearn.evaluation.strata",
-    "medunlearn.evaluation.worst_groups",
-    "medunlearn.statistics.verdicts",
-    "medunlearn.study.answers",
-    "medunlearn.study.costs",
-    "medunlearn.study.sentences",
-    "medunlearn.study.synthesis",
-    "medunlearn.study.tables",
-    "medunlearn.study.report",
-)
-
-
-def notebook_key(study: Study, notebook: str, ledger: Ledger) -> str:
-    """What decides a notebook that makes no model: code, configuration and models."""
-    specs = [*all_models(study.profile), *all_timings(study.profile)]
-    models = [(r := ledger.record(ledger.entry(spec).key)) and r["files"] for spec in specs]
-    code = module_hashes(*_REPORTING)
-    return canonical_hash(
-        [
-            notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb"),
-            study.cohort.sha256,
-            study.cohort.manifest.model_dump(mode="json"),
-            study.profile.model_dump(mode="json"),
-            study.tuned.model_dump(mode="json") if study.tuned else None,
-            code,
-            models if notebook == SYNTHESIS else None,
-        ]
-    )
 
 
 def is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
@@ -69,7 +29,7 @@ def is_report_current(study: Study, ledger: Ledger) -> bool:
 
 def failures(study: Study, ledger: Ledger) -> dict[str, dict[str, Any]]:
     """Records of the jobs that still have something to make and failed at it, by name."""
-    left = [job.name for job in missing_jobs(plan_jobs(study), ledger)]
+    left = [job.name for job in missing_jobs(plan_jobs(study.profile), ledger.is_done)]
     left += [name for name in (COHORT, SYNTHESIS) if is_outdated(study, name, ledger)]
     found = {name: read_record(study.folder / "jobs" / f"{name}.json") for name in left}
     return {name: record for name, record in found.items() if record and record.get("fault")}

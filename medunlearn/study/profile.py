@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import (
@@ -11,13 +11,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from medunlearn.cohort.draws import Composition
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, Setting
+from medunlearn.models import NETWORKS, Norm
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
@@ -71,19 +72,12 @@ class Statistics(_Strict):
     margins: dict[Literal["retain", "forget", "test", "slope", "attack"], Share]
     justification: str
 
-    @field_validator("margins")
-    @classmethod
-    def _hold_all(cls, given: dict[str, float]) -> dict[str, float]:
-        if absent := {"retain", "forget", "test", "slope", "attack"} - set(given):
-            raise ValueError(f"expected a margin for {', '.join(sorted(absent))} too")
-        return given
-
 
 class Profile(_Strict):
     """One entry of ``profiles.yaml``."""
 
-    network: Literal["resnet_tiny", "resnet18", "densenet121"]
-    norm: Literal["batch", "group"]
+    network: str
+    norm: Norm
     image_size: int = Field(ge=16)
     max_patients: int | None = Field(ge=10)
     training: Training
@@ -100,25 +94,11 @@ class Profile(_Strict):
     tuning: Tuning
     statistics: Statistics
 
-    @field_validator("middle_size")
+    @field_validator("network")
     @classmethod
-    def _be_a_forget_size(cls, given: float, info: ValidationInfo) -> float:
-        if given not in info.data.get("forget_sizes", [given]):
-            raise ValueError(f"expected one of the forget sizes {info.data['forget_sizes']}")
-        return given
-
-    @field_validator("compositions")
-    @classmethod
-    def _hold_random(cls, given: list[Composition]) -> list[Composition]:
-        if "random" not in given:
-            raise ValueError("expected 'random' among them")
-        return given
-
-    @field_validator("references")
-    @classmethod
-    def _measure_difficulty(cls, given: int, info: ValidationInfo) -> int:
-        if given == 0 and {"easy", "hard"}.intersection(info.data.get("compositions", [])):
-            raise ValueError("expected at least 2: compositions easy and hard are drawn from them")
+    def _know_network(cls, given: str) -> str:
+        if given not in NETWORKS:
+            raise ValueError(f"expected one of {', '.join(NETWORKS)}")
         return given
 
     @field_validator("methods")
@@ -129,23 +109,31 @@ class Profile(_Strict):
             raise ValueError("; ".join(faults))
         return given
 
-    @field_validator("confirmatory")
-    @classmethod
-    def _be_run(cls, given: list[str], info: ValidationInfo) -> list[str]:
-        if absent := [name for name in given if name not in info.data.get("methods", given)]:
-            raise ValueError(f"{', '.join(absent)}: not among the profile's methods")
-        return given
-
-    @field_validator("statistics")
-    @classmethod
-    def _have_a_floor(cls, given: Statistics, info: ValidationInfo) -> Statistics:
-        seeds, floor = info.data.get("seeds", 0), info.data.get("floor_seeds", 0)
-        if seeds >= given.verdict_seeds and floor < seeds:
-            raise ValueError(
-                f"floor_seeds is {floor}: a profile with verdicts needs as many as it has seeds, "
-                f"{seeds}"
-            )
-        return given
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        """Fields that are right each for itself may still make no design."""
+        strangers = set(self.confirmatory) - set(self.methods)
+        margins = {"retain", "forget", "test", "slope", "attack"} - set(self.statistics.margins)
+        drawn = {"easy", "hard"} & set(self.compositions)
+        verdicts, floor = self.seeds >= self.statistics.verdict_seeds, self.floor_seeds
+        rules = {
+            f"middle_size: given {self.middle_size}; expected one of the forget sizes": (
+                self.middle_size in self.forget_sizes
+            ),
+            "compositions: expected 'random' among them": "random" in self.compositions,
+            "references: expected at least 2: compositions easy and hard are drawn from them": (
+                self.references > 0 or not drawn
+            ),
+            f"confirmatory: {', '.join(sorted(strangers))}: not among the profile's methods": (
+                not strangers
+            ),
+            f"statistics.margins: expected one for {', '.join(sorted(margins))} too": not margins,
+            f"floor_seeds is {floor}: a profile with verdicts needs as many as it has seeds, "
+            f"{self.seeds}": floor >= self.seeds or not verdicts,
+        }
+        if faults := [rule for rule, kept in rules.items() if not kept]:
+            raise ValueError("; ".join(faults))
+        return self
 
 
 def panel() -> tuple[str, ...]:

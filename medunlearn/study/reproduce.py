@@ -10,17 +10,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from medunlearn.errors import InputError
+from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import check_device
-from medunlearn.study.jobs import Job, missing_jobs, plan_jobs
-from medunlearn.study.journal import COHORT, SYNTHESIS, is_outdated
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import all_models, all_timings
+from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, needed_bytes, plan_jobs
+from medunlearn.study.journal import is_outdated
 from medunlearn.study.runner import open_runner
+from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
-
-BYTES_PER_MODEL = 60_000
-"""Records and parquet headers of one model, beside its logits and weights."""
 
 
 @dataclass(frozen=True)
@@ -135,25 +132,24 @@ def _plan(study: Study, ledger: Ledger) -> list[Job]:
     """The jobs that are left, after what killed runs left behind has been taken away."""
     ledger.sweep()
     ledger.discard_outdated([*all_models(study.profile), *all_timings(study.profile)])
-    jobs = missing_jobs(plan_jobs(study), ledger)
-    _check_space(study, sum(not ledger.is_done(spec) for job in jobs for spec in job.models))
+    jobs = missing_jobs(plan_jobs(study.profile), ledger.is_done)
+    _check_space(study, [s for job in jobs for s in job.models if not ledger.is_done(s)])
     if is_outdated(study, COHORT, ledger):
         jobs.append(Job(COHORT, COHORT, {}, ()))
     return jobs
 
 
-def _check_space(study: Study, models: int) -> None:
+def _check_space(study: Study, specs: Sequence[ModelSpec]) -> None:
     """Refuse before anything is made what would end in a full disk."""
-    logits = len(study.cohort.table) * len(study.cohort.classes) * 4
-    weights = {"resnet_tiny": 0.4e6, "resnet18": 45e6, "densenet121": 33e6}[study.profile.network]
-    needed = int(models * (2 * logits + weights + BYTES_PER_MODEL))
+    samples, classes = len(study.cohort.table), len(study.cohort.classes)
+    needed = needed_bytes(study.profile, specs, samples=samples, classes=classes)
     free = shutil.disk_usage(study.folder).free
     if needed > free:
         raise InputError(
             str(study.folder),
             [
-                f"{models} models need about {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB are "
-                "free on this disk: free some, or give another folder with RUNS=..."
+                f"{len(specs)} models need about {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB "
+                "are free on this disk: free some, or give another folder with RUNS=..."
             ],
         )
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from medunlearn.study.cluster import open_cluster
 from medunlearn.study.devices import default_jobs, visible_devices
 from medunlearn.study.engine import POLL, run_jobs
-from medunlearn.study.jobs import Job, study_parameters
-from medunlearn.study.journal import SYNTHESIS, notebook_key, record_job
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.study import PROJECT, Study
+from medunlearn.study.jobs import SYNTHESIS, Job
+from medunlearn.study.journal import record_job
+from medunlearn.study.keys import notebook_key
+from medunlearn.study.store import Ledger
+from medunlearn.study.study import PROJECT, Study, study_parameters
 from medunlearn.study.tasks import Carrier, Ending, Task
 
 

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from medunlearn.evaluation.strata import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
 from medunlearn.study.answers import level_points, points
-from medunlearn.study.models import seeds
+from medunlearn.study.design import seeds
 from medunlearn.study.profile import Profile
 from medunlearn.study.study import Study
 from medunlearn.study.synthesis import terms_hash

@@ -11,13 +11,13 @@ import yaml
 
 from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
 from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
+from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.device_locks import device_shared
+from medunlearn.study.folders import is_held, partials
 from medunlearn.study.journal import failures, is_report_current
-from medunlearn.study.ledger import Ledger, State
-from medunlearn.study.models import ModelSpec, all_models, all_timings
 from medunlearn.study.profile import PROFILES, Profile, load_profile
+from medunlearn.study.store import Ledger, State
 from medunlearn.study.study import Study
-from medunlearn.study.writers import fate_of, writer_of
 
 KINDS = 4
 """Kinds of models that a line names; of more it tells the number."""
@@ -28,12 +28,12 @@ def status(study: Study) -> list[str]:
     ledger = Ledger(study)
     specs = [*all_models(study.profile), *all_timings(study.profile)]
     states = ledger.states(specs)
-    counts = Counter((_kind(spec), state) for spec, state in states.items())
+    counts = Counter((spec.kind, state) for spec, state in states.items())
     lines = [f"{study.title}: {study.folder}", ""]
     lines.append(f"{'models':<36}" + "".join(f"{state:>9}" for state in get_args(State)))
     lines += [
         f"{kind:<36}" + "".join(f"{counts[kind, state]:>9}" for state in get_args(State))
-        for kind in dict.fromkeys(map(_kind, specs))
+        for kind in dict.fromkeys(spec.kind for spec in specs)
     ]
     lines += _tell_stale(ledger, [spec for spec in specs if states[spec] == "stale"])
     lines += _tell_failed(ledger, [spec for spec in specs if states[spec] == "failed"])
@@ -42,7 +42,7 @@ def status(study: Study) -> list[str]:
         f"{_first_line(record['fault'])}"
         for name, record in failures(study, ledger).items()
     ]
-    lines += _tell_partial(ledger)
+    lines += _tell_partial(ledger, specs)
     report = str(study.folder / "report" / "index.html")
     current = is_report_current(study, ledger)
     lines += ["", "report: " + (report if current else "missing or out of date")]
@@ -54,7 +54,7 @@ def _tell_stale(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
     found: dict[str, list[str]] = defaultdict(list)
     for spec, reasons in ledger.stale(specs).items():
         for reason in reasons:
-            found[reason].append(_kind(spec))
+            found[reason].append(spec.kind)
     return [
         f"stale because of another {reason}: {len(kinds)} models ({_list(kinds)})"
         for reason, kinds in found.items()
@@ -65,7 +65,7 @@ def _tell_failed(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
     """One line for each kind of model and error: the first such model, and how many more."""
     found: dict[tuple[str, str], list[tuple[ModelSpec, dict[str, Any]]]] = defaultdict(list)
     for spec, note in ledger.failures(specs).items():
-        found[_kind(spec), note["error"]].append((spec, note))
+        found[spec.kind, note["error"]].append((spec, note))
     lines = []
     for (_, error), notes in found.items():
         spec, note = notes[0]
@@ -75,20 +75,14 @@ def _tell_failed(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
     return lines
 
 
-def _tell_partial(ledger: Ledger) -> list[str]:
-    """Who writes what, or was killed at it; only what surely nobody writes is swept."""
-    fates = {
-        "alive": "is being written",
-        "dead": "was left by a killed process; the next run removes it",
-        "unknown": "is written by another machine or was left there; kept until two days old",
-    }
-    lines = []
-    for folder in ledger.partials():
-        writer = writer_of(folder)
-        who = f"process {writer.process} of {writer.host}" if writer else "nobody known"
-        key = writer.key if writer else folder.name
-        lines.append(f"partial: {key} ({who}) {fates[fate_of(folder)]}")
-    return lines
+def _tell_partial(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
+    """What is being written, or was left by somebody who was killed at it."""
+    titles = {ledger.entry(spec).key: spec.title for spec in specs}
+    fates = ("was left by a killed process; the next run removes it", "is being written")
+    return [
+        f"partial: {titles.get(key, key)} {fates[is_held(path)]}"
+        for path, key in partials(ledger.folder).items()
+    ]
 
 
 def _list(kinds: list[str]) -> str:
@@ -186,8 +180,3 @@ def _seconds_per_image(profile: Profile, manifest: Manifest, size: int) -> float
     finally:
         torch.set_num_threads(threads)
     return seconds[-1] / batch
-
-
-def _kind(spec: ModelSpec) -> str:
-    parts = (spec.role, spec.oracle_set, spec.method)
-    return " ".join(str(part) for part in parts if part)

@@ -124,6 +124,17 @@ def open_study(
     return Study(dataset, profile, settings, cohort, folder, chosen, root, tuned)
 
 
+def study_parameters(study: Study) -> dict[str, str]:
+    """The parameters that every notebook has."""
+    return {
+        "dataset": study.dataset,
+        "data_root": study.data_root,
+        "runs": str(study.folder.parent),
+        "profile": study.profile_name,
+        "device": study.device,
+    }
+
+
 def study_folder(dataset: str, profile: str, runs: str = "") -> Path:
     """Where a study lies: ``<runs>/<dataset>-<profile>``, absolute, there or not.
 

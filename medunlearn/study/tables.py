@@ -1,7 +1,9 @@
 """The tables of a study, gathered from its models: all that synthesis and report read."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,33 +13,28 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST, TRAIN
-from medunlearn.disk import written_whole
+from medunlearn.disk import write_record, written_whole
 from medunlearn.evaluation.strata import measure_difficulty, reliability
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import ModelSpec, all_models, all_timings, references
+from medunlearn.study.design import ModelSpec, all_models, all_timings, is_watched, references
+from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 
 DIFFICULTY_COLUMNS = ["sample", "confidence_out", "memorisation", "stratum"]
 
-RELEARNING = {
-    "model_key": pa.string(),
-    "step": pa.int64(),
-    "patient": pa.int64(),
-    "accuracy": pa.float64(),
-    "confidence": pa.float64(),
-}
+RELEARNING = pa.schema(
+    [
+        ("model_key", pa.string()),
+        ("step", pa.int64()),
+        ("patient", pa.int64()),
+        ("accuracy", pa.float64()),
+        ("confidence", pa.float64()),
+    ]
+)
 """Columns of the return of forget sets, for a study in which none was watched yet."""
 
 MODEL_COLUMNS = [
-    "model_key",
-    "role",
-    "oracle_set",
-    "method",
-    "forget_size",
-    "composition",
-    "draw",
-    "seed",
-    "init_seed",
+    *("model_key", "role", "oracle_set", "method", "forget_size", "composition", "draw"),
+    *("seed", "init_seed"),
 ]
 
 
@@ -81,62 +78,74 @@ def collect_tables(study: Study, ledger: Ledger) -> None:
         left.unlink()
     design, timings = all_models(study.profile), all_timings(study.profile)
     done = [spec for spec in design if ledger.is_done(spec)]
-    timed = [spec for spec in timings if ledger.is_done(spec)]
-    rows = [_model_row(spec, ledger) for spec in [*done, *timed]]
-    _replace(folder / "models.parquet", pa.Table.from_pandas(pd.DataFrame(rows)))
-    costs = [pq.read_table(ledger.path(spec) / "costs.parquet") for spec in [*done, *timed]]
-    _replace(folder / "costs.parquet", pa.concat_tables(costs))
-    watched = [ledger.path(spec) / "relearning.parquet" for spec in done]
-    looks = [pq.read_table(path) for path in watched if path.is_file()]
-    looks = looks or [pa.schema(RELEARNING).empty_table()]
-    _replace(folder / "relearning.parquet", pa.concat_tables(looks))
-    first = pq.read_schema(ledger.path(done[0]) / "predictions.parquet")
-    whole = written_whole(folder / "predictions.parquet")
-    with whole as partial, pq.ParquetWriter(partial, first) as writer:
-        for spec in done:  # one model at a time: memory does not grow with the study
-            writer.write_table(pq.read_table(ledger.path(spec) / "predictions.parquet"))
-    _collect_difficulty(study, ledger, folder)
-    drawn = [ledger.draws.of(spec) for spec in done if spec.cell]
-    _write(folder / "draws.json", {draw.name: list(draw.patients) for draw in drawn})
-    absent = [spec.title for spec in [*design, *timings] if spec not in {*done, *timed}]
-    _write(folder / "absent.json", absent)
-
-
-def _collect_difficulty(study: Study, ledger: Ledger, folder: Path) -> None:
-    """Difficulty of every sample and its reliability; empty unless every reference model is there.
-
-    Half of the models would be another measure.
-    """
-    specs = references(study.profile)
+    every = [*done, *(spec for spec in timings if ledger.is_done(spec))]
+    watched = [spec for spec in done if is_watched(study.profile, spec)]
+    rows = [{"model_key": ledger.entry(spec).key, **_describe(spec)} for spec in every]
+    _write(folder / "models.parquet", [pa.Table.from_pandas(pd.DataFrame(rows))])
+    files = {"costs.parquet": every, "predictions.parquet": done, "relearning.parquet": watched}
+    for name, specs in files.items():
+        # one model at a time: memory does not grow with the study
+        parts = (pq.read_table(ledger.file(spec, name)) for spec in specs)
+        _write(folder / name, parts if specs else [RELEARNING.empty_table()])
     difficulty, reliable = pd.DataFrame(columns=DIFFICULTY_COLUMNS), {}
-    if specs and all(ledger.is_done(spec) for spec in specs):
-        known = ledger.draws.references()
+    if (halves := references(study.profile)) and set(halves) <= set(done):
+        known = ledger.references()  # all of them: half of the models would be another measure
         difficulty = measure_difficulty(known)
         reliable = {part: reliability(known, part) for part in (TRAIN, TEST)}
-    _replace(folder / "difficulty.parquet", pa.Table.from_pandas(difficulty))
-    _write(folder / "reliability.json", reliable)
+    _write(folder / "difficulty.parquet", [pa.Table.from_pandas(difficulty)])
+    write_record(folder / "reliability.json", reliable)
+    drawn = [ledger.forget_set(spec) for spec in done if spec.cell]
+    write_record(folder / "draws.json", {draw.name: list(draw.patients) for draw in drawn})
+    absent = [spec.title for spec in [*design, *timings] if spec not in set(every)]
+    write_record(folder / "absent.json", absent)
+
+
+def _describe(spec: ModelSpec) -> dict[str, object]:
+    """The columns of ``MODEL_COLUMNS`` that tell which model it is."""
+    cell = spec.cell
+    return {
+        "role": spec.role,
+        "oracle_set": spec.oracle_set,
+        "method": spec.method,
+        "forget_size": cell.forget_size if cell else None,
+        "composition": cell.composition if cell else None,
+        "draw": spec.draw,
+        "seed": spec.seed,
+        "init_seed": spec.seed,
+    }
+
+
+def _write(path: Path, parts: Iterable[pa.Table]) -> None:
+    """Write tables of one schema below each other, as one that appears whole."""
+    waiting = iter(parts)
+    first = next(waiting)
+    with written_whole(path) as partial, pq.ParquetWriter(partial, first.schema) as writer:
+        for part in chain([first], waiting):
+            writer.write_table(part)
 
 
 def load_tables(study: Study) -> Tables:
     """Read what ``collect_tables`` wrote; no model, no torch and no GPU is needed."""
     folder = study.folder / "tables"
-    models = pd.read_parquet(folder / "models.parquet")
+    names = ("models", "costs", "relearning", "difficulty")
+    read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
+    told = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    models = read["models"]
+    costs, relearning = (
+        read[name].merge(models[MODEL_COLUMNS], on="model_key", validate="many_to_one")
+        for name in ("costs", "relearning")
+    )
     predicted = models[models["role"] != "timing"].reset_index(drop=True)
-    models_of = models[MODEL_COLUMNS]
     return Tables(
         models=predicted,
         logits=_read_logits(folder / "predictions.parquet", len(predicted)),
-        costs=pd.read_parquet(folder / "costs.parquet").merge(
-            models_of, on="model_key", validate="many_to_one"
-        ),
+        costs=costs,
         cohort=study.cohort.table,
-        draws=json.loads((folder / "draws.json").read_text()),
-        difficulty=pd.read_parquet(folder / "difficulty.parquet"),
-        reliability=json.loads((folder / "reliability.json").read_text()),
-        relearning=pd.read_parquet(folder / "relearning.parquet").merge(
-            models_of, on="model_key", validate="many_to_one"
-        ),
-        absent=json.loads((folder / "absent.json").read_text()),
+        draws=told["draws"],
+        difficulty=read["difficulty"],
+        reliability=told["reliability"],
+        relearning=relearning,
+        absent=told["absent"],
     )
 
 
@@ -163,51 +172,24 @@ def load_predictions(study: Study) -> pd.DataFrame:
     tables = load_tables(study)
     models = tables.models.assign(row=np.arange(len(tables.models)))
     own = models[models["role"] != "original"]
-    forgets = own[own["role"] != "reference"]
-    cells = forgets[["forget_size", "composition", "draw"]].drop_duplicates()
+    cells = own.loc[own["role"] != "reference", ["forget_size", "composition", "draw"]]
     originals = models[models["role"] == "original"].drop(columns=cells.columns)
-    every = pd.concat([originals.merge(cells, how="cross"), own], ignore_index=True)
-    difficulty = tables.difficulty.set_index("sample").reindex(tables.cohort["sample"])
-    difficulty.index = tables.cohort.index
+    every = pd.concat([originals.merge(cells.drop_duplicates(), how="cross"), own])
+    columns = ["sample", "patient", "partition", "sex", "age", "label"]
+    images = tables.cohort[columns].merge(
+        tables.difficulty[["sample", "confidence_out", "memorisation"]], on="sample", how="left"
+    )
+    images["positive"] = images["label"] != study.cohort.reference
+    train = images["partition"] == TRAIN
     parts = []
-    for model in every.itertuples():
-        rows = tables.cohort[["patient", "partition", "sex", "age", "label"]].copy()
-        train = rows["partition"] == TRAIN
-        forgotten = rows["patient"].isin(tables.draws[str(model.draw)])
-        rows.loc[train, "partition"] = np.where(forgotten[train], "forget", "retain")
-        rows.insert(0, "sample_id", tables.cohort["sample"])
-        for column in MODEL_COLUMNS:
-            rows[column] = getattr(model, column)
-        rows["positive"] = rows["label"] != study.cohort.reference
-        rows[["difficulty", "memorisation"]] = difficulty[["confidence_out", "memorisation"]]
-        rows["logits"] = list(tables.logits[int(str(model.row))])
-        parts.append(rows)
+    for model in every.to_dict("records"):
+        forgotten = images["patient"].isin(tables.draws[model["draw"]])
+        told = {name: model[name] for name in MODEL_COLUMNS}
+        part = images.assign(**told, logits=list(tables.logits[model["row"]]))
+        part.loc[train, "partition"] = np.where(forgotten[train], "forget", "retain")
+        parts.append(part)
     wide = pd.concat(parts, ignore_index=True)
-    return wide.assign(
+    names = {"confidence_out": "difficulty", "sample": "sample_id", "patient": "patient_id"}
+    return wide.rename(columns={**names, "role": "model_role"}).assign(
         dataset=study.cohort.manifest.name, profile=Path(study.profile_name).stem
-    ).rename(columns={"role": "model_role", "patient": "patient_id"})
-
-
-def _model_row(spec: ModelSpec, ledger: Ledger) -> dict[str, object]:
-    cell = spec.cell
-    return {
-        "model_key": ledger.entry(spec).key,
-        "role": spec.role,
-        "oracle_set": spec.oracle_set,
-        "method": spec.method,
-        "forget_size": cell.forget_size if cell else None,
-        "composition": cell.composition if cell else None,
-        "draw": spec.draw,
-        "seed": spec.seed,
-        "init_seed": spec.seed,
-    }
-
-
-def _write(path: Path, content: object) -> None:
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _replace(path: Path, table: pa.Table) -> None:
-    with written_whole(path) as partial:
-        pq.write_table(table, partial)
+    )

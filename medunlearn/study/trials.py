@@ -13,9 +13,9 @@ from medunlearn.evaluation.costs import disturbed
 from medunlearn.evaluation.levels import patient_accuracy
 from medunlearn.methods import Setting, get_method
 from medunlearn.sources import canonical_hash
-from medunlearn.study.models import ModelSpec, development_seeds, original, trial
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import ModelSpec, development_seeds, original, trial
 from medunlearn.study.tuned import Found, Tuned, method_code
-from medunlearn.study.workbench import Workbench
 from medunlearn.tuning import WORST, Trial, choose, find_ranges, score, search
 
 
@@ -71,7 +71,7 @@ def oracle_gap(bench: Workbench, spec: ModelSpec) -> float:
     ``oracle_tuned`` wherever it is told.
     """
     table = bench.study.cohort.table
-    forgotten = bench.ledger.draws.of(spec).patients
+    forgotten = bench.ledger.forget_set(spec).patients
     forget = (table["partition"] == TRAIN) & table["patient"].isin(forgotten)
     held_out = table["partition"] == EVALUATION_VALIDATION
     mine, ideal = bench.logits(spec), bench.logits(trial("retrain", spec.seed))
@@ -114,7 +114,7 @@ def freeze(bench: Workbench, methods: list[str]) -> Tuned:
         exclusive=bool(bills["exclusive"].all()),
         timed=len(bills),
         disturbed=len(disturbed(bills)),
-        patients=len(bench.ledger.draws.of(trial("original", seeds[0])).patients),
+        patients=len(bench.ledger.forget_set(trial("original", seeds[0])).patients),
         seeds=seeds,
         doing_nothing=untouched.score,
         retraining_seconds=list(retrained.seconds),
@@ -141,7 +141,7 @@ def _score(bench: Workbench, specs: list[ModelSpec]) -> Trial:
             bench.logits(spec),
             bench.logits(original(spec.seed)),
             bench.study.cohort.table,
-            bench.ledger.draws.of(spec).patients,
+            bench.ledger.forget_set(spec).patients,
         )
         for spec in specs
     ]

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from medunlearn.study.jobs import Job
-from medunlearn.study.ledger import Ledger
 from medunlearn.study.reproduce import alone
 from medunlearn.study.runner import open_runner
+from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 from medunlearn.study.tuned import tuned_path, write_tuned
 
@@ -41,8 +41,8 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
             faults = runner.run(jobs)
         if not faults:
             # torch takes a second to import, and may not be needed
+            from medunlearn.study.builder import Workbench
             from medunlearn.study.trials import freeze
-            from medunlearn.study.workbench import Workbench
 
             found = freeze(Workbench(study), methods)
             write_tuned(found, path, dataset=study.dataset, profile=profile)

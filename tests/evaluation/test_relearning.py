@@ -8,9 +8,9 @@ import torch
 from medunlearn.cost import Clock
 from medunlearn.evaluation.levels import levels_by_partition
 from medunlearn.evaluation.relearning import relearn
-from medunlearn.study.models import middle_cell, original, retrained, unlearned
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.study import open_study
-from medunlearn.study.workbench import Workbench
 
 SETTINGS = {"seed": 0, "steps": 5, "every": 2, "learning_rate": 0.02}
 

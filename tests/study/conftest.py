@@ -8,11 +8,11 @@ import nbformat
 import pytest
 import yaml
 
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import middle_cell, original, retrained
 from medunlearn.study.kernels import WarmKernels
-from medunlearn.study.models import middle_cell, original, retrained
 from medunlearn.study.profile import PROFILES
 from medunlearn.study.study import Study, open_study
-from medunlearn.study.workbench import Workbench
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from medunlearn import __main__ as command
 from medunlearn.study import devices
 from medunlearn.study.carriers import ThreadCarrier
 from medunlearn.study.cluster import open_cluster
+from medunlearn.study.design import original
 from medunlearn.study.engine import run_jobs
 from medunlearn.study.jobs import Job
-from medunlearn.study.models import original
 from medunlearn.study.reproduce import Outcome
 from medunlearn.study.tasks import Ending, Task
 

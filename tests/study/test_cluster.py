@@ -25,11 +25,11 @@ from medunlearn.study import cluster as module
 from medunlearn.study import devices
 from medunlearn.study.carriers import ThreadCarrier
 from medunlearn.study.cluster import check_cluster, open_cluster
+from medunlearn.study.design import original
 from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.jobs import Job
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import original
 from medunlearn.study.runner import Runner
+from medunlearn.study.store import Ledger
 from medunlearn.study.tasks import CarrierError, Ending, NotStartedError, Task
 from medunlearn.study.worker import Terms, UnfitWorkerError, faults_of_worker, fingerprint
 from tests.study.grid import JOBS

@@ -10,11 +10,11 @@ import torch
 from medunlearn import __main__ as command
 from medunlearn.errors import InputError
 from medunlearn.study import devices
+from medunlearn.study.builder import Workbench
 from medunlearn.study.devices import check_device
 from medunlearn.study.reproduce import Outcome
 from medunlearn.study.status import status
 from medunlearn.study.study import choose_device
-from medunlearn.study.workbench import Workbench
 
 
 @pytest.fixture

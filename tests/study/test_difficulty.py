@@ -8,9 +8,9 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from medunlearn.evaluation.strata import RELIABLE, reliability
-from medunlearn.study.models import references
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import references
 from medunlearn.study.study import open_study
-from medunlearn.study.workbench import Workbench
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_models_that_never_saw_a_patient_rank_findings_and_find_wrong_labels(tmp
     study = replace(study, profile=study.profile.model_copy(update={"references": 16}))
     bench = Workbench(study)
     bench.train(references(study.profile))
-    known, table = bench.ledger.draws.references(), study.cohort.table
+    known, table = bench.ledger.references(), study.cohort.table
     confidence, noisy = known.confidence(), table["noisy_label"].astype(bool)
     for partition in ("train", "test"):
         inside = table["partition"] == partition

@@ -12,10 +12,10 @@ from medunlearn.evaluation.levels import levels_by_partition
 from medunlearn.evaluation.performance import probabilities
 from medunlearn.evaluation.predictions import predict
 from medunlearn.methods import get_method
-from medunlearn.study.models import middle_cell, original, retrained, unlearned
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.profile import panel
 from medunlearn.study.study import Study
-from medunlearn.study.workbench import Workbench
 from tests.study.conftest import DEVELOPMENT_SEEDS
 
 
@@ -27,7 +27,7 @@ def gaps(laptop_bench: Workbench) -> pd.DataFrame:
     bench.unlearn([unlearned(m, cell, seed) for m in panel() for seed in DEVELOPMENT_SEEDS])
     rows = []
     for seed in DEVELOPMENT_SEEDS:
-        forgotten = bench.ledger.draws.of(retrained(cell, seed)).patients
+        forgotten = bench.ledger.forget_set(retrained(cell, seed)).patients
         base = levels_by_partition(bench.logits(retrained(cell, seed)), table, forgotten)
         specs = {"original": original(seed)} | {m: unlearned(m, cell, seed) for m in panel()}
         for method, spec in specs.items():
@@ -106,7 +106,7 @@ def test_the_original_memorises_and_label_noise_alone_does_not_buy_it(
 ) -> None:
     bench = laptop_bench
     study = bench.study
-    forgotten = set(bench.ledger.draws.of(retrained(middle_cell(study.profile), 9000)).patients)
+    forgotten = set(bench.ledger.forget_set(retrained(middle_cell(study.profile), 9000)).patients)
     table = study.cohort.table
     noisy = set(table.loc[table["noisy_label"], "patient"])
     assert gap(study, bench, forgotten) >= 0.05

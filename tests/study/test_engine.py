@@ -5,9 +5,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from medunlearn.study.design import Cell, original, retrained, unlearned
 from medunlearn.study.engine import RESUBMISSIONS, run_jobs
 from medunlearn.study.jobs import Job
-from medunlearn.study.models import Cell, original, retrained, unlearned
 from medunlearn.study.tasks import CarrierError, Ending, NotStartedError, WorkerDiedError
 
 CELL = Cell("random", 0.1)

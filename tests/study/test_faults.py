@@ -7,28 +7,24 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from medunlearn.disk import DiskFullError
-from medunlearn.study.draws import Draws
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.execution import execute
-from medunlearn.study.jobs import Job, plan_jobs, study_parameters
+from medunlearn.study.folders import RECORD
+from medunlearn.study.jobs import Job, plan_jobs
 from medunlearn.study.journal import record_job
-from medunlearn.study.ledger import RECORD, Ledger
-from medunlearn.study.models import (
-    middle_cell,
-    original,
-    retrained,
-    unlearned,
-)
 from medunlearn.study.status import status
-from medunlearn.study.study import PROJECT
+from medunlearn.study.store import Ledger
+from medunlearn.study.study import PROJECT, study_parameters
 from medunlearn.study.tables import collect_tables
 from medunlearn.study.tasks import Ending
-from medunlearn.study.workbench import Workbench
-from medunlearn.study.writers import writer_of
 from tests.conftest import cut_off, filled_disk, flip_a_bit
 
 COMMAND = [sys.executable, "-m", "medunlearn", "reproduce", "--device", "cpu", "--jobs", "1"]
@@ -115,12 +111,12 @@ def test_a_disk_that_fills_up_in_a_record_leaves_that_of_before(tiny_study):
 
 
 def test_a_disk_that_fills_up_in_a_draw_leaves_none(tiny_study):
-    draws, cell = Draws(tiny_study, Ledger(tiny_study).path), middle_cell(tiny_study.profile)
+    draws, cell = Ledger(tiny_study), middle_cell(tiny_study.profile)
     spec = retrained(cell, 0)
     with filled_disk(10), pytest.raises(DiskFullError):
-        draws.of(spec)
+        draws.forget_set(spec)
     assert not list((tiny_study.folder / "draws").iterdir())
-    drawn = draws.of(spec)
+    drawn = draws.forget_set(spec)
     record = json.loads((tiny_study.folder / "draws" / f"{drawn.name}.json").read_text())
     assert record["sha256"] == drawn.sha256
 
@@ -186,10 +182,10 @@ def start(tiny_profile, tmp_path):
 def test_a_killed_kernel_fails_its_job_alone_and_the_next_run_makes_the_rest(tiny_study, start):
     """And the same study started a second time meanwhile refuses, and disturbs nothing."""
     models, ledger, process = tiny_study.folder / "models", Ledger(tiny_study), start()
-    killed, following = plan_jobs(tiny_study)[:2]
+    killed, following = plan_jobs(tiny_study.profile)[:2]
     until(lambda: times(tiny_study.folder))
-    writer = until(lambda: [writer_of(path) for path in models.glob(".partial-*")])[0]
-    os.kill(int(writer.process), signal.SIGKILL)
+    writer, partial = until(lambda: writer_in(models))
+    os.kill(writer, signal.SIGKILL)
     kept = times(tiny_study.folder)
     second, said = start()
     assert second.wait(120) == 2
@@ -208,7 +204,17 @@ def test_a_killed_kernel_fails_its_job_alone_and_the_next_run_makes_the_rest(tin
     until(lambda: not ledger.missing(list(killed.models)))
     interrupt(*process, killed.name)
     assert before.items() <= times(tiny_study.folder).items()
-    assert not any(f"-{writer.process}-" in path.name for path in models.iterdir())
+    assert not partial.exists()
+
+
+def writer_in(models):
+    """A process that holds the lock of a model that has no name yet, and the model's folder."""
+    for opened in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            path = opened.readlink()
+            if path.is_relative_to(models) and path.parent.name.startswith(".partial-"):
+                return int(opened.parts[2]), path.parent
+    return None
 
 
 def interrupt(process, log, said):

@@ -20,13 +20,14 @@ import yaml
 
 from medunlearn.errors import InputError
 from medunlearn.study import reproduce as module
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import all_models, all_timings, original, references
 from medunlearn.study.devices import fault_of_cuda
-from medunlearn.study.ledger import RECORD, Ledger
-from medunlearn.study.models import all_models, all_timings, original, references
+from medunlearn.study.folders import RECORD
 from medunlearn.study.status import status
+from medunlearn.study.store import Ledger
 from medunlearn.study.study import open_study
 from medunlearn.study.tables import collect_tables, load_predictions, load_tables
-from medunlearn.study.workbench import Workbench
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,6 +1,5 @@
 """What people are told of a study: states, failures with their reason, and why what is stale is."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -9,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from medunlearn.study.design import Cell, original, retrained, unlearned
 from medunlearn.study.jobs import Job, plan_jobs
 from medunlearn.study.journal import failures, is_outdated, record_job
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import Cell, original, retrained, unlearned
 from medunlearn.study.status import status
+from medunlearn.study.store import Ledger
 from medunlearn.study.tasks import Ending
-from medunlearn.study.writers import make_folder
 
 ROOT = Path(__file__).parents[2]
 CELL = Cell("random", 0.1)
@@ -72,7 +70,7 @@ def test_a_failure_is_told_with_error_host_and_seconds_and_its_like_are_counted(
 
 def test_a_failed_job_is_told_with_host_and_seconds(ledger):
     (ledger.study.folder / "jobs").mkdir()
-    job = next(job for job in plan_jobs(ledger.study) if job.name.startswith("02-original"))
+    job = next(job for job in plan_jobs(ledger.study.profile) if job.name.startswith("02-original"))
     record_job(ledger.study, job, Ending(7.04, host="node17"), "the kernel died\nat once", None)
     told = next(line for line in status(ledger.study) if line.startswith("failed: "))
     assert told.startswith(f"failed: {job.name} (node17, 7.04")
@@ -91,24 +89,14 @@ def test_why_a_kind_is_stale_is_told_from_old_to_new(ledger):
     ]
 
 
-def test_who_writes_a_model_is_told_and_what_becomes_of_what_is_left(ledger):
-    ledger.folder.mkdir()
-    key = ledger.entry(original(0)).key
-    own = make_folder(ledger.folder, ".partial", key)
-    names = {
-        "is being written": own.name,
-        "the next run removes it": own.name.replace(f"-{os.getpid()}-", "-999999999-"),
-        "kept until two days old": own.name.replace(f"-{socket.gethostname()}-", "-elsewhere-"),
+def test_what_is_being_written_is_told_from_what_a_killed_process_left(ledger):
+    (ledger.folder / f".partial-{ledger.entry(original(0)).key}-0").mkdir(parents=True)
+    with ledger.writing(original(1)):
+        told = [line for line in status(ledger.study) if line.startswith("partial: ")]
+    assert set(told) == {
+        "partial: original, seed 0 was left by a killed process; the next run removes it",
+        "partial: original, seed 1 is being written",
     }
-    for name in names.values():
-        (ledger.folder / name).mkdir(exist_ok=True)
-    told = [line for line in status(ledger.study) if line.startswith("partial: ")]
-    assert len(told) == 3
-    for fate, name in names.items():
-        host = "elsewhere" if "elsewhere" in name else socket.gethostname()
-        line = next(line for line in told if line.endswith(fate))
-        assert key in line
-        assert f"of {host})" in line
 
 
 @pytest.mark.parametrize("content", [b'{"job": "04', b"\xff", b"[]", b""])

@@ -10,13 +10,13 @@ from medunlearn.cohort.draws import DEVELOPMENT, development_patients
 from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash
 from medunlearn.study import trials as module
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import all_models, development_seeds, trial, unlearned
-from medunlearn.study.models import middle_cell as middle
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import all_models, development_seeds, trial, unlearned
+from medunlearn.study.design import middle_cell as middle
+from medunlearn.study.store import Ledger
 from medunlearn.study.study import open_study
 from medunlearn.study.trials import freeze, tune_method, tune_nothing
 from medunlearn.study.tuned import read_tuned, tuned_path, write_tuned
-from medunlearn.study.workbench import Workbench
 from medunlearn.tuning import WORST
 
 
@@ -34,15 +34,15 @@ def specs(bench, method="salun"):
 
 
 def test_trials_forget_the_reserved_patients_who_are_in_no_reported_forget_set(tuned_bench):
-    table, draws = tuned_bench.study.cohort.table, tuned_bench.ledger.draws
+    table, draws = tuned_bench.study.cohort.table, tuned_bench.ledger
     reserved = set(development_patients(table))
-    drawn = draws.of(specs(tuned_bench)[0])
+    drawn = draws.forget_set(specs(tuned_bench)[0])
     assert drawn.composition == DEVELOPMENT
     assert set(drawn.patients) == reserved
     assert tuned_bench.found.patients == len(reserved) > 0
     for spec in all_models(tuned_bench.study.profile):
         if spec.cell and spec.role != "reference":
-            assert not reserved & set(draws.of(spec).patients)
+            assert not reserved & set(draws.forget_set(spec).patients)
 
 
 def test_development_seeds_are_used_nowhere_else(tuned_bench):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medunlearn.study.ledger import RECORD
+from medunlearn.study.folders import RECORD
 from medunlearn.study.study import open_study
 from tests.study.test_reproduce import run
 

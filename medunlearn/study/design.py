@@ -1,7 +1,9 @@
-"""The models of a study: one (role, method, forget size, composition, order, seed) each."""
+"""The design: which models and forget sets a profile asks for, as pure functions of it."""
 
 from dataclasses import dataclass
 from typing import Literal, cast
+
+import pandas as pd
 
 from medunlearn.cohort.draws import (
     COMPOSITIONS,
@@ -9,6 +11,10 @@ from medunlearn.cohort.draws import (
     DEVELOPMENT_SHARE,
     HALF,
     Composition,
+    Draw,
+    draw_development,
+    draw_forget_set,
+    draw_half,
     draw_name,
 )
 from medunlearn.errors import InputError
@@ -18,6 +24,9 @@ Role = Literal["original", "retrained", "unlearned", "reference", "timing", "tri
 
 FIRST_FLOOR_SEED, FIRST_REFERENCE_SEED, FIRST_DEVELOPMENT_SEED = 100, 200, 300
 """Oracle set B, the reference models and tuning start here: seeds that nothing else uses."""
+
+KEPT = ("original", "retrained")
+"""Roles whose weights are needed again, and kept."""
 
 BY_DIFFICULTY = ("easy", "hard")
 """Compositions that can be drawn only once the reference models are there."""
@@ -38,18 +47,38 @@ class Cell:
     forget_size: float
     draw: Literal["shared", "seed"] = "shared"
 
-    def draw_name(self, seed: int) -> str:
-        """Name of the forget set that this seed forgets."""
-        return draw_name(self.composition, self.forget_size, self.order(seed))
+    @property
+    def by_difficulty(self) -> bool:
+        """Whether it is drawn from what the reference models say."""
+        return self.composition in BY_DIFFICULTY
 
     def order(self, seed: int) -> str:
         """Whose order of patients the draw is taken from."""
         return "shared" if self.draw == "shared" else f"seed{seed}"
 
+    def draw_name(self, seed: int) -> str:
+        """Name of the forget set that this seed forgets."""
+        return draw_name(self.composition, self.forget_size, self.order(seed))
+
+    def forget_set(self, table: pd.DataFrame, seed: int, confidence: pd.Series | None) -> Draw:
+        """Draw the forget set of a seed from the cohort's table.
+
+        Args:
+            table: The cohort.
+            seed: Of the model.
+            confidence: For easy and hard: of each training patient, from models that never saw it.
+        """
+        if self.composition == HALF:
+            return draw_half(table, seed)
+        if self.composition == DEVELOPMENT:
+            return draw_development(table)
+        order = self.order(seed)
+        return draw_forget_set(table, self.composition, self.forget_size, order, confidence)
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One unit of the ledger.
+    """One model of a study.
 
     Args:
         role: ``reference``: trained on half of the training patients, to measure difficulty, and
@@ -73,10 +102,14 @@ class ModelSpec:
         return self.cell.draw_name(self.seed) if self.cell else None
 
     @property
+    def kind(self) -> str:
+        """For people: ``retrained B``."""
+        return " ".join(str(part) for part in (self.role, self.oracle_set, self.method) if part)
+
+    @property
     def title(self) -> str:
         """For people: ``retrained B, random-0.1-shared, seed 100``."""
-        head = " ".join(str(part) for part in (self.role, self.oracle_set, self.method) if part)
-        return ", ".join(part for part in (head, self.draw, f"seed {self.seed}") if part)
+        return ", ".join(part for part in (self.kind, self.draw, f"seed {self.seed}") if part)
 
 
 def make_cell(composition: str, forget_size: float, draw: str = "shared") -> Cell:
@@ -94,20 +127,6 @@ def make_cell(composition: str, forget_size: float, draw: str = "shared") -> Cel
     if faults:
         raise InputError("parameters", faults)
     return Cell(cast(Composition, composition), forget_size, cast(Literal["shared", "seed"], draw))
-
-
-def cells(profile: Profile) -> list[Cell]:
-    """Every forget set of the design: random at all sizes, the others at the middle size.
-
-    One draw is shared by all seeds at the middle size, where patients are compared; elsewhere each
-    seed has its own, so that the slope over sizes carries the spread of draws.
-    """
-    middle = profile.middle_size
-    sizes = [
-        Cell("random", size, "shared" if size == middle else "seed")
-        for size in sorted(profile.forget_sizes)
-    ]
-    return sizes + [Cell(c, middle) for c in profile.compositions if c != "random"]
 
 
 def original(seed: int) -> ModelSpec:
@@ -137,14 +156,7 @@ def timing(method: str, cell: Cell) -> ModelSpec:
 
 def trial(method: str, seed: int) -> ModelSpec:
     """A method, with the study's settings, on the development forget set; timed."""
-    cell = Cell(DEVELOPMENT, DEVELOPMENT_SHARE)
-    return ModelSpec("trial", seed, method=method, cell=cell)
-
-
-def development_seeds(profile: Profile) -> list[int]:
-    """Seeds of the originals that settings are tuned on."""
-    first = FIRST_DEVELOPMENT_SEED
-    return list(range(first, first + profile.tuning.seeds))
+    return ModelSpec("trial", seed, method=method, cell=Cell(DEVELOPMENT, DEVELOPMENT_SHARE))
 
 
 def seeds(profile: Profile) -> list[int]:
@@ -154,18 +166,36 @@ def seeds(profile: Profile) -> list[int]:
 
 def floor_seeds(profile: Profile) -> list[int]:
     """Seeds of oracle set B."""
-    return list(range(FIRST_FLOOR_SEED, FIRST_FLOOR_SEED + profile.floor_seeds))
+    return [FIRST_FLOOR_SEED + number for number in range(profile.floor_seeds)]
+
+
+def development_seeds(profile: Profile) -> list[int]:
+    """Seeds of the originals that settings are tuned on."""
+    return [FIRST_DEVELOPMENT_SEED + number for number in range(profile.tuning.seeds)]
 
 
 def references(profile: Profile) -> list[ModelSpec]:
     """The reference models."""
-    first = FIRST_REFERENCE_SEED
-    return [reference(seed) for seed in range(first, first + profile.references)]
+    return [reference(FIRST_REFERENCE_SEED + number) for number in range(profile.references)]
 
 
 def middle_cell(profile: Profile) -> Cell:
     """The forget set at which patients are compared."""
     return Cell("random", profile.middle_size)
+
+
+def cells(profile: Profile) -> list[Cell]:
+    """Every forget set of the design: random at all sizes, the others at the middle size.
+
+    One draw is shared by all seeds at the middle size, where patients are compared; elsewhere each
+    seed has its own, so that the slope over sizes carries the spread of draws.
+    """
+    middle = profile.middle_size
+    sizes = [
+        Cell("random", size, "shared" if size == middle else "seed")
+        for size in sorted(profile.forget_sizes)
+    ]
+    return sizes + [Cell(c, middle) for c in profile.compositions if c != "random"]
 
 
 def is_watched(profile: Profile, spec: ModelSpec) -> bool:
@@ -179,6 +209,11 @@ def methods_at(profile: Profile, cell: Cell) -> list[str]:
     At the middle size doing nothing is among them, so that it is watched as they are.
     """
     return [*(["original"] if cell == middle_cell(profile) else []), *profile.methods]
+
+
+def drawn_from(profile: Profile, cell: Cell) -> list[ModelSpec]:
+    """The models without which a forget set cannot be drawn."""
+    return references(profile) if cell.by_difficulty else []
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:
@@ -200,7 +235,5 @@ def all_models(profile: Profile) -> list[ModelSpec]:
 def all_timings(profile: Profile) -> list[ModelSpec]:
     """The cost pass: one retraining at the middle size, and each method at each size."""
     random = [cell for cell in cells(profile) if cell.composition == "random"]
-    return [
-        timing("retrain", middle_cell(profile)),
-        *(timing(method, cell) for method in profile.methods for cell in random),
-    ]
+    methods = [timing(method, cell) for method in profile.methods for cell in random]
+    return [timing("retrain", middle_cell(profile)), *methods]

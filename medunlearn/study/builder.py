@@ -3,7 +3,7 @@
 import copy
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,19 +20,15 @@ from medunlearn.evaluation.relearning import relearn
 from medunlearn.methods import Setting, get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
+from medunlearn.study.design import KEPT, ModelSpec, is_watched, original
 from medunlearn.study.device_locks import clock_alone, device_shared
-from medunlearn.study.ingredients import sources
-from medunlearn.study.ledger import Ledger
-from medunlearn.study.models import ModelSpec, is_watched, original
+from medunlearn.study.keys import sources
+from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 from medunlearn.training import initial_state, prepare_device, train
 
-WEIGHTS, PREDICTIONS, COSTS, RELEARNING = (
-    "weights.safetensors",
-    "predictions.parquet",
-    "costs.parquet",
-    "relearning.parquet",
-)
+WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.parquet"
+COSTS, RELEARNING = "costs.parquet", "relearning.parquet"
 
 
 class Workbench:
@@ -169,7 +165,7 @@ class Workbench:
         """The samples that a model may keep, and those it is to forget (none of an original)."""
         table = self.study.cohort.table
         training = table[table["partition"] == TRAIN]
-        forgotten = self.ledger.draws.of(spec).patients if spec.cell else ()
+        forgotten = self.ledger.forget_set(spec).patients if spec.cell else ()
         forget = training["patient"].isin(forgotten)
         samples, inside = training["sample"].to_numpy(np.int64), forget.to_numpy(bool)
         return samples[~inside], samples[inside]
@@ -188,16 +184,16 @@ class Workbench:
     def trained(self, spec: ModelSpec) -> nn.Module:
         """An original or a retrained model, from its weights, in evaluation mode."""
         model = initial_state(self.recipe, spec.seed, "cpu")
-        return load_weights(model, self.ledger.path(spec) / WEIGHTS).to(self.device).eval()
+        return load_weights(model, self.ledger.file(spec, WEIGHTS)).to(self.device).eval()
 
     def logits(self, spec: ModelSpec) -> NDArray[np.float32]:
         """Stored predictions of a model, (samples, classes)."""
-        return read_predictions(self.ledger.path(spec) / PREDICTIONS)
+        return read_predictions(self.ledger.file(spec, PREDICTIONS))
 
     def costs(self, specs: Sequence[ModelSpec]) -> pd.DataFrame:
         """Stored bills of models, one row for each timed region."""
         bills = [
-            pd.read_parquet(self.ledger.path(spec) / COSTS).assign(
+            pd.read_parquet(self.ledger.file(spec, COSTS)).assign(
                 method=spec.method, forget_size=spec.cell.forget_size if spec.cell else None
             )
             for spec in specs
@@ -223,28 +219,15 @@ class Workbench:
             seen.to_parquet(folder / RELEARNING, index=False)
         write_predictions(folder / PREDICTIONS, key, predict(model, self.images))
         self._bill(spec, clock, exclusive=exclusive).to_parquet(folder / COSTS, index=False)
-        if self.keep or spec.role in {"original", "retrained"}:
+        if self.keep or spec.role in KEPT:
             save_weights(model, folder / WEIGHTS)
 
     def _bill(
         self, spec: ModelSpec, clock: Clock, *, exclusive: bool, repeat: int = 0
     ) -> pd.DataFrame:
         """One row for each timed region."""
-        stamped = stamp(self.device)
+        told = {"model_key": self.ledger.entry(spec).key, "repeat": repeat, **stamp(self.device)}
+        told |= {"sitting": self._sitting, "exclusive": exclusive}
         return pd.DataFrame(
-            [
-                {
-                    "model_key": self.ledger.entry(spec).key,
-                    "region": name,
-                    "repeat": repeat,
-                    "seconds": region.seconds,
-                    "cpu_seconds": region.cpu_seconds,
-                    "peak_bytes": region.peak_bytes,
-                    "host_peak_bytes": region.host_peak_bytes,
-                    **stamped,
-                    "sitting": self._sitting,
-                    "exclusive": exclusive,
-                }
-                for name, region in clock.regions.items()
-            ]
+            [{**told, "region": name, **asdict(region)} for name, region in clock.regions.items()]
         )

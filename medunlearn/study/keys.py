@@ -5,27 +5,38 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from medunlearn.sources import module_hashes, notebook_hash
-from medunlearn.study.draws import Draws
-from medunlearn.study.models import (
-    BY_DIFFICULTY,
+from medunlearn.cohort.draws import Draw
+from medunlearn.sources import (
+    canonical_hash,
+    module_hash,
+    module_hashes,
+    notebook_hash,
+    notebook_imports,
+)
+from medunlearn.study.design import (
     ModelSpec,
+    all_models,
+    all_timings,
+    drawn_from,
     is_watched,
     original,
-    references,
 )
+from medunlearn.study.jobs import COHORT, NOTEBOOKS
 from medunlearn.study.study import PROJECT, Study
 
-_NOTEBOOKS = {
-    "original": "02_reference_models",
-    "retrained": "02_reference_models",
-    "reference": "02_reference_models",
-    "unlearned": "03_unlearn",
-    "timing": "08_cost",
-    "trial": "06_tuning",
-}
+if TYPE_CHECKING:
+    from medunlearn.study.store import Ledger
+
+_MEASURED = frozenset({"medunlearn.cost"})
+"""What methods import, and what decides no model but measurements of cost."""
+
+_MAKERS = frozenset(
+    f"medunlearn.study.{name}"
+    for name in ("builder", "devices", "device_locks", "engine", "reproduce", "store")
+)
+"""What makes models and keeps them: a report reads their files, whose hashes are in its key."""
 
 
 def sources(study: Study, spec: ModelSpec) -> list[ModelSpec]:
@@ -35,34 +46,31 @@ def sources(study: Study, spec: ModelSpec) -> list[ModelSpec]:
     of a model they stand for it.
     """
     found = [original(spec.seed)] if spec.role in {"unlearned", "timing", "trial"} else []
-    return found + (references(study.profile) if _by_difficulty(spec) else [])
+    return found + (drawn_from(study.profile, spec.cell) if spec.cell else [])
 
 
 def describe(
-    study: Study, draws: Draws, spec: ModelSpec, made_from: Sequence[str]
+    study: Study, spec: ModelSpec, forget_set: Draw | None, made_from: Sequence[str]
 ) -> dict[str, Any]:
     """Everything that decides a model, by part.
 
     Args:
         study: The study.
-        draws: Its forget sets.
         spec: The model.
+        forget_set: What it is not to know; none where the reference models stand for it.
         made_from: Keys of its ``sources``.
     """
-    drawn = spec.cell is not None and not _by_difficulty(spec)
     watched = is_watched(study.profile, spec)
-    packages = ("torch", "monai", "numpy")
-    versions = {name: _version(name) for name in packages}
     ingredients = {
         "parameters": asdict(spec),
         "recipe": study.recipe,
         "settings": dict(study.settings(spec.method)) if spec.method else {},
-        "forget set": draws.of(spec).sha256 if drawn else None,
+        "forget set": forget_set.sha256 if forget_set else None,
         "inputs": list(made_from),
-        "notebook": _hash_of(_NOTEBOOKS[spec.role]),
-        "code": module_hashes(*_modules(spec, watched=watched)),
+        "notebook": _hash_of(NOTEBOOKS[spec.role]),
+        "code": _code(spec, watched=watched),
         "cohort": study.cohort.sha256,
-        "versions": {"python": ".".join(platform.python_version_tuple()[:2]), **versions},
+        "versions": _versions(),
         "device": study.device,
     }
     if watched:
@@ -72,9 +80,30 @@ def describe(
     return ingredients
 
 
+def notebook_key(study: Study, notebook: str, ledger: "Ledger") -> str:
+    """What decides a notebook that makes no model: all code upstream, configuration and models."""
+    path = PROJECT / "notebooks" / f"{notebook}.ipynb"
+    specs = [*all_models(study.profile), *all_timings(study.profile)]
+    if notebook == COHORT:  # it reads no model
+        specs = []
+    models = [ledger.files(ledger.entry(spec).key) for spec in specs]
+    return canonical_hash(
+        [
+            notebook_hash(path),
+            module_hashes(*notebook_imports(path), without=_MAKERS),
+            study.cohort.sha256,
+            study.cohort.manifest.model_dump(mode="json"),
+            study.profile.model_dump(mode="json"),
+            study.tuned.model_dump(mode="json") if study.tuned else None,
+            models,
+        ]
+    )
+
+
 @cache
-def _version(package: str) -> str:
-    return version(package).split("+")[0]
+def _versions() -> dict[str, str]:
+    packages = {name: version(name).split("+")[0] for name in ("torch", "monai", "numpy")}
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **packages}
 
 
 @cache
@@ -82,26 +111,21 @@ def _hash_of(notebook: str) -> str:
     return notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb")
 
 
-def _by_difficulty(spec: ModelSpec) -> bool:
-    return spec.cell is not None and spec.cell.composition in BY_DIFFICULTY
-
-
-def _modules(spec: ModelSpec, *, watched: bool) -> list[str]:
-    """The modules that decide a model, with all they import: never statistics or figures."""
-    modules = [
-        "medunlearn.training",
-        "medunlearn.evaluation.predictions",
-        "medunlearn.study.workbench",
-    ]
+def _code(spec: ModelSpec, *, watched: bool) -> dict[str, str]:
+    """Hashes of the modules that decide a model, with all they import; of ``builder`` itself."""
+    builder = "medunlearn.study.builder"
+    modules = ["medunlearn.training", "medunlearn.evaluation.predictions"]
     if spec.method:
         modules.append(f"medunlearn.methods.{spec.method}")
-    if spec.role in {"timing", "trial"}:
-        modules.append("medunlearn.cost")
-    if _by_difficulty(spec):
+    if spec.cell and spec.cell.by_difficulty:
         modules += ["medunlearn.evaluation.difficulty", "medunlearn.cohort.draws"]
     if watched:
         modules.append("medunlearn.evaluation.relearning")
-    return modules
+    timed = spec.role in {"timing", "trial"}
+    return {
+        **module_hashes(*modules, without=frozenset() if timed else _MEASURED),
+        builder: module_hash(builder),
+    }
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -1,9 +1,13 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+import torch
+import yaml
 
 from medunlearn.errors import InputError
-from medunlearn.study.models import (
+from medunlearn.models import NETWORKS, build_network
+from medunlearn.study.design import (
     FIRST_FLOOR_SEED,
     FIRST_REFERENCE_SEED,
     all_models,
@@ -15,7 +19,9 @@ from medunlearn.study.models import (
     retrained,
     unlearned,
 )
+from medunlearn.study.jobs import needed_bytes
 from medunlearn.study.profile import load_profile
+from tests.conftest import TINY
 
 LAPTOP = load_profile("laptop")
 
@@ -84,3 +90,20 @@ def test_unknown_parameters_are_told_with_the_choices():
 def test_a_draw_is_named_by_its_order():
     cell = make_cell("random", 0.05, "seed")
     assert unlearned("salun", cell, 3).draw == "random-0.05-seed3"
+
+
+def test_only_weights_that_are_kept_need_space():
+    full = load_profile("full")
+    specs = [*all_models(full), *all_timings(full)]
+    kept = [spec for spec in specs if spec.role in {"original", "retrained"}]
+    assert 7.9e9 < needed_bytes(full, kept, samples=0, classes=2) < 8e9
+    assert needed_bytes(full, specs, samples=10_000, classes=7) < 11e9
+
+
+def test_a_new_network_is_named_in_one_place(monkeypatch, tmp_path):
+    wide = replace(NETWORKS["resnet_tiny"], weight_bytes=1)
+    monkeypatch.setitem(NETWORKS, "mine", wide)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**TINY, "network": "mine"}))
+    profile = load_profile(str(tmp_path / "own.yaml"))
+    assert needed_bytes(profile, all_models(profile), samples=1, classes=2) > 0
+    assert isinstance(build_network("mine", channels=1, classes=2, seed=0), torch.nn.Module)

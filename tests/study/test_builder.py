@@ -10,8 +10,9 @@ from medunlearn.cohort.draws import development_patients
 from medunlearn.cohort.partition import patient_table
 from medunlearn.errors import InputError
 from medunlearn.evaluation.difficulty import patient_confidence
-from medunlearn.study import workbench as module
-from medunlearn.study.models import (
+from medunlearn.study import builder as module
+from medunlearn.study.builder import Workbench
+from medunlearn.study.design import (
     Cell,
     middle_cell,
     original,
@@ -23,7 +24,6 @@ from medunlearn.study.models import (
     unlearned,
 )
 from medunlearn.study.study import open_study
-from medunlearn.study.workbench import Workbench
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_task_holds_what_a_method_may_read_and_no_test_image(bench):
     table = bench.study.cohort.table
     spec = unlearned("salun", cell, 0)
     task = bench.task(spec, clock=None)
-    forgotten = set(bench.ledger.draws.of(spec).patients)
+    forgotten = set(bench.ledger.forget_set(spec).patients)
     parts = {
         name: table.loc[getattr(task, name).rows.numpy()]
         for name in ("retain", "forget", "holdout")
@@ -55,11 +55,11 @@ def test_a_retrained_model_never_sees_the_forgotten(bench, monkeypatch):
     def note(batches, *_, **__):
         seen.append(set(batches.images.patients[batches.rows].tolist()))
 
-    monkeypatch.setattr("medunlearn.study.workbench.train", note)
+    monkeypatch.setattr("medunlearn.study.builder.train", note)
     monkeypatch.setattr(bench, "write", lambda *_: None)
     cell = middle_cell(bench.study.profile)
     bench.train([original(0), retrained(cell, 0)])
-    gone = set(bench.ledger.draws.of(retrained(cell, 0)).patients)
+    gone = set(bench.ledger.forget_set(retrained(cell, 0)).patients)
     assert seen[0] - seen[1] == gone
 
 
@@ -126,10 +126,10 @@ def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(bench)
     bench.unlearn([spec])
     assert bench.ledger.missing([spec, *references(bench.study.profile)]) == []
     table = bench.study.cohort.table
-    confidence = patient_confidence(bench.ledger.draws.references().confidence(), table)
+    confidence = patient_confidence(bench.ledger.references().confidence(), table)
     patients = patient_table(table[table["partition"] == "train"])
     eligible = patients.drop(development_patients(table)).assign(confidence=confidence)
-    hard = eligible.index.isin(bench.ledger.draws.of(spec).patients)
+    hard = eligible.index.isin(bench.ledger.forget_set(spec).patients)
     assert hard.any()
     for _, alike in eligible.assign(hard=hard).groupby(["sex", "rarest"]):
         highest = alike.loc[alike["hard"], "confidence"].max()

@@ -3,6 +3,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from medunlearn.disk import DiskFullError
-from medunlearn.study import ingredients, records
-from medunlearn.study import ledger as module
-from medunlearn.study.jobs import plan_jobs
-from medunlearn.study.ledger import RECORD, Ledger
-from medunlearn.study.models import (
+from medunlearn.errors import InputError
+from medunlearn.study import folders, keys
+from medunlearn.study import store as module
+from medunlearn.study.design import (
     Cell,
     all_models,
     original,
@@ -25,7 +26,10 @@ from medunlearn.study.models import (
     retrained,
     unlearned,
 )
-from medunlearn.study.writers import make_folder
+from medunlearn.study.folders import RECORD
+from medunlearn.study.jobs import plan_jobs
+from medunlearn.study.store import Ledger
+from medunlearn.study.study import PROJECT
 
 CELL = Cell("random", 0.1)
 O0, R0, U0 = original(0), retrained(CELL, 0), unlearned("salun", CELL, 0)
@@ -161,7 +165,7 @@ def test_what_decides_the_return_of_the_forget_set_is_in_the_key(ledger):
 
 def test_no_job_starts_before_its_forget_set_can_be_drawn(ledger):
     profile = ledger.study.profile.model_copy(update={"compositions": ["random", "hard"]})
-    jobs = plan_jobs(replace(ledger.study, profile=profile))
+    jobs = plan_jobs(profile)
     halves = set(references(profile))
     for job in jobs:
         drawn_by_difficulty = job.parameters.get("composition") == "hard"
@@ -171,7 +175,7 @@ def test_no_job_starts_before_its_forget_set_can_be_drawn(ledger):
 def test_no_job_makes_what_another_makes_at_the_same_time(ledger):
     """A retrained model is shown beside its original, which its notebook would make itself."""
     profile = ledger.study.profile.model_copy(update={"seeds": 16, "floor_seeds": 16})
-    for job in plan_jobs(replace(ledger.study, profile=profile)):
+    for job in plan_jobs(profile):
         if job.notebook == "02_reference_models" and job.parameters["role"] == "retrained":
             beside = {original(spec.seed) for spec in job.models if spec.seed < 100}
             assert beside <= set(job.needs)
@@ -192,12 +196,6 @@ def test_what_the_manifest_decides_of_the_training_is_in_the_key(ledger):
         assert other.entry(spec).key != ledger.entry(spec).key
 
 
-def test_what_a_living_process_writes_is_not_swept(ledger):
-    with ledger.writing(O0) as folder:
-        Ledger(ledger.study).sweep()
-        assert folder.is_dir()
-
-
 @pytest.mark.parametrize(
     ("module", "stale"),
     [
@@ -208,18 +206,20 @@ def test_what_a_living_process_writes_is_not_swept(ledger):
         ("medunlearn.figures", set()),
         ("medunlearn.statistics.intervals", set()),
         ("medunlearn.study.engine", set()),
+        ("medunlearn.cost", set()),
     ],
 )
 def test_an_edit_makes_stale_what_depends_on_it_and_says_why(ledger, monkeypatch, module, stale):
     specs = [O0, R0, U0]
     for spec in specs:
         write(ledger, spec)
-    real = ingredients.module_hashes
+    real = keys.module_hashes
 
-    def edited(*names):
-        return {m: ("edited" if m == module else sha) for m, sha in real(*names).items()}
+    def edited(*names, **without):
+        found = real(*names, **without)
+        return {m: ("edited" if m == module else sha) for m, sha in found.items()}
 
-    monkeypatch.setattr(ingredients, "module_hashes", edited)
+    monkeypatch.setattr(keys, "module_hashes", edited)
     after = Ledger(ledger.study)
     assert set(after.missing(specs)) == stale
     reasons = after.stale(specs)
@@ -228,24 +228,58 @@ def test_an_edit_makes_stale_what_depends_on_it_and_says_why(ledger, monkeypatch
         assert f"code of {module}" in reasons[spec]
 
 
-def test_what_killed_runs_leave_behind_is_swept(ledger, monkeypatch):
-    write(ledger, O0)
-    killed = make_folder(ledger.folder, ".partial", "key")
-    (killed / "predictions.parquet").write_text("half")
-    kept = make_folder(ledger.folder, ".partial", "other")
-    monkeypatch.setattr(module, "is_abandoned", lambda folder: folder == killed)
-    ledger.sweep()
-    assert {path.name for path in ledger.folder.iterdir()} == {ledger.path(O0).name, kept.name}
+KILLED = """
+import os, sys
+from pathlib import Path
+from filelock import FileLock
+from medunlearn.study.folders import hold
+folder = Path(sys.argv[1])
+folder.mkdir()
+with hold(folder, sys.argv[2], FileLock(folder.parent / ".models.lock")):
+    os.kill(os.getpid(), 9)
+"""
 
 
-def test_what_a_process_of_another_host_writes_is_not_swept(ledger):
-    """Hosts that share the file system have processes of the same number."""
-    with ledger.writing(O0) as folder:
-        elsewhere = folder.name.replace(f"-{socket.gethostname()}-", "-elsewhere-")
-        foreign = folder.with_name(elsewhere.replace(f"-{os.getpid()}-", "-999999-"))
-        foreign.mkdir()
+def test_what_a_killed_process_was_writing_is_partial_until_it_is_swept(ledger):
+    """Its lock went with it, whichever its number, container or host was."""
+    command = [sys.executable, "-c", KILLED, ledger.folder, ledger.entry(O0).key]
+    subprocess.run(command, cwd=PROJECT, check=False)
+    assert ledger.states([O0, R0]) == {O0: "partial", R0: "absent"}
+    with ledger.writing(R0) as held:
+        assert ledger.states([O0, R0]) == {O0: "partial", R0: "partial"}
         Ledger(ledger.study).sweep()
-        assert foreign.is_dir()
+        assert list(ledger.folder.iterdir()) == [held]
+    assert ledger.states([O0, R0]) == {O0: "absent", R0: "done"}
+    assert {path.name for path in ledger.path(R0).iterdir()} == {RECORD}
+
+
+def test_a_look_hashes_no_file_that_has_its_size_and_time(ledger, monkeypatch):
+    write(ledger, O0)
+    hashed, real = [], folders.file_hash
+    monkeypatch.setattr(folders, "file_hash", lambda path: hashed.append(path) or real(path))
+    assert Ledger(ledger.study).missing([O0]) == []
+    assert hashed == []
+    file = ledger.path(O0) / "weights.safetensors"
+    os.utime(file)  # as in a copy
+    assert Ledger(ledger.study).missing([O0]) == []
+    assert hashed == [file]
+
+
+def test_bytes_that_rot_are_found_when_they_are_read_and_made_again(ledger):
+    """A disk that rots leaves size and time as they were."""
+    write(ledger, O0)
+    file = ledger.path(O0) / "weights.safetensors"
+    assert ledger.file(O0, file.name) == file
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text("weighty")
+    os.utime(file, ns=times)
+    late = Ledger(ledger.study)
+    assert late.missing([O0]) == [], "a look does not read"
+    with pytest.raises(InputError, match="has other bytes than were written"):
+        late.file(O0, file.name)
+    assert late.missing([O0]) == [O0]
+    with pytest.raises(FileNotFoundError):
+        late.file(O0, file.name)
 
 
 def test_two_that_finish_the_same_model_at_once_both_end_well(ledger, monkeypatch):
@@ -322,17 +356,11 @@ def test_a_model_has_a_state(ledger, monkeypatch):
     with ledger.writing(other):
         states = Ledger(ledger.study).states([O0, R0, U0, other])
     assert states == {O0: "done", R0: "failed", U0: "absent", other: "partial"}
-    real = ingredients.module_hashes
+    real = keys.module_hashes
     monkeypatch.setattr(
-        ingredients, "module_hashes", lambda *names: {**real(*names), names[0]: "edited"}
+        keys, "module_hashes", lambda *names, **_: {**real(*names), names[0]: "edited"}
     )
     assert Ledger(ledger.study).states([O0, R0]) == {O0: "stale", R0: "absent"}
-
-
-def test_what_a_killed_process_was_writing_is_partial(ledger):
-    ledger.folder.mkdir()
-    make_folder(ledger.folder, ".partial", ledger.entry(O0).key)
-    assert ledger.states([O0, R0]) == {O0: "partial", R0: "absent"}
 
 
 def test_a_failure_is_noted_until_the_model_is_made(ledger):
@@ -366,10 +394,11 @@ def test_the_failure_of_an_older_form_is_forgotten_with_it(ledger):
 
 
 def test_a_note_that_cannot_be_read_is_no_failure(ledger):
-    ledger.folder.mkdir()
-    path = ledger.folder / f".failed-{ledger.entry(O0).key}.json"
+    with pytest.raises(ArithmeticError):
+        fail_to_write(ledger, O0, ArithmeticError("blown up"))
+    (note,) = ledger.folder.iterdir()
     for content in (b'{"key": ', b"[]", b'{"key": "x"}', b"\xff\xfe"):
-        path.write_bytes(content)
+        note.write_bytes(content)
         assert ledger.states([O0]) == {O0: "absent"}
 
 
@@ -386,7 +415,7 @@ def test_a_disk_too_full_for_the_note_still_tells_the_first_fault(ledger, monkey
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(records, "write_record", full)
+    monkeypatch.setattr(module, "write_record", full)
     with pytest.raises(ArithmeticError):
         fail_to_write(ledger, O0, ArithmeticError("blown up"))
 

@@ -1,0 +1,250 @@
+"""The store: every model in a folder named by what decides it, whole or not there at all."""
+
+import os
+import shutil
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from filelock import FileLock
+
+from medunlearn.cohort.draws import Draw
+from medunlearn.cohort.partition import TRAIN
+from medunlearn.disk import now, read_record, told_when_full, write_record
+from medunlearn.errors import InputError
+from medunlearn.sources import canonical_hash, file_hash
+from medunlearn.study import folders
+from medunlearn.study.design import ModelSpec, references
+from medunlearn.study.keys import changes, describe, sources
+from medunlearn.study.study import Study
+
+if TYPE_CHECKING:
+    from medunlearn.evaluation.difficulty import References
+
+State = Literal["done", "partial", "failed", "stale", "absent"]
+"""A model is there; is being written, or its writer was killed; could not be made the last time;
+is there in an older form only; or none of these."""
+
+
+class Entry(NamedTuple):
+    """A model as the store knows it: name of its folder, what decides it, keys of its inputs."""
+
+    key: str
+    ingredients: dict[str, Any]
+    inputs: tuple[str, ...]
+
+
+class Ledger:
+    """Finds, checks and writes the models of a study.
+
+    A look checks a record's signature, and size and time of its files. Reading checks their bytes.
+
+    Args:
+        study: Whose models these are.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.folder = study.folder / "models"
+        self._entries: dict[ModelSpec, Entry] = {}
+        self._verified: dict[str, dict[str, Any]] = {}
+        self._drawn: dict[str, Draw] = {}
+        # held by who names a model or takes it away: two would both move the same old folder
+        self._naming = FileLock(study.folder / ".models.lock")
+
+    def entry(self, spec: ModelSpec) -> Entry:
+        """Key and ingredients of a model; its forget set is drawn if it was not yet."""
+        if spec not in self._entries:
+            made_from = tuple(self.entry(source).key for source in sources(self.study, spec))
+            known = spec.cell is not None and not spec.cell.by_difficulty
+            drawn = self.forget_set(spec) if known else None
+            ingredients = describe(self.study, spec, drawn, made_from)
+            self._entries[spec] = Entry(canonical_hash(ingredients)[:20], ingredients, made_from)
+        return self._entries[spec]
+
+    def forget_set(self, spec: ModelSpec) -> Draw:
+        """The patients a model is not to know, recorded under ``draws/``.
+
+        Raises:
+            FileNotFoundError: Easy and hard need the reference models, and one is not there.
+        """
+        if spec.cell is None:
+            raise ValueError(f"{spec.title} has no forget set")
+        name, table, confidence = str(spec.draw), self.study.cohort.table, None
+        if name not in self._drawn:
+            if spec.cell.by_difficulty:
+                from medunlearn.evaluation.difficulty import patient_confidence
+
+                confidence = patient_confidence(self.references().confidence(), table)
+            drawn = spec.cell.forget_set(table, spec.seed, confidence)
+            drawn.write(self.study.folder / "draws")
+            self._drawn[name] = drawn
+        return self._drawn[name]
+
+    def references(self) -> "References":
+        """What the reference models say of every image.
+
+        Raises:
+            FileNotFoundError: One of them is not there.
+        """
+        # a second to import: not for commands that only look
+        from medunlearn.evaluation.difficulty import References
+        from medunlearn.evaluation.predictions import read_predictions
+
+        specs, table = references(self.study.profile), self.study.cohort.table
+        logits = [read_predictions(self.file(spec, "predictions.parquet")) for spec in specs]
+        unseen = [table["patient"].isin(self.forget_set(spec).patients) for spec in specs]
+        training = (table["partition"] == TRAIN).to_numpy()
+        return References(np.stack(logits), training & ~np.stack(unseen), table)
+
+    def path(self, spec: ModelSpec) -> Path:
+        """The model's folder, there or not."""
+        return self.folder / self.entry(spec).key
+
+    def record(self, key: str) -> dict[str, Any] | None:
+        """The record of a whole and sound model, else none."""
+        if key not in self._verified and (record := folders.read_sealed(self.folder / key)):
+            self._verified[key] = record
+        return self._verified.get(key)
+
+    def files(self, key: str) -> dict[str, str] | None:
+        """Hashes of the files of a whole and sound model by name, else none."""
+        record = self.record(key)
+        return record["files"] if record else None
+
+    def file(self, spec: ModelSpec, name: str) -> Path:
+        """A file of a model, for reading: it has the bytes that were written.
+
+        Raises:
+            FileNotFoundError: There is no such model, or it has no such file.
+            InputError: The file has changed unseen; its model is taken away.
+        """
+        path, files = self.path(spec) / name, self.files(self.entry(spec).key) or {}
+        if name not in files:
+            raise FileNotFoundError(path)
+        if file_hash(path) != files[name]:
+            self.discard(spec)
+            fault = "has other bytes than were written; its model was taken away: run again"
+            raise InputError(str(path), [fault])
+        return path
+
+    def is_done(self, spec: ModelSpec) -> bool:
+        """Whether the model is there, sound, and made from the inputs that are there now."""
+        entry = self.entry(spec)
+        record = self.record(entry.key)
+        return record is not None and all(
+            record["inputs"].get(key, "unknown") == self.files(key) for key in entry.inputs
+        )
+
+    def missing(self, specs: list[ModelSpec]) -> list[ModelSpec]:
+        """Those that are not done; what was found sound before is looked at again."""
+        self._verified.clear()
+        return [spec for spec in specs if not self.is_done(spec)]
+
+    def discard(self, spec: ModelSpec) -> None:
+        """Take a model's folder away, if there is one."""
+        folders.remove(self.path(spec))
+        self._verified.pop(self.entry(spec).key, None)
+
+    def discard_outdated(self, specs: list[ModelSpec]) -> None:
+        """Take away what was made from inputs that are gone; of those given, inputs come first."""
+        for spec in specs:
+            if not self.is_done(spec):
+                with self._naming:
+                    self._verified.pop(self.entry(spec).key, None)  # perhaps finished just now
+                    if not self.is_done(spec):
+                        self.discard(spec)
+
+    def sweep(self) -> None:
+        """Remove what killed processes have left half-written; what is being written stays."""
+        with self._naming:
+            left = [path for path in folders.partials(self.folder) if not folders.is_held(path)]
+        for path in [*left, *self.folder.glob(".old-*")]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def writing(self, spec: ModelSpec) -> Iterator[Path]:
+        """A folder to put a model's files in; it gets its record and its name at the end.
+
+        On any error, and on being killed, there is no model of this name; an error is noted beside
+        the models until the model is made. If another process has finished the same model
+        meanwhile, that one stays.
+
+        Yields:
+            A folder that this process holds by a lock.
+
+        Raises:
+            DiskFullError: The disk is full; the message names it and the remedy.
+        """
+        entry, start = self.entry(spec), time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        told = {"key": entry.key, "title": spec.title, "host": socket.gethostname()}
+        held = folders.hold(self.folder, entry.key, self._naming)
+        try:
+            with told_when_full(self.folder), held as folder:
+                yield folder
+                seconds = round(time.monotonic() - start, 3)
+                made = {"status": "done", "seconds": seconds, "finished": now()}
+                inputs = {key: self.files(key) for key in entry.inputs}
+                decided = {"ingredients": entry.ingredients, "inputs": inputs}
+                folders.seal(folder, {**told, **made, **decided})
+                self._give_name(spec, folder)
+        except Exception as fault:
+            seconds = round(time.monotonic() - start, 3)
+            failed = {"error": f"{type(fault).__name__}: {fault}", "when": now()}
+            with suppress(OSError):  # a full disk may keep it from being noted
+                write_record(self._note(spec), {**told, **failed, "seconds": seconds})
+            raise
+        self._note(spec).unlink(missing_ok=True)
+
+    def _give_name(self, spec: ModelSpec, folder: Path) -> None:
+        with self._naming:
+            list(self.folder.iterdir())  # what another host has named is to be seen here
+            if not self.is_done(spec):
+                self.discard(spec)
+                os.rename(folder, self.path(spec))  # noqa: PTH104 - atomic; fails if it is there
+                (self.path(spec) / folders.LOCK).unlink()
+
+    def _note(self, spec: ModelSpec) -> Path:
+        """Where it is noted why a model could not be made, in whatever form."""
+        return self.folder / f".failed-{canonical_hash(spec.title)[:20]}.json"
+
+    def failures(self, specs: list[ModelSpec]) -> dict[ModelSpec, dict[str, Any]]:
+        """Of the models given, those that could not be made: error, host, seconds and when."""
+        notes = {spec: read_record(self._note(spec)) for spec in specs}
+        return {
+            spec: note
+            for spec, note in notes.items()
+            if note and note.get("key") == self.entry(spec).key and not self.is_done(spec)
+        }
+
+    def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
+        """Of the models given, those that exist in an older form, with the parts that changed.
+
+        Of several older forms the nearest is told: clocks jump, so the newest is not known.
+        """
+        older: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for path in sorted(self.folder.glob(f"[!.]*/{folders.RECORD}")):
+            record = read_record(path) or {}
+            if {"title", "ingredients"} <= set(record):
+                older[record["title"]].append(record["ingredients"])
+        reasons = {
+            spec: [changes(old, self.entry(spec).ingredients) for old in older[spec.title]]
+            for spec in specs
+            if spec.title in older and self.record(self.entry(spec).key) is None
+        }
+        return {spec: min(told, key=len) for spec, told in reasons.items()}
+
+    def states(self, specs: list[ModelSpec]) -> dict[ModelSpec, State]:
+        """The state of each model."""
+        states: dict[ModelSpec, State] = dict.fromkeys(specs, "absent")
+        states |= dict.fromkeys(self.stale(specs), "stale")
+        states |= dict.fromkeys(self.failures(specs), "failed")
+        written = set(folders.partials(self.folder).values())
+        states |= {spec: "partial" for spec in specs if self.entry(spec).key in written}
+        return states | {spec: "done" for spec in specs if self.is_done(spec)}
