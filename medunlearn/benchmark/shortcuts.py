@@ -13,8 +13,7 @@ from medunlearn.batches import Batches, Images, Recipe
 from medunlearn.benchmark.loops import make_data
 from medunlearn.benchmark.measure import Line, compare, interleave
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST, TRAIN
-from medunlearn.evaluation.lineups import Run
-from medunlearn.evaluation.measurements import PARTS, Measurements
+from medunlearn.evaluation.measurements import PARTS, Measurements, Run
 from medunlearn.evaluation.performance import MEASURES, Predicted, probabilities, threshold_at
 from medunlearn.evaluation.predictions import predict
 from medunlearn.methods import get_method

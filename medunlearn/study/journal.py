@@ -20,7 +20,7 @@ _REPORTING = (
     "medunlearn.evaluation.controls.battery",
     "medunlearn.evaluation.costs",
     "medunlearn.evaluation.results",
-    "medunlearn.evaluation.strata",
+    "medunlearn.evaluation.difficulty",
     "medunlearn.evaluation.worst_groups",
     "medunlearn.statistics.verdicts",
     "medunlearn.study.answers",

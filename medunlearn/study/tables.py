@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.disk import written_whole
-from medunlearn.evaluation.strata import measure_difficulty, reliability
+from medunlearn.evaluation.difficulty import measure_difficulty, reliability
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, all_models, all_timings, references
 from medunlearn.study.study import Study

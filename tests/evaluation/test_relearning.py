@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from medunlearn.cost import Clock
-from medunlearn.evaluation.levels import levels_by_partition
 from medunlearn.evaluation.relearning import relearn
+from medunlearn.evaluation.scores import levels_by_partition
 from medunlearn.study.models import middle_cell, original, retrained, unlearned
 from medunlearn.study.study import open_study
 from medunlearn.study.workbench import Workbench

@@ -11,7 +11,7 @@ from medunlearn.evaluation.audits.comparisons import Comparison, Finding, compar
 from medunlearn.evaluation.audits.likeness import Likeness
 from medunlearn.evaluation.audits.matching import patient_strata
 from medunlearn.evaluation.audits.readings import Readings
-from medunlearn.evaluation.lineups import RETRAINED, line_ups
+from medunlearn.evaluation.measurements import RETRAINED, line_ups
 
 COLUMNS = (
     "method", "audit", "partition", "group", "against", "estimate", "standard_error", "df",
