@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TRAIN
 from medunlearn.errors import InputError
-from medunlearn.evaluation.levels import patient_accuracy
+from medunlearn.evaluation.scores import patient_accuracy
 from medunlearn.methods import Setting
 from medunlearn.randomness import stream
 

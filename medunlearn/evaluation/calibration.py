@@ -1,23 +1,33 @@
 """Calibration of women and of men, with intervals: no mean over patients, so resampled."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.evaluation.lineups import LineUp, Run, has_gap, line_ups
-from medunlearn.evaluation.measurements import CALIBRATION, Measurements
+from medunlearn.cohort.partition import TEST
+from medunlearn.evaluation.measurements import (
+    CALIBRATION,
+    LineUp,
+    Measurements,
+    has_gap,
+    middle_line_ups,
+)
 from medunlearn.evaluation.performance import calibration_parts
 from medunlearn.randomness import stream
-from medunlearn.statistics.bootstrap import crossed_bootstrap
 
 SIDES = {"all": ("all",), "F": ("F",), "M": ("M",), "F - M": ("F", "M")}
 
 RESAMPLES = 500
 
+BLOCK = 2**22
+"""How often patients are drawn: numbers held in memory at a time (32 MiB)."""
+
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Pairs = Sequence[tuple[Floats, Floats]]
+"""By seed: what each patient adds to each bin, (patients, bins), of both models."""
 
 
 def measure_calibration(measurements: Measurements, forget_size: float) -> pd.DataFrame:
@@ -29,70 +39,86 @@ def measure_calibration(measurements: Measurements, forget_size: float) -> pd.Da
         One row for each ``method`` and ``group`` (all, F, M, F - M): ``level``, the gap
         ``estimate``, and its limits ``low`` and ``high``.
     """
-    rows = [
-        row
-        for line_up in line_ups(measurements.models)
-        if line_up.composition == "random" and line_up.forget_size == forget_size
-        if has_gap(line_up.method)
-        for row in _rows(measurements, line_up)
-    ]
+    rows = []
+    whole = measurements.subsets.of("", TEST, "all")
+    for method, line_up in middle_line_ups(measurements.models, forget_size).items():
+        if not has_gap(method):
+            continue
+        pairs = _pairs(measurements, line_up)
+        for group, sides in SIDES.items():
+            if measurements.has(line_up, TEST, sides):
+                estimates = [
+                    measurements.interval(
+                        line_up, TEST, CALIBRATION, sides, (1, -1)[: len(sides)], gap=gap
+                    ).estimate
+                    for gap in (False, True)
+                ]
+                ids = [measurements.subsets.of("", TEST, side).patient_ids for side in sides]
+                members = [np.isin(whole.patient_ids, each) for each in ids]
+                random = stream("bootstrap", CALIBRATION, method, group)
+                limits = bootstrap_gap(pairs, members, random, level=measurements.level)
+                rows.append((method, group, *estimates, *limits))
     return pd.DataFrame(rows, columns=["method", "group", "level", "estimate", "low", "high"])
 
 
-def _rows(measurements: Measurements, line_up: LineUp) -> Iterator[dict[str, object]]:
-    whole = measurements.subsets.of("", "test", "all")
-    for group, sides in SIDES.items():
-        if not measurements.has(line_up, "test", sides):
-            continue
-        signs = (1, -1)[: len(sides)]
-        level, gap = (
-            measurements.interval(line_up, "test", CALIBRATION, sides, signs, gap=gap).estimate
-            for gap in (False, True)
-        )
-        members = [
-            np.isin(whole.patient_ids, measurements.subsets.of("", "test", side).patient_ids)
-            for side in sides
-        ]
-        pairs = [
-            [_parts(measurements, run) for run in (ours, theirs)]
-            for ours, theirs in zip(line_up.runs, line_up.base, strict=True)
-        ]
+def bootstrap_gap(
+    pairs: Pairs, members: Sequence[Flags], random: np.random.Generator, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of a gap, seeds and patients both drawn anew with replacement.
 
-        def statistic(
-            chosen: Ints,
-            times: Floats,
-            members: list[NDArray[np.bool_]] = members,
-            pairs: list[list[Floats]] = pairs,
-        ) -> Floats:
-            by_seed = np.stack(
-                [_error(times, ours, members) - _error(times, theirs, members)
-                 for ours, theirs in pairs], axis=1,
-            )  # fmt: skip
-            resampled: Floats = np.take_along_axis(by_seed, chosen, axis=1).mean(axis=1)
-            return resampled
+    The pigeonhole bootstrap of Owen (2007, Ann. Appl. Stat. 1:386): every seed of a resample sees
+    the same patients. Exploratory: the residual of seed and patient is counted more than once, and
+    few seeds spread too little when drawn from themselves, so a 95 % interval covers between .88
+    and .999 (simulated, 4 to 16 seeds). A calibration error grows with noise and so lies too high
+    in every resample; in a gap to another model this largely cancels.
 
-        low, high = crossed_bootstrap(
-            statistic,
-            len(pairs),
-            len(whole.patient_ids),
-            resamples=RESAMPLES,
-            level=measurements.level,
-            generator=stream("bootstrap", CALIBRATION, line_up.method, group),
-        )
-        names = {"method": line_up.method, "group": group}
-        yield {**names, "level": level, "estimate": gap, "low": low, "high": high}
+    Args:
+        pairs: Of each seed, the model and the one it is held to.
+        members: Which patients are in each group; of two groups, the first minus the second.
+        random: Draws the resamples.
+        level: Of the interval.
+
+    Returns:
+        Lower and upper limit. NaN with fewer than two seeds or patients, whose spread cannot be
+        seen, or where any resample has no value.
+    """
+    seeds, patients = len(pairs), len(members[0])
+    if seeds < 2 or patients < 2:
+        return np.nan, np.nan
+    values, block = np.empty(RESAMPLES), max(1, BLOCK // patients)
+    for start in range(0, RESAMPLES, block):
+        count = min(block, RESAMPLES - start)
+        chosen = random.integers(seeds, size=(count, seeds))
+        drawn = random.multinomial(patients, np.full(patients, 1 / patients), size=count)
+        times = drawn.astype(np.float64)
+        gaps = [_error(times, a, members) - _error(times, b, members) for a, b in pairs]
+        by_seed = np.stack(gaps, axis=1)
+        values[start : start + count] = np.take_along_axis(by_seed, chosen, axis=1).mean(axis=1)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])  # NaN if any is
+    return float(low), float(high)
 
 
-def _parts(measurements: Measurements, run: Run) -> Floats:
-    """What each test patient adds to each bin, (patients, bins); NaN of a blown-up model."""
-    subset = measurements.subsets.of("", "test", "all")
-    if not np.isfinite(measurements.logits[run.row]).all():
-        return np.full((len(subset.patient_ids), 1), np.nan)
-    return calibration_parts(subset, measurements.predicted(run, subset))
+def _pairs(measurements: Measurements, line_up: LineUp) -> Pairs:
+    """NaN of a model that diverged."""
+    subset = measurements.subsets.of("", TEST, "all")
+
+    def parts(row: int) -> Floats:
+        if not measurements.is_finite[row]:
+            return np.full((len(subset.patient_ids), 1), np.nan)
+        return calibration_parts(subset, measurements.predicted(row, subset))
+
+    both = zip(line_up.runs, line_up.base, strict=True)
+    return [(parts(ours.row), parts(theirs.row)) for ours, theirs in both]
 
 
-def _error(times: Floats, parts: Floats, members: list[NDArray[np.bool_]]) -> Floats:
-    """Calibration error of each resample, (resamples,); of the first group minus the second."""
+def _error(times: Floats, parts: Floats, members: Sequence[Flags]) -> Floats:
+    """Calibration error of each resample, (resamples,); of the first group minus the second.
+
+    Args:
+        times: How often each patient is drawn, (resamples, patients).
+        parts: What each patient adds to each bin, (patients, bins).
+        members: Of each group, (patients,).
+    """
     errors = [
         np.abs(times[:, inside] @ parts[inside]).sum(axis=1) / times[:, inside].sum(axis=1)
         for inside in members

@@ -1,35 +1,115 @@
-"""Every measure of every model on every subset, taken once, as one value for each patient."""
+"""Every measure of every model beside the retrained model it is held to, patient by patient."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST
-from medunlearn.evaluation.lineups import LineUp, Run
 from medunlearn.evaluation.performance import (
     MEASURES,
     Predicted,
-    Subset,
     calibration_error,
     probabilities,
     threshold_at,
 )
-from medunlearn.evaluation.subsets import Subsets
-from medunlearn.statistics.intervals import Interval, contrast_interval, runs_interval
+from medunlearn.evaluation.subsets import Subset, Subsets
+from medunlearn.methods import get_method
+from medunlearn.statistics.intervals import Interval, contrast_interval, no_limits, runs_interval
+
+NOTHING, RETRAINED, FLOOR = "original", "retrain", "floor"
+"""Do nothing, oracle set A and oracle set B stand among the methods under these names."""
 
 PARTS = ("retain", "forget", "test")
 CALIBRATION = "calibration_error"
+
+RECENT = 256
+"""Predictions kept in double precision: those of one method and group, whatever the measure."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Run:
+    """One model of a line-up: its seed, its row in the models table, the draw it forgot."""
+
+    seed: int
+    row: int
+    draw: str
+
+
+@dataclass(frozen=True)
+class LineUp:
+    """A method on one forget set.
+
+    Args:
+        composition: Of the forget set.
+        forget_size: Share of the training patients.
+        method: An unlearning method, or one of ``NOTHING``, ``RETRAINED``, ``FLOOR``.
+        runs: Its models, by seed.
+        base: Beside each, the retrained model it is held to.
+    """
+
+    composition: str
+    forget_size: float
+    method: str
+    runs: list[Run]
+    base: list[Run]
+
+
+def line_ups(models: pd.DataFrame) -> Iterator[LineUp]:
+    """Every forget set and method, of the seeds that have both the model and its retrained one.
+
+    Args:
+        models: One row for each model (see ``study.tables``).
+    """
+    originals = _by_seed(models[models["role"] == "original"])
+    cells = models.loc[models["oracle_set"] == "A", ["composition", "forget_size"]]
+    for composition, size in cells.drop_duplicates().itertuples(index=False, name=None):
+        here = models[(models["composition"] == composition) & (models["forget_size"] == size)]
+        base, fresh = (_by_seed(here[here["oracle_set"] == name]) for name in "AB")
+        known = {RETRAINED: base, NOTHING: originals}
+        for method in here.loc[here["role"] == "unlearned", "method"].unique():
+            known[method] = _by_seed(here[here["method"] == method])
+        for method, runs in known.items():
+            if seeds := [seed for seed in base if seed in runs]:
+                # an original has no draw of its own: it is held to the cell's
+                ours = [Run(seed, runs[seed].row, base[seed].draw) for seed in seeds]
+                yield LineUp(composition, size, method, ours, [base[seed] for seed in seeds])
+        # any pairing will do: fresh seeds share nothing with the others
+        count = min(len(fresh), len(base))
+        if count:
+            ours, theirs = (list(each.values())[:count] for each in (fresh, base))
+            yield LineUp(composition, size, FLOOR, ours, theirs)
+
+
+def middle_line_ups(models: pd.DataFrame, forget_size: float) -> dict[str, LineUp]:
+    """By method, on the random forget set of this size."""
+    cell = ("random", forget_size)
+    return {
+        one.method: one for one in line_ups(models) if (one.composition, one.forget_size) == cell
+    }
+
+
+def has_gap(method: str) -> bool:
+    """Not the yardstick, nor an ensemble: its gap to its *own* retraining is 0 by construction."""
+    own = method not in {RETRAINED, NOTHING, FLOOR} and get_method(method).own_training
+    return method != RETRAINED and not own
+
+
+def _by_seed(models: pd.DataFrame) -> dict[int, Run]:
+    """Models by seed, ascending."""
+    rows = zip(models["seed"], models.index, models["draw"], strict=True)
+    runs = [Run(int(seed), int(row), str(draw)) for seed, row, draw in rows]
+    return {run.seed: run for run in sorted(runs, key=lambda run: run.seed)}
+
+
+@dataclass(frozen=True)
 class Measurements:
-    """All measures of a study.
+    """One value for each model, patient and measure; taken when first asked for, and kept.
 
     Args:
         models: One row for each model (see ``study.tables``).
@@ -37,7 +117,7 @@ class Measurements:
         cohort: One row for each sample.
         draws: Patients not to be known, by name of the draw.
         reference: Code of the class that counts as negative.
-        difficulty: As from ``strata.measure_difficulty``; empty if it was not measured.
+        difficulty: As from ``difficulty.measure_difficulty``; empty if it was not measured.
         level: Of the intervals.
     """
 
@@ -48,9 +128,6 @@ class Measurements:
     reference: int
     difficulty: pd.DataFrame = field(default_factory=pd.DataFrame)
     level: float = 0.95
-    _thresholds: dict[int, float] = field(default_factory=dict)
-    _known: dict[tuple[int, int, str], Floats] = field(default_factory=dict)
-    _predicted: dict[tuple[int, int], Predicted] = field(default_factory=dict)
 
     @cached_property
     def subsets(self) -> Subsets:
@@ -58,44 +135,22 @@ class Measurements:
         return Subsets(self.cohort, self.draws, self.reference, self.difficulty)
 
     @cached_property
-    def _finite(self) -> NDArray[np.bool_]:
+    def is_finite(self) -> NDArray[np.bool_]:
         """Whether every logit of a model is a number, (models,)."""
         return np.asarray(np.isfinite(self.logits).all(axis=(1, 2)))
 
     def has(self, line_up: LineUp, part: str, groups: Sequence[str]) -> bool:
         """Whether every run has a patient in each of these groups."""
-        return all(
-            self.subsets.has_patients(run.draw, part, group)
-            for run in line_up.runs
-            for group in groups
-        )
+        subsets = (self.subsets.of(r.draw, part, group) for r in line_up.runs for group in groups)
+        return all(len(subset.samples) for subset in subsets)
 
     def patients(self, line_up: LineUp, part: str, groups: Sequence[str]) -> int:
         """Patients in the smallest of these groups, of the first run."""
-        draw = line_up.runs[0].draw
-        return min(len(self.subsets.of(draw, part, group).patient_ids) for group in groups)
+        return min(self._sizes(line_up, part, groups))
 
     def values(self, run: Run, part: str, group: str, measure: str) -> Floats:
         """Patient values of one model, ascending by patient; calibration has one value only."""
-        subset = self.subsets.of(run.draw, part, group)
-        key = (run.row, id(subset), measure)
-        if not self._finite[run.row]:  # a model that has blown up has no measure
-            return np.full(len(subset.patient_ids), np.nan)
-        if key not in self._known:
-            predicted = self.predicted(run, subset)
-            if measure == CALIBRATION:
-                self._known[key] = np.array([calibration_error(subset, predicted)])
-            else:
-                self._known[key] = MEASURES[measure](subset, predicted)
-        return self._known[key]
-
-    def predicted(self, run: Run, subset: Subset) -> Predicted:
-        """A model's probabilities on a subset, with its own threshold."""
-        key = (run.row, id(subset))
-        if key not in self._predicted:
-            chosen = probabilities(self.logits[run.row, subset.samples])
-            self._predicted[key] = Predicted(chosen, self._threshold(run.row))
-        return self._predicted[key]
+        return self._values(run.row, self.subsets.of(run.draw, part, group), measure)
 
     def gaps(self, line_up: LineUp, part: str, group: str, measure: str) -> list[Floats]:
         """Patient values of each run minus those of the model it is held to, run by run."""
@@ -125,22 +180,47 @@ class Measurements:
         """
         take = self.gaps if gap else self.levels
         values = [take(line_up, part, group, measure) for group in groups]
-        draw = line_up.runs[0].draw
-        patients = sum(len(self.subsets.of(draw, part, group).patient_ids) for group in groups)
+        patients = sum(self._sizes(line_up, part, groups))
         with np.errstate(invalid="ignore"):
             means = np.array(weights) @ np.array([[v.mean() for v in each] for each in values])
         if measure == CALIBRATION:
-            nothing = (np.nan,) * 4
-            return Interval(float(means.mean()), *nothing, len(line_up.runs), patients)
+            return no_limits(float(means.mean()), len(line_up.runs), patients)
         if part == TEST or len({run.draw for run in line_up.runs}) == 1:
             stacked = [np.stack(each) for each in values]
             return contrast_interval(stacked, weights, level=self.level)
         return runs_interval(means, patients, level=self.level)
 
-    def _threshold(self, row: int) -> float:
-        """The model's own threshold, the same for both sexes."""
-        if row not in self._thresholds:
-            subset = self.subsets.of("", EVALUATION_VALIDATION, "all")
-            chosen = probabilities(self.logits[row, subset.samples])
-            self._thresholds[row] = threshold_at(subset, 1 - chosen[:, self.reference])
-        return self._thresholds[row]
+    def _sizes(self, line_up: LineUp, part: str, groups: Sequence[str]) -> list[int]:
+        draw = line_up.runs[0].draw
+        return [len(self.subsets.of(draw, part, group).patient_ids) for group in groups]
+
+    @cached_property
+    def _values(self) -> Callable[[int, Subset, str], Floats]:
+        return cache(self._measure)
+
+    def _measure(self, row: int, subset: Subset, measure: str) -> Floats:
+        if not self.is_finite[row]:  # a model that has diverged has no measure
+            return np.full(len(subset.patient_ids), np.nan)
+        predicted = self.predicted(row, subset)
+        if measure == CALIBRATION:
+            return np.array([calibration_error(subset, predicted)])
+        return MEASURES[measure](subset, predicted)
+
+    @cached_property
+    def predicted(self) -> Callable[[int, Subset], Predicted]:
+        """Of a model's row and a subset: probabilities, with the model's own threshold."""
+        return lru_cache(RECENT)(self._predict)
+
+    def _predict(self, row: int, subset: Subset) -> Predicted:
+        chosen = probabilities(self.logits[row, subset.samples])
+        return Predicted(chosen, self._threshold(row))
+
+    @cached_property
+    def _threshold(self) -> Callable[[int], float]:
+        return cache(self._set_threshold)
+
+    def _set_threshold(self, row: int) -> float:
+        """The same for both sexes."""
+        subset = self.subsets.of("", EVALUATION_VALIDATION, "all")
+        chosen = probabilities(self.logits[row, subset.samples])
+        return threshold_at(subset, 1 - chosen[:, self.reference])

@@ -5,7 +5,7 @@ the measure is one (accuracy, Brier score), else a jackknife pseudo-value. Level
 differences between the sexes, and their intervals, are all means of such values.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,60 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from medunlearn.evaluation.subsets import Subset
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Subset:
-    """Some images of some patients, and how they weigh.
-
-    Args:
-        samples: Rows of the prediction table, (n,).
-        patients: Whose they are, (n,).
-        labels: Class codes, (n,).
-        strata: Classes as balanced accuracy averages them, (n,): rare classes are pooled.
-        reference: Code of the class that counts as negative.
-    """
-
-    samples: Ints
-    patients: Ints
-    labels: Ints
-    strata: Ints
-    reference: int
-
-    @cached_property
-    def codes(self) -> Ints:
-        """Patient of each image as 0 .. patients - 1, ascending by patient id."""
-        codes: Ints = np.unique(self.patients, return_inverse=True)[1]
-        return codes
-
-    @cached_property
-    def patient_ids(self) -> Ints:
-        """The patients, ascending: the order of every array of patient values."""
-        return np.unique(self.patients)
-
-    @cached_property
-    def weights(self) -> Floats:
-        """1 / number of the patient's images here, so that patients weigh the same."""
-        weights: Floats = 1.0 / np.bincount(self.codes)[self.codes]
-        return weights
-
-    @cached_property
-    def pairs(self) -> tuple[Ints, Ints]:
-        """All ordered pairs of different images of one patient, as row numbers."""
-        order = np.argsort(self.codes, kind="stable")
-        counts = np.bincount(self.codes)
-        starts = np.cumsum(counts) - counts
-        left = [np.repeat(order[s : s + c], c) for s, c in zip(starts, counts, strict=True)]
-        right = [np.tile(order[s : s + c], c) for s, c in zip(starts, counts, strict=True)]
-        a, b = np.concatenate(left), np.concatenate(right)
-        return a[a != b], b[a != b]
-
-    def total(self, values: Floats) -> Floats:
-        """Weighted sum of an image-wise value for each patient, (patients,)."""
-        sums = np.bincount(self.codes, self.weights * values, len(self.patient_ids))
-        return sums.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -113,7 +63,7 @@ def balanced_accuracy(subset: Subset, predicted: Predicted) -> Floats:
         _ratio(subset.total(right * inside), subset.total(inside.astype(float)))
         for inside in (subset.strata == stratum for stratum in np.unique(subset.strata))
     ]
-    return pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
+    return _average(each)
 
 
 def true_positive_rate(subset: Subset, predicted: Predicted) -> Floats:
@@ -136,7 +86,7 @@ def auroc(subset: Subset, predicted: Predicted) -> Floats:
     # with two classes both areas are the same number
     scored = range(classes) if classes > 2 else [1]
     each = [_area(subset, predicted.probabilities[:, c], subset.labels == c) for c in scored]
-    return pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
+    return _average(each)
 
 
 MEASURES: dict[str, Callable[[Subset, Predicted], Floats]] = {
@@ -181,12 +131,15 @@ def threshold_at(subset: Subset, scores: Floats, rate: float = 0.20) -> float:
     return float(ordered[np.searchsorted(above, rate, side="right")])
 
 
+def _average(each: Sequence[tuple[float, Floats]]) -> Floats:
+    """Pseudo-values of a mean of measures, from each with everyone and without each patient."""
+    return pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
+
+
 def _rate(subset: Subset, predicted: Predicted, inside: NDArray[np.bool_]) -> Floats:
-    positive = 1 - predicted.probabilities[:, subset.reference] > predicted.threshold
-    whole, left = _ratio(
-        subset.total((positive & inside).astype(float)), subset.total(inside.astype(float))
-    )
-    return pseudo_values(whole, left)
+    flagged = 1 - predicted.probabilities[:, subset.reference] > predicted.threshold
+    hits, cases = ((inside & each).astype(float) for each in (flagged, inside))
+    return pseudo_values(*_ratio(subset.total(hits), subset.total(cases)))
 
 
 def _ratio(part: Floats, whole: Floats) -> tuple[float, Floats]:
@@ -202,14 +155,10 @@ def _area(subset: Subset, scores: Floats, positive: NDArray[np.bool_]) -> tuple[
 
     A pair of a positive and a negative image counts the product of their weights, a tie half.
     """
-    weights, ranks = subset.weights, np.unique(scores, return_inverse=True)[1]
-    levels = ranks.max() + 1
-    won = np.zeros(len(scores))
-    for mine, theirs, sign in ((positive, ~positive, 1), (~positive, positive, -1)):
-        at = np.bincount(ranks[theirs], weights[theirs], levels)
-        below = np.cumsum(at) - at
-        beaten = below if sign > 0 else at.sum() - below - at
-        won[mine] = (beaten + at / 2)[ranks[mine]]
+    weights, won = subset.weights, np.zeros(len(scores))
+    won[positive] = weight_below(scores[positive], scores[~positive], weights[~positive])
+    beaten = weight_below(scores[~positive], scores[positive], weights[positive])
+    won[~positive] = weights[positive].sum() - beaten
     both = weights * won  # for each image: the weight of the pairs it is in and the positive wins
     left, right = subset.pairs
     inside = positive[left] & ~positive[right]
@@ -219,12 +168,27 @@ def _area(subset: Subset, scores: Floats, positive: NDArray[np.bool_]) -> tuple[
     own = np.bincount(subset.codes[left], weights[left] * weights[right] * score, patients)
     positives = subset.total(positive.astype(float))
     negatives = subset.total((~positive).astype(float))
-    pairs = both[positive].sum()
     lost = np.bincount(subset.codes, both, patients) - own
+    pairs = both[positive].sum()
     with np.errstate(invalid="ignore", divide="ignore"):
         area = pairs / (positives.sum() * negatives.sum())
         without = (pairs - lost) / ((positives.sum() - positives) * (negatives.sum() - negatives))
     return float(area), without
+
+
+def weight_below(scores: Floats, others: Floats, weights: Floats) -> Floats:
+    """Weight of the others that each score exceeds, ties counting half: placements by DeLong.
+
+    Args:
+        scores: (n,).
+        others: Scores of the other side, (m,).
+        weights: Of the others, (m,).
+    """
+    order = np.argsort(others, kind="stable")
+    reached = np.concatenate([[0.0], np.cumsum(weights[order])])
+    left, right = (np.searchsorted(others[order], scores, side=side) for side in ("left", "right"))
+    below: Floats = (reached[left] + reached[right]) / 2
+    return below
 
 
 def pseudo_values(everyone: float | Floats, without: Floats) -> Floats:

@@ -4,13 +4,21 @@ A gap is a model's measure minus that of the model retrained without the same pa
 same seed. The retrained models on fresh seeds give the floor, doing nothing gives the ceiling.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from medunlearn.evaluation.lineups import LineUp, has_gap, line_ups
-from medunlearn.evaluation.measurements import CALIBRATION, PARTS, Measurements
+from medunlearn.evaluation.measurements import (
+    CALIBRATION,
+    PARTS,
+    LineUp,
+    Measurements,
+    has_gap,
+    line_ups,
+)
 from medunlearn.evaluation.performance import MEASURES
 
 DIFFERENCE = "F - M"
@@ -31,62 +39,47 @@ def measure_results(measurements: Measurements) -> pd.DataFrame:
         accuracy averages over: rare ones are pooled). A group without a patient has no row; limits
         that cannot be estimated are NaN.
     """
-    rows = [
-        row
-        for line_up in line_ups(measurements.models)
-        for part in PARTS
-        for group in GROUPS
-        for row in _rows(measurements, line_up, part, group)
-    ]
+    rows = []
+    for names, line_up, sides in _groups(measurements):
+        part, weights = names["partition"], (1, -1)[: len(sides)]
+        whole = measurements.subsets.of(line_up.runs[0].draw, part, "all")
+        by_stratum = not {"easy", "hard"}.isdisjoint(sides)
+        for measure in OF_STRATA if by_stratum else (*MEASURES, CALIBRATION):
+            for quantity in ("level", "gap") if has_gap(line_up.method) else ("level",):
+                gap = quantity == "gap"
+                found = measurements.interval(line_up, part, measure, sides, weights, gap=gap)
+                what = {"measure": measure, "quantity": quantity}
+                classes = len(set(whole.strata))
+                rows.append({**names, **what, **found.columns, "classes": classes})
     return pd.DataFrame(rows)
 
 
 def measure_seeds(measurements: Measurements, measure: str) -> pd.DataFrame:
     """Level and gap of every single seed, columns as in ``measure_results`` and ``seed``."""
     rows = []
-    for line_up in line_ups(measurements.models):
-        for part in PARTS:
-            for group in (g for g in GROUPS if " - " not in g):
-                if not measurements.has(line_up, part, [group]):
-                    continue
-                levels = measurements.levels(line_up, part, group, measure)
-                gaps = measurements.gaps(line_up, part, group, measure)
-                rows += [
-                    {
-                        "composition": line_up.composition,
-                        "forget_size": line_up.forget_size,
-                        "method": line_up.method,
-                        "partition": part,
-                        "group": group,
-                        "seed": run.seed,
-                        "level": level.mean(),
-                        "gap": gap.mean() if has_gap(line_up.method) else np.nan,
-                    }
-                    for run, level, gap in zip(line_up.runs, levels, gaps, strict=True)
-                ]
+    for names, line_up, sides in _groups(measurements):
+        if len(sides) == 1:
+            where = (line_up, names["partition"], *sides, measure)
+            levels, gaps = measurements.levels(*where), measurements.gaps(*where)
+            for run, level, gap in zip(line_up.runs, levels, gaps, strict=True):
+                own = gap.mean() if has_gap(line_up.method) else np.nan
+                rows.append({**names, "seed": run.seed, "level": level.mean(), "gap": own})
     return pd.DataFrame(rows)
 
 
-def _rows(
-    measurements: Measurements, line_up: LineUp, part: str, group: str
-) -> Iterator[dict[str, object]]:
-    sides = group.split(" - ")
-    if not measurements.has(line_up, part, sides):
-        return
-    draw = line_up.runs[0].draw
-    classes = len(set(measurements.subsets.of(draw, part, "all").strata))
-    for measure in OF_STRATA if "hard" in group or "easy" in group else (*MEASURES, CALIBRATION):
-        for quantity in ("level", "gap") if has_gap(line_up.method) else ("level",):
-            gap, weights = quantity == "gap", (1, -1)[: len(sides)]
-            found = measurements.interval(line_up, part, measure, sides, weights, gap=gap)
-            yield {
-                "composition": line_up.composition,
-                "forget_size": line_up.forget_size,
-                "method": line_up.method,
-                "partition": part,
-                "group": group,
-                "measure": measure,
-                "quantity": quantity,
-                **found.columns,
-                "classes": classes,
-            }
+def _groups(
+    measurements: Measurements,
+) -> Iterator[tuple[dict[str, Any], LineUp, Sequence[str]]]:
+    """What every row begins with, for each group that has a patient; its one or two sides."""
+    for line_up in line_ups(measurements.models):
+        for part, group in product(PARTS, GROUPS):
+            sides = group.split(" - ")
+            if measurements.has(line_up, part, sides):
+                names = {
+                    "composition": line_up.composition,
+                    "forget_size": line_up.forget_size,
+                    "method": line_up.method,
+                    "partition": part,
+                    "group": group,
+                }
+                yield names, line_up, sides

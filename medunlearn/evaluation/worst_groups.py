@@ -1,17 +1,25 @@
 """The group of patients that is served worst, and what unlearning does to it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST, patient_table
-from medunlearn.evaluation.contrasts import Terms
-from medunlearn.evaluation.lineups import FLOOR, RETRAINED, LineUp, Run, has_gap, line_ups
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import (
+    FLOOR,
+    RETRAINED,
+    LineUp,
+    Measurements,
+    Run,
+    has_gap,
+    middle_line_ups,
+)
 from medunlearn.statistics.intervals import contrast_interval
+from medunlearn.statistics.verdicts import Terms
 
 BY_LABEL, BY_DIFFICULTY = "sex x label", "sex x label x difficulty"
 
@@ -20,8 +28,13 @@ ON_RETRAINED, ON_ITSELF = "retrained models", "the method itself"
 
 HALVES = "no other retrained models: chosen on half of the seeds, measured on the other half"
 
-Floats = NDArray[np.float64]
+COLUMNS = [
+    "method", "grouping", "chosen_on", "quantity", "group", "estimate", "low", "high",
+    "standard_error", "df", "seeds", "patients", "note",
+]  # fmt: skip
+
 Groups = Mapping[str, NDArray[np.bool_]]
+"""By name: whether each test patient, ascending, is in it."""
 
 
 def measure_worst_groups(measurements: Measurements, terms: Terms) -> pd.DataFrame:
@@ -51,96 +64,54 @@ def measure_worst_groups(measurements: Measurements, terms: Terms) -> pd.DataFra
         ``high``, ``standard_error``, ``df``, ``seeds``, ``patients``, ``note``. No rows of a
         grouping without two groups large enough.
     """
-    cells = [
-        each
-        for each in line_ups(measurements.models)
-        if each.composition == "random" and each.forget_size == terms.middle_size
-    ]
-    fresh = [run for each in cells if each.method == FLOOR for run in each.runs]
-    rows = [
-        row
-        for grouping, groups in _groupings(measurements, terms.verdict_patients).items()
-        for cell in cells
-        for row in _rows(measurements, cell, fresh, grouping, groups)
-    ]
+    cells, rows = middle_line_ups(measurements.models, terms.middle_size), []
+    groupings = _groupings(measurements, terms.verdict_patients)
+    for (grouping, groups), cell in product(groupings.items(), cells.values()):
+        for chosen_on, judges, measured, note in _choices(cell, cells.get(FLOOR)):
+            group = _worst(measurements, judges, groups)
+            takes = {"level": measurements.levels, "gap": measurements.gaps}
+            for quantity in ("level", "gap")[: 1 + has_gap(cell.method)] if group else ():
+                values = takes[quantity](measured, TEST, "all", "accuracy")
+                inside = np.stack(values)[:, groups[group]]
+                found = contrast_interval([inside], level=measurements.level)
+                names = (cell.method, grouping, chosen_on, quantity, group)
+                rows.append((*names, *found.columns.values(), note))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-COLUMNS = [
-    "method", "grouping", "chosen_on", "quantity", "group", "estimate", "low", "high",
-    "standard_error", "df", "seeds", "patients", "note",
-]  # fmt: skip
-
-
 def _groupings(measurements: Measurements, least: int) -> dict[str, Groups]:
-    """Test patients, ascending, of every group that is large enough."""
+    """Every group that is large enough, where there are two."""
     ids = measurements.subsets.of("", TEST, "all").patient_ids
     table = patient_table(measurements.cohort).reindex(ids)
-    known = table["sex"].isin(["F", "M"])
     both = table["sex"].astype(str) + " " + table["rarest"].astype(str)
-    names = {BY_LABEL: both.where(known)}
-    if not measurements.difficulty.empty:
-        by_sample = measurements.difficulty.set_index("sample")["stratum"]
+    names = {BY_LABEL: both.where(table["sex"].isin(["F", "M"]))}
+    if len(measurements.difficulty):
+        strata = measurements.difficulty.set_index("sample")["stratum"]
         first = measurements.cohort.drop_duplicates("patient").set_index("patient")["sample"]
-        names[BY_DIFFICULTY] = names[BY_LABEL] + " " + first.reindex(ids).map(by_sample)
-    found: dict[str, Groups] = {}
+        names[BY_DIFFICULTY] = names[BY_LABEL] + " " + first.reindex(ids).map(strata)
+    found = {}
     for grouping, named in names.items():
         counts = named.value_counts()
         large = sorted(counts.index[counts >= least])
-        if len(large) > 1:
-            found[grouping] = {name: named.eq(name).fillna(False).to_numpy(bool) for name in large}
-    return found
+        found[grouping] = {name: named.eq(name).fillna(False).to_numpy(bool) for name in large}
+    return {grouping: groups for grouping, groups in found.items() if len(groups) > 1}
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """A group, and the line-up it is measured on."""
-
-    chosen_on: str
-    group: str
-    cell: LineUp
-    note: str = ""
-
-
-def _rows(
-    measurements: Measurements, cell: LineUp, fresh: list[Run], grouping: str, groups: Groups
-) -> Iterator[dict[str, object]]:
-    for choice in _choices(measurements, cell, fresh, groups):
-        inside, line_up = groups[choice.group], choice.cell
-        for quantity in ("level", "gap") if has_gap(cell.method) else ("level",):
-            take = measurements.gaps if quantity == "gap" else measurements.levels
-            values = np.stack(take(line_up, TEST, "all", "accuracy"))[:, inside]
-            found = contrast_interval([values], level=measurements.level)
-            yield {
-                "method": cell.method,
-                "grouping": grouping,
-                "chosen_on": choice.chosen_on,
-                "quantity": quantity,
-                "group": choice.group,
-                **found.columns,
-                "note": choice.note,
-            }
-
-
-def _choices(
-    measurements: Measurements, cell: LineUp, fresh: list[Run], groups: Groups
-) -> Iterator[_Choice]:
-    """The group by retrained models that are not measured here, and by the method itself."""
+def _choices(cell: LineUp, fresh: LineUp | None) -> Iterator[tuple[str, list[Run], LineUp, str]]:
+    """By whom the group is chosen, by which models, where it is measured, and a note."""
     if fresh and cell.method != FLOOR:
-        if group := _worst(measurements, fresh, groups):
-            yield _Choice(ON_RETRAINED, group, cell)
+        yield ON_RETRAINED, fresh.runs, cell, ""
     elif len(cell.runs) > 1:
-        retrained = cell.runs if cell.method == FLOOR else cell.base
-        if group := _worst(measurements, retrained[::2], groups):
-            rest = replace(cell, runs=cell.runs[1::2], base=cell.base[1::2])
-            yield _Choice(ON_RETRAINED, group, rest, HALVES)
-    if cell.method != RETRAINED and (group := _worst(measurements, cell.runs, groups)):
-        yield _Choice(ON_ITSELF, group, cell)
+        judges = cell.runs if cell.method == FLOOR else cell.base
+        rest = replace(cell, runs=cell.runs[1::2], base=cell.base[1::2])
+        yield ON_RETRAINED, judges[::2], rest, HALVES
+    if cell.method != RETRAINED:
+        yield ON_ITSELF, cell.runs, cell, ""
 
 
-def _worst(measurements: Measurements, runs: list[Run], groups: Groups) -> str:
+def _worst(measurements: Measurements, judges: list[Run], groups: Groups) -> str:
     """Lowest accuracy, mean over those models that have one; empty if none has."""
-    values = np.stack([measurements.values(run, TEST, "all", "accuracy") for run in runs])
+    values = np.stack([measurements.values(run, TEST, "all", "accuracy") for run in judges])
     finite = values[np.isfinite(values).all(axis=1)]
     if not len(finite):
         return ""

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from medunlearn.evaluation.lineups import FLOOR, NOTHING
+from medunlearn.evaluation.measurements import FLOOR, NOTHING
 from medunlearn.figures.style import BAND, PART_TITLES, label_of, limit, style_of
 
 STRATUM_COLOURS = {"easy": "#0072B2", "medium": "#999999", "hard": "#D55E00"}

@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from medunlearn.evaluation.lineups import FLOOR, NOTHING, RETRAINED
-from medunlearn.evaluation.measurements import PARTS
+from medunlearn.evaluation.measurements import FLOOR, NOTHING, PARTS, RETRAINED
 from medunlearn.evaluation.results import GROUPS
 from medunlearn.figures.style import (
     BAND,

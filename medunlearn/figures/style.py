@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from medunlearn.disk import written_whole
-from medunlearn.evaluation.lineups import FLOOR
+from medunlearn.evaluation.measurements import FLOOR
 from medunlearn.methods import get_method
 
 PART_TITLES = {"retain": "retain set", "forget": "forget set", "test": "test set"}

@@ -65,9 +65,9 @@ def error_rates(
     rows = []
     for scenario, own in zip(scenarios, random.spawn(len(scenarios)), strict=True):
         found = np.array([analyse(simulate_gaps(scenario, own)) for _ in range(replicates)])
-        for analysis, of_one in zip(ANALYSES, found.transpose(1, 2, 0), strict=True):
+        for analysis, (estimate, error, df) in zip(ANALYSES, found.transpose(1, 2, 0), strict=True):
             names = {"analysis": analysis, "margin": margin, "replicates": replicates}
-            rates = summarise(*of_one, scenario.contrast, margin)
+            rates = summarise(estimate, error, df, scenario.contrast, margin)
             rows.append({**asdict(scenario), **names, **rates})
     return pd.DataFrame(rows)
 

@@ -4,6 +4,9 @@ A p-value above 0.05 is no evidence of "no difference". Equivalence has a test o
 where neither test speaks the verdict is *inconclusive*.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +27,43 @@ HOLM, BENJAMINI_HOCHBERG = "Holm", "Benjamini-Hochberg"
 SMALLEST_ERROR = 1e-10
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What was settled before results were seen.
+
+    Args:
+        margins: Half width of the region of equivalence: ``retain``, ``forget``, ``test``,
+            ``slope`` (per doubling of the forget size), ``attack`` (area under the ROC curve).
+        confirmatory: Methods whose contrasts are confirmatory.
+        middle_size: Forget size at which patients are compared.
+        sizes: Forget sizes of the design.
+        seeds: Paired seeds of the design.
+        verdict_seeds: Fewer give no verdict.
+        verdict_patients: Fewer in a group give no verdict.
+        reliability: Of difficulty on the test set; NaN if it was not measured.
+    """
+
+    margins: Mapping[str, float]
+    confirmatory: Sequence[str]
+    middle_size: float
+    sizes: Sequence[float]
+    seeds: int
+    verdict_seeds: int
+    verdict_patients: int
+    reliability: float = float("nan")
+
+
+def refuse(terms: Terms, seeds: int, patients: int) -> str:
+    """Why a contrast may not be judged; empty if it may."""
+    if terms.seeds < terms.verdict_seeds:
+        return f"needs {terms.verdict_seeds} paired seeds, this profile has {terms.seeds}"
+    if seeds < terms.seeds:
+        return f"unbalanced: {terms.seeds - seeds} of {terms.seeds} paired seeds are missing"
+    if patients < terms.verdict_patients:
+        return f"needs {terms.verdict_patients} patients in each group, one has {patients}"
+    return ""
 
 
 def p_values(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medunlearn.evaluation.lineups import FLOOR, NOTHING, RETRAINED
+from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED
 from medunlearn.figures.style import label_of
 from medunlearn.statistics.verdicts import (
     DIFFERENT,

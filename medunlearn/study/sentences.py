@@ -9,7 +9,7 @@ from pandas.io.formats.style import Styler
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from medunlearn.evaluation.strata import RELIABLE
+from medunlearn.evaluation.difficulty import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
 from medunlearn.study.answers import level_points, points
 from medunlearn.study.design import seeds

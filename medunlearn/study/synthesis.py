@@ -12,15 +12,13 @@ from medunlearn.disk import written_whole
 from medunlearn.evaluation.audits.audit import audit
 from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
-from medunlearn.evaluation.contrasts import Terms, refuse
 from medunlearn.evaluation.controls.battery import AREAS, AUDITS, run_controls, switched_off
 from medunlearn.evaluation.costs import add_tuning, cost_intervals
-from medunlearn.evaluation.lineups import FLOOR, NOTHING, RETRAINED
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED, Measurements
 from medunlearn.evaluation.results import measure_results
 from medunlearn.evaluation.worst_groups import measure_worst_groups
 from medunlearn.sources import canonical_hash
-from medunlearn.statistics.verdicts import judge
+from medunlearn.statistics.verdicts import Terms, judge, refuse
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.disk import write_record, written_whole
-from medunlearn.evaluation.strata import measure_difficulty, reliability
+from medunlearn.evaluation.difficulty import measure_difficulty, reliability
 from medunlearn.study.design import ModelSpec, all_models, all_timings, is_watched, references
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study

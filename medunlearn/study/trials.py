@@ -10,7 +10,7 @@ import torch
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TRAIN
 from medunlearn.errors import InputError
 from medunlearn.evaluation.costs import disturbed
-from medunlearn.evaluation.levels import patient_accuracy
+from medunlearn.evaluation.scores import patient_accuracy
 from medunlearn.methods import Setting, get_method
 from medunlearn.sources import canonical_hash
 from medunlearn.study.builder import Workbench

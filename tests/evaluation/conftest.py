@@ -3,7 +3,11 @@ import pandas as pd
 import pytest
 
 from medunlearn.evaluation.difficulty import References
-from medunlearn.evaluation.performance import Predicted, Subset, probabilities
+from medunlearn.evaluation.performance import (
+    Predicted,
+    probabilities,
+)
+from medunlearn.evaluation.subsets import Subset
 
 
 def make_subset(random, *, images=400, patients=120, classes=4):

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from medunlearn.evaluation.contrasts import Terms
 from medunlearn.evaluation.measurements import Measurements
+from medunlearn.statistics.verdicts import Terms
 
 DRAW = "random-0.1-shared"
 TERMS = Terms(

@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.calibration import _error, measure_calibration
+from medunlearn.evaluation import calibration
+from medunlearn.evaluation.calibration import _error, bootstrap_gap, measure_calibration
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.performance import calibration_error, calibration_parts
+from medunlearn.randomness import stream
 from tests.evaluation.conftest import make_predicted, make_subset
 
 PATIENTS, SEEDS = 400, 4
@@ -84,3 +86,52 @@ def test_a_model_that_has_blown_up_has_no_calibration():
     broken.logits[0] = np.nan
     row = found(broken).loc[("finetune", "all")]
     assert row[["estimate", "low", "high"]].isna().all()
+
+
+def as_parts(values):
+    """One bin, so that the "error" is the mean of patients (all positive) less nothing."""
+    return [(row[:, None], np.zeros((len(row), 1))) for row in values]
+
+
+def interval(values, *, seed=0, level=0.95):
+    everyone = [np.full(values.shape[1], True)]
+    return bootstrap_gap(as_parts(values), everyone, stream("test", seed), level=level)
+
+
+def test_seeds_and_patients_are_both_drawn_anew(monkeypatch):
+    """Normal theory: half width 1.96 sd / sqrt(n), with the plug-in variance."""
+    monkeypatch.setattr(calibration, "RESAMPLES", 4000)
+    random = np.random.default_rng(0)
+    seed, patient = random.normal(20, 1, (12, 1)), random.normal(20, 2, 40)
+    for values, variance in (
+        (seed + np.zeros(40), seed.var() / 12),
+        (patient + np.zeros((12, 1)), patient.var() / 40),
+        (seed + patient, seed.var() / 12 + patient.var() / 40),
+    ):
+        low, high = interval(values)
+        assert (high - low) / 2 == pytest.approx(1.96 * variance**0.5, rel=0.06)
+        assert (high + low) / 2 == pytest.approx(values.mean(), abs=0.1)
+        narrow = interval(values, level=0.5)
+        assert low < narrow[0] < narrow[1] < high
+
+
+@pytest.mark.parametrize("shape", [(20, 1), (1, 30)])
+def test_the_same_stream_gives_the_same_limits_and_another_others(shape):
+    """Seeds as well as patients are drawn from it."""
+    values = 9 + np.random.default_rng(3).normal(size=shape) + np.zeros((20, 30))
+    assert interval(values, seed=1) == interval(values, seed=1)
+    assert max(np.abs(np.subtract(interval(values, seed=1), interval(values, seed=2)))) > 1e-3
+
+
+def test_resamples_come_in_blocks_that_fit_the_memory(monkeypatch):
+    monkeypatch.setattr(calibration, "BLOCK", 3000)
+    counts, real = [], _error
+    monkeypatch.setattr(calibration, "_error", lambda *a: counts.append(len(a[0])) or real(*a))
+    low, high = interval(9 + np.random.default_rng(4).normal(size=(2, 30)))
+    assert counts == [100] * (5 * 2 * 2)
+    assert low < high
+
+
+def test_one_seed_or_one_patient_gives_no_limits():
+    assert np.isnan(interval(np.ones((1, 20)))).all()
+    assert np.isnan(interval(np.ones((5, 1)))).all()

@@ -6,8 +6,8 @@ import pytest
 import statsmodels.formula.api as smf
 
 from medunlearn.evaluation.claims import measure_contrasts
-from medunlearn.evaluation.contrasts import Terms
 from medunlearn.evaluation.measurements import Measurements
+from medunlearn.statistics.verdicts import Terms
 
 TRAIN, EVALUATION, TEST = 400, 40, 600
 SEEDS = range(8)
@@ -285,8 +285,7 @@ def test_a_slope_over_fewer_sizes_than_the_design_has_is_refused(cohort, difficu
     lost = (study.models["method"] == "finetune") & (study.models["forget_size"] == 0.05)
     kept = np.flatnonzero(~lost)
     fewer = replace(
-        study, models=study.models.iloc[kept].reset_index(drop=True), logits=study.logits[kept],
-        _known={}, _predicted={}, _thresholds={},
+        study, models=study.models.iloc[kept].reset_index(drop=True), logits=study.logits[kept]
     )  # fmt: skip
     found = row(
         measure_contrasts(fewer, TERMS), claim="C3", contrast="slope of U - R", method="finetune"

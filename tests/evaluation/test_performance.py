@@ -7,7 +7,6 @@ from sklearn import metrics
 from medunlearn.evaluation.performance import (
     MEASURES,
     Predicted,
-    Subset,
     accuracy,
     auroc,
     balanced_accuracy,
@@ -18,6 +17,7 @@ from medunlearn.evaluation.performance import (
     threshold_at,
     true_positive_rate,
 )
+from medunlearn.evaluation.subsets import Subset
 
 
 def keep(subset, predicted, inside):

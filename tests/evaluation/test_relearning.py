@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from medunlearn.cost import Clock
-from medunlearn.evaluation.levels import levels_by_partition
 from medunlearn.evaluation.relearning import relearn
 from medunlearn.study.builder import Workbench
 from medunlearn.study.design import middle_cell, original, retrained, unlearned

@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.levels import levels_by_partition
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.results import measure_results, measure_seeds
 from medunlearn.evaluation.subsets import Subsets, pooled_classes
@@ -167,14 +166,6 @@ def test_classes_rare_among_either_sex_are_pooled(cohort):
     assert (strata == -1).sum() > 20
 
 
-def test_a_first_look_gives_the_same_accuracy(cohort):
-    number = cohort["patient"].to_numpy()
-    logits = answers(cohort, number % 4 != 0)
-    levels = levels_by_partition(logits, cohort, DRAWS["random-0.1-shared"])
-    assert levels["forget"] == pytest.approx(1 - 4 / 15)
-    assert levels["test"] == pytest.approx(0.75)
-
-
 def images(**counts):
     """Patients with one image each: women and men by class code."""
     rows = [
@@ -214,7 +205,6 @@ def test_a_model_that_has_blown_up_has_no_measure_and_does_not_stop_the_others(c
     assert found.loc[found["method"] == "sfron", "estimate"].isna().all()
     fine = found[(found["method"] == "finetune") & (found["measure"] == "accuracy")]
     assert fine["estimate"].notna().all()
-    assert np.isnan(levels_by_partition(logits[5], cohort, range(15))["test"])
 
 
 def test_an_ensemble_of_its_own_has_levels_but_no_gap(cohort):

@@ -1,7 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from medunlearn.evaluation.scores import label_confidence
+from medunlearn.evaluation.scores import label_confidence, levels_by_partition
 
 
 def test_confidence_is_the_log_odds_of_the_label():
@@ -25,3 +26,18 @@ def test_models_may_be_stacked():
     logits, labels = random.normal(size=(3, 20, 5)), random.integers(0, 5, 20)
     each = np.stack([label_confidence(one, labels) for one in logits])
     assert label_confidence(logits, labels) == pytest.approx(each)
+
+
+def test_levels_of_a_first_look_weigh_patients_and_not_images():
+    table = pd.DataFrame(
+        {
+            "patient": [0, 0, 0, 1, 2, 3],
+            "partition": ["train"] * 5 + ["test"],
+            "label": [1, 1, 1, 1, 0, 1],
+        }
+    )
+    logits = np.eye(2, dtype=np.float32)[[1, 0, 0, 1, 1, 1]]
+    found = levels_by_partition(logits, table, [0, 1])
+    assert found == {"retain": 0, "forget": pytest.approx((1 / 3 + 1) / 2), "test": 1}
+    logits[5] = np.nan  # a model that diverged
+    assert np.isnan(levels_by_partition(logits, table, [0, 1])["test"])

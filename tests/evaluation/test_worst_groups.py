@@ -108,7 +108,7 @@ def test_the_gap_of_a_method_without_effect_is_unbiased(floor_seeds):
     for seed in range(30):
         noise = np.random.default_rng(seed).normal(size=(*made.logits.shape[:2], 1))
         logits = wrong * (noise - 0.8).astype(np.float32)  # right with 79 %, whoever it is
-        table = measure_worst_groups(replace(made, logits=logits, _known={}), TERMS)
+        table = measure_worst_groups(replace(made, logits=logits), TERMS)
         gaps.append(gap(table).estimate)
         own.append(gap(table, chosen_on="the method itself").estimate)
         if floor_seeds:
@@ -143,7 +143,7 @@ def test_models_that_have_blown_up_do_not_choose():
     assert np.isfinite(gap(known).estimate)
     assert np.isnan(gap(known, method="floor", chosen_on="the method itself").estimate)
     logits[rows[made.models["method"] == "finetune"]] = np.nan
-    gone = measure_worst_groups(replace(made, logits=logits, _known={}), TERMS)
+    gone = measure_worst_groups(replace(made, logits=logits), TERMS)
     ours = gone[(gone["method"] == "finetune") & (gone["grouping"] == "sex x label")]
     assert set(ours["chosen_on"]) == {"retrained models"}
     assert ours["estimate"].isna().all()

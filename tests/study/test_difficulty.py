@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from medunlearn.evaluation.strata import RELIABLE, reliability
+from medunlearn.evaluation.difficulty import RELIABLE, reliability
 from medunlearn.study.builder import Workbench
 from medunlearn.study.design import references
 from medunlearn.study.study import open_study

@@ -8,9 +8,9 @@ from sklearn.metrics import roc_auc_score
 
 from medunlearn.batches import Batches
 from medunlearn.cost import Clock
-from medunlearn.evaluation.levels import levels_by_partition
 from medunlearn.evaluation.performance import probabilities
 from medunlearn.evaluation.predictions import predict
+from medunlearn.evaluation.scores import levels_by_partition
 from medunlearn.methods import get_method
 from medunlearn.study.builder import Workbench
 from medunlearn.study.design import middle_cell, original, retrained, unlearned

@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
+from medunlearn.evaluation.audits.attack_scores import ATTACKS, Readings
 from medunlearn.evaluation.audits.certainty import distinguish_models, true_positive_rate_at
 from medunlearn.evaluation.audits.comparisons import Comparison, Finding, not_estimable
 from medunlearn.evaluation.audits.matching import Match, match
 from medunlearn.evaluation.audits.membership import Placements, area_interval, folded, placements
-from medunlearn.evaluation.audits.readings import ATTACKS, Readings
 from medunlearn.statistics.intervals import runs_interval
 
 Floats = NDArray[np.float64]

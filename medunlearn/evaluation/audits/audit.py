@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medunlearn.evaluation.audits.attack_scores import Readings
 from medunlearn.evaluation.audits.attacks import Attacks
 from medunlearn.evaluation.audits.comparisons import Comparison, Finding, comparisons
 from medunlearn.evaluation.audits.likeness import Likeness
 from medunlearn.evaluation.audits.matching import patient_strata
-from medunlearn.evaluation.audits.readings import Readings
-from medunlearn.evaluation.lineups import RETRAINED, line_ups
+from medunlearn.evaluation.measurements import RETRAINED, line_ups
 
 COLUMNS = (
     "method", "audit", "partition", "group", "against", "estimate", "standard_error", "df",

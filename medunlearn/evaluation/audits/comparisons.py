@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medunlearn.evaluation.lineups import FLOOR, LineUp, has_gap
+from medunlearn.evaluation.measurements import FLOOR, LineUp, has_gap
 from medunlearn.statistics.intervals import Interval
 
 

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.audits.agreement import pair_decisions, pair_divergence, tug_of_war
+from medunlearn.evaluation.audits.attack_scores import Readings
 from medunlearn.evaluation.audits.comparisons import Comparison, Finding, not_estimable
 from medunlearn.evaluation.audits.forgetting_quality import FEWEST_SEEDS as FEWEST_TOLD_APART
 from medunlearn.evaluation.audits.forgetting_quality import told_apart
-from medunlearn.evaluation.audits.readings import Readings
 from medunlearn.evaluation.audits.seed_pairs import (
     FEWEST_SEEDS,
     PairMean,

@@ -9,7 +9,6 @@ from dataclasses import asdict, fields, replace
 import numpy as np
 import pandas as pd
 
-from medunlearn.evaluation.contrasts import Terms, refuse
 from medunlearn.evaluation.controls.estimators import same_estimates
 from medunlearn.evaluation.controls.outcomes import (
     FAILED,
@@ -20,15 +19,16 @@ from medunlearn.evaluation.controls.outcomes import (
 )
 from medunlearn.evaluation.controls.permuted import permuted_sex
 from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
-from medunlearn.evaluation.lineups import FLOOR, NOTHING, line_ups
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import FLOOR, NOTHING, Measurements, line_ups
 from medunlearn.statistics.verdicts import (
     DIFFERENT,
     EQUIVALENT,
     NEGLIGIBLE,
     NOT_ESTIMABLE,
     NOT_TESTED,
+    Terms,
     judge,
+    refuse,
 )
 
 SET_B = "set B passed off as unlearned"

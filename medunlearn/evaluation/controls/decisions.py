@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.contrasts import Terms
-from medunlearn.evaluation.lineups import LineUp, Run
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import LineUp, Measurements, Run
 from medunlearn.evaluation.performance import probabilities, pseudo_values
 from medunlearn.statistics.intervals import Interval, contrast_interval
+from medunlearn.statistics.verdicts import Terms
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

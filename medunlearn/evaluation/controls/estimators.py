@@ -5,8 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from medunlearn.evaluation.controls.outcomes import FAILED, PASSED, Outcome
-from medunlearn.evaluation.lineups import LineUp
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import LineUp, Measurements
 from medunlearn.statistics.checks import check_point_estimates
 
 TOLERANCE = 1e-4

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import patient_table
-from medunlearn.evaluation.contrasts import Terms
 from medunlearn.evaluation.controls.decisions import Decisions, decide, sex_contrast, too_few
 from medunlearn.evaluation.controls.outcomes import (
     ALPHA,
@@ -17,10 +16,9 @@ from medunlearn.evaluation.controls.outcomes import (
     Outcome,
     rejections,
 )
-from medunlearn.evaluation.lineups import LineUp
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import LineUp, Measurements
 from medunlearn.randomness import stream
-from medunlearn.statistics.verdicts import p_values
+from medunlearn.statistics.verdicts import Terms, p_values
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

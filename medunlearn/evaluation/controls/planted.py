@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from medunlearn.evaluation.adjustment import adjusted_difference, covariates
-from medunlearn.evaluation.contrasts import Terms, refuse
 from medunlearn.evaluation.controls.decisions import (
     Decisions,
     balanced_values,
@@ -26,10 +25,9 @@ from medunlearn.evaluation.controls.outcomes import (
     Outcome,
     rejections,
 )
-from medunlearn.evaluation.lineups import LineUp, Run
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import LineUp, Measurements, Run
 from medunlearn.randomness import stream
-from medunlearn.statistics.verdicts import p_values
+from medunlearn.statistics.verdicts import Terms, p_values, refuse
 
 Floats = NDArray[np.float64]
 

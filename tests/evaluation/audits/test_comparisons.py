@@ -1,7 +1,7 @@
 import pandas as pd
 
 from medunlearn.evaluation.audits.comparisons import comparisons
-from medunlearn.evaluation.lineups import line_ups
+from medunlearn.evaluation.measurements import line_ups
 
 DRAW = "random-0.1-shared"
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from medunlearn.evaluation.audits.attack_scores import Readings
 
-from medunlearn.evaluation.audits.readings import Readings
 from tests.evaluation.audits.audited import DRAW, Made
 
 

@@ -10,7 +10,7 @@ from medunlearn.evaluation.controls.decisions import (
     sex_contrast,
     too_few,
 )
-from medunlearn.evaluation.lineups import line_ups
+from medunlearn.evaluation.measurements import line_ups
 from tests.evaluation.synthetic import TERMS, make_study
 
 
@@ -26,7 +26,7 @@ def study():
     cohort = made.cohort.assign(sex=sex, label=label)[~gone]
     logits = np.concatenate([made.logits, np.full((*made.logits.shape[:2], 1), -9)], axis=2)
     logits[random.random(logits.shape[:2]) < 0.1, 3] = 9
-    return replace(made, cohort=cohort, logits=logits.astype(np.float32), _thresholds={}, _known={})
+    return replace(made, cohort=cohort, logits=logits.astype(np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import pytest
 
 from medunlearn.evaluation.claims import measure_contrasts
 from medunlearn.evaluation.controls import estimators
-from medunlearn.evaluation.lineups import line_ups
+from medunlearn.evaluation.measurements import line_ups
 from tests.evaluation.synthetic import TERMS, make_study
 
 

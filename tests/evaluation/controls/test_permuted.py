@@ -6,7 +6,7 @@ import pytest
 
 from medunlearn.evaluation.controls import decisions as module
 from medunlearn.evaluation.controls.permuted import permuted_sex
-from medunlearn.evaluation.lineups import NOTHING, line_ups
+from medunlearn.evaluation.measurements import NOTHING, line_ups
 from tests.evaluation.synthetic import TERMS, make_study
 
 TIMES = 300
@@ -32,8 +32,7 @@ def as_often(study, times):
     cohort = pd.concat(copies, ignore_index=True)
     logits = study.logits[:, cohort["sample"]]
     cohort["sample"] = np.arange(len(cohort))
-    return replace(study, cohort=cohort, logits=logits, difficulty=pd.DataFrame(),
-                   _thresholds={}, _known={})  # fmt: skip
+    return replace(study, cohort=cohort, logits=logits, difficulty=pd.DataFrame())
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_what_difficulty_explains_is_not_laid_at_the_door_of_the_permutation():
 def test_sexes_that_are_told_by_the_label_cannot_be_permuted_within_it(study):
     told = study.cohort["sex"].where(study.cohort["partition"] != "test",
                                      np.where(study.cohort["label"] == 0, "F", "M"))  # fmt: skip
-    made = replace(study, cohort=study.cohort.assign(sex=told), _known={}, _thresholds={})
+    made = replace(study, cohort=study.cohort.assign(sex=told))
     free, within, _ = permute(made)
     assert free.state == "passed"
     assert within.state == "uninformative"

@@ -4,7 +4,7 @@ import pytest
 
 from medunlearn.evaluation.controls import decisions as module
 from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
-from medunlearn.evaluation.lineups import FLOOR, NOTHING, line_ups
+from medunlearn.evaluation.measurements import FLOOR, NOTHING, line_ups
 from tests.evaluation.synthetic import TERMS, make_study
 
 TIMES = 100
