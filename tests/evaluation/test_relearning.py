@@ -7,6 +7,7 @@ import torch
 
 from medunlearn.cost import Clock
 from medunlearn.evaluation.relearning import relearn
+from medunlearn.evaluation.scores import levels_by_partition
 from medunlearn.study.builder import Workbench
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.study import open_study
