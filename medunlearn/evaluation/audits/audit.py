@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.evaluation.audits.attack_scores import Readings
+from medunlearn.evaluation.audits.answers import Answers
+from medunlearn.evaluation.audits.attack_scores import AttackScores
 from medunlearn.evaluation.audits.attacks import Attacks
 from medunlearn.evaluation.audits.comparisons import Comparison, Finding, comparisons
-from medunlearn.evaluation.audits.likeness import Likeness
 from medunlearn.evaluation.audits.matching import patient_strata
+from medunlearn.evaluation.audits.similarity import Similarity
 from medunlearn.evaluation.measurements import RETRAINED, line_ups
 
 COLUMNS = (
@@ -71,23 +72,25 @@ def audit(
             f"forget size {forget_size:g} ({composition}): each seed forgets other patients; "
             "audits need the size at which all seeds share a draw"
         )
-    retrained = {run.seed: run.row for run in base}
-    strata = patient_strata(cohort, difficulty)
-    readings = Readings(models, logits, cohort, draws, base[0].draw, retrained)
-    audits = Attacks(readings, strata, level), Likeness(readings, level)
+    answers = Answers(logits, cohort, draws, base[0].draw)
+    scores = AttackScores(answers, models, draws, {run.seed: run.row for run in base})
+    audits = (
+        Attacks(scores, patient_strata(cohort, difficulty), level).findings,
+        Similarity(answers, level).findings,
+    )
     rows = [
-        _row(one, finding, readings)
+        _row(one, finding, answers)
         for one in comparisons(cell)
-        for kind in audits
-        for finding in kind.findings(one)
+        for findings in audits
+        for finding in findings(one)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(one: Comparison, finding: Finding, readings: Readings) -> dict[str, object]:
+def _row(one: Comparison, finding: Finding, answers: Answers) -> dict[str, object]:
     """A finding as a row; notes say what all findings of a comparison have to say."""
     found = finding.interval
-    lost = sum(not readings.is_finite(row) for row in {*one.rows, *one.others, *one.base})
+    lost = sum(not answers.is_finite(row) for row in {*one.rows, *one.others, *one.base})
     notes = [finding.note]
     if lost:
         notes.append(f"{lost} of the models compared have blown up")
@@ -95,19 +98,5 @@ def _row(one: Comparison, finding: Finding, readings: Readings) -> dict[str, obj
         notes.append("one seed: no interval")
     elif np.isfinite(found.estimate) and not np.isfinite(found.standard_error) and not notes[0]:
         notes.append("no spread: not estimable (ceiling)")
-    return {
-        "method": one.method,
-        "audit": finding.audit,
-        "partition": finding.partition,
-        "group": finding.group,
-        "against": one.against,
-        "estimate": found.estimate,
-        "standard_error": found.standard_error,
-        "df": found.df,
-        "low": found.low,
-        "high": found.high,
-        "seeds": found.runs,
-        "patients": found.patients,
-        "level_estimate": finding.level,
-        "note": "; ".join(filter(None, notes)),
-    }
+    note = "; ".join(filter(None, notes))
+    return vars(one) | vars(finding) | found.columns | {"note": note}

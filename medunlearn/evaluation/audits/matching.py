@@ -4,7 +4,6 @@ Test patients are weighted, not drawn: exact post-stratification. Without it an 
 kinds of patients: a hard forget set makes even a retrained model look attacked.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from medunlearn.cohort.partition import patient_table
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LEVELS = (("sex", "label", "difficulty"), ("sex", "label"), ("label",))
+LEVELS = (["sex", "label", "difficulty"], ["sex", "label"], ["label"])
 """What a member and its non-members have in common, finest first."""
 
 FEWEST = 2
@@ -35,38 +34,27 @@ class Match:
         others: Non-members with a weight above 0, ascending, (others,).
         cells: Row of ``shares`` to which each member belongs, (members,).
         shares: Which non-members make up a cell, equal weights that sum to 1, (cells, others).
-        matched: Share of all members matched at each level, in the order of ``LEVELS``.
-        dropped: Members without any like non-member.
-        unknown: What is known of no member, and therefore not matched by.
+        note: How well it went, for the record.
     """
 
     members: Ints
     others: Ints
     cells: Ints
     shares: Floats
-    matched: tuple[float, ...]
-    dropped: int
-    unknown: tuple[str, ...] = ()
+    note: str
+
+    @property
+    def sizes(self) -> Floats:
+        """Share of the members in each cell, (cells,)."""
+        counts = np.bincount(self.cells, minlength=len(self.shares))
+        sizes: Floats = counts / max(len(self.cells), 1)
+        return sizes
 
     @property
     def weights(self) -> Floats:
         """Of the non-members, (others,): summing to 1, distributed as the members are."""
-        share = np.bincount(self.cells, minlength=len(self.shares)) / max(len(self.cells), 1)
-        weights: Floats = share @ self.shares
+        weights: Floats = self.sizes @ self.shares
         return weights
-
-    @property
-    def note(self) -> str:
-        """How well it went, for the record."""
-        levels = [
-            f"{share:.0%} on {' x '.join(name for name in names if name not in self.unknown)}"
-            for names, share in zip(LEVELS, self.matched, strict=True)
-            if share
-        ]
-        told = [f"matched {', '.join(levels)}"] if levels else []
-        told += [f"{name} not known" for name in self.unknown]
-        told += [f"{self.dropped} members without match dropped"] if self.dropped else []
-        return "; ".join(told)
 
 
 def patient_strata(cohort: pd.DataFrame, difficulty: pd.DataFrame | None) -> pd.DataFrame:
@@ -82,17 +70,13 @@ def patient_strata(cohort: pd.DataFrame, difficulty: pd.DataFrame | None) -> pd.
     Returns:
         Indexed by patient: ``sex``, ``label``, ``difficulty``; ``unknown`` where it is missing.
     """
-    table = patient_table(cohort).rename(columns={"rarest": "label"})
-    codes = pd.Series(dtype=float)
+    table = patient_table(cohort).rename(columns={"rarest": "label"}).assign(difficulty=np.nan)
     if difficulty is not None and len(difficulty):
         ranks = difficulty["stratum"].astype(object).map({k: i for i, k in enumerate(_DIFFICULTY)})
-        owner = cohort.set_index("sample")["patient"]
-        codes = ranks.astype(float).groupby(difficulty["sample"].map(owner).to_numpy()).mean()
-    rounded = np.floor(codes.reindex(table.index) + 0.5)
-    names = rounded.map(dict(enumerate(_DIFFICULTY))).astype(object)
-    return table.assign(
-        sex=table["sex"].astype(object).fillna(UNKNOWN), difficulty=names.fillna(UNKNOWN)
-    )
+        owner = difficulty["sample"].map(cohort.set_index("sample")["patient"])
+        rounded = (ranks.astype(float).groupby(owner).mean() + 0.5) // 1
+        table["difficulty"] = rounded.map(dict(enumerate(_DIFFICULTY)))
+    return table.astype({"sex": object, "difficulty": object}).fillna(UNKNOWN)
 
 
 def match(members: pd.DataFrame, others: pd.DataFrame) -> Match:
@@ -107,48 +91,29 @@ def match(members: pd.DataFrame, others: pd.DataFrame) -> Match:
         members: As from ``patient_strata``.
         others: Candidates, likewise.
     """
+    unknown = [name for name in LEVELS[0] if (members[name] == UNKNOWN).all()]
     left, others = members.sort_index(), others.sort_index()
-    matched: list[float] = []
-    rows: list[Floats] = []
-    cells: list[Ints] = []
-    ids: list[Ints] = []
+    cells, shares, told = [pd.Series(dtype=np.int64)], list[Floats](), list[str]()
     for names in LEVELS:
-        mine, theirs, strata = _codes(left, others, names)
-        counts = np.bincount(theirs, minlength=strata)
-        found = counts[mine] >= FEWEST
-        for code in np.unique(mine[found]):
-            ids.append(left.index.to_numpy(np.int64)[mine == code])
-            cells.append(np.full(len(ids[-1]), len(rows)))
-            rows.append((theirs == code) / counts[code])
-        matched.append(float(found.sum()) / max(len(members), 1))
-        left = left[~found]
-    shares = np.array(rows).reshape(len(rows), len(others))
-    used = shares.sum(axis=0) > 0
-    found_ids, places = _joined(ids), _joined(cells)
-    order = np.argsort(found_ids)
+        before = len(left)
+        for _, mine in left.groupby(names):
+            like = (others[names] == mine[names].iloc[0]).all(axis=1).to_numpy()
+            if like.sum() >= FEWEST:
+                cells.append(pd.Series(len(shares), mine.index))
+                shares.append(like / like.sum())
+                left = left.drop(mine.index)
+        if found := before - len(left):
+            known = " x ".join(name for name in names if name not in unknown)
+            told.append(f"{found / len(members):.0%} on {known}")
+    notes = [f"matched {', '.join(told)}"] if told else []
+    notes += [f"{name} not known" for name in unknown]
+    notes += [f"{len(left)} members without match dropped"] if len(left) else []
+    every, placed = np.array(shares).reshape(-1, len(others)), pd.concat(cells).sort_index()
+    used = every.sum(axis=0) > 0
     return Match(
-        members=found_ids[order],
+        members=placed.index.to_numpy(np.int64),
         others=others.index.to_numpy(np.int64)[used],
-        cells=places[order],
-        shares=shares[:, used],
-        matched=tuple(matched),
-        dropped=len(left),
-        unknown=tuple(name for name in LEVELS[0] if (members[name] == UNKNOWN).all()),
+        cells=placed.to_numpy(np.int64),
+        shares=every[:, used],
+        note="; ".join(notes),
     )
-
-
-def _joined(parts: Sequence[Ints]) -> Ints:
-    return np.concatenate([*parts, np.array([], np.int64)]).astype(np.int64)
-
-
-def _codes(
-    members: pd.DataFrame, others: pd.DataFrame, names: Sequence[str]
-) -> tuple[Ints, Ints, int]:
-    """Stratum of each patient as 0 .. strata - 1, and how many there are."""
-    keys = [
-        "/".join(parts)
-        for table in (members, others)
-        for parts in zip(*(table[name].astype(str) for name in names), strict=True)
-    ]
-    known, codes = np.unique(np.array(keys, dtype=str), return_inverse=True)
-    return codes[: len(members)], codes[len(members) :], len(known)

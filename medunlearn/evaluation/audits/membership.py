@@ -50,14 +50,12 @@ def placements(match: Match, member_scores: Floats, other_scores: Floats) -> Pla
         member_scores: (members,), as in ``match.members``.
         other_scores: (others,), as in ``match.others``.
     """
-    weights, count = match.weights, len(match.others)
     if not (np.isfinite(member_scores).all() and np.isfinite(other_scores).all()):
         return Placements(np.nan, member_scores * np.nan, other_scores * np.nan)
-    above = _share_below(member_scores, other_scores, weights)
+    above = _share_below(member_scores, other_scores, match.weights)
     below = 1 - _share_below(other_scores, member_scores, np.ones(len(member_scores)))
     of_cell = match.shares @ below
     area = float(above.mean())
-    share = np.bincount(match.cells, minlength=len(match.shares)) / len(match.cells)
     sizes = (match.shares > 0).sum(axis=1)
     # the mean is taken from these very non-members, as in any variance
     bessel = np.sqrt(sizes / (sizes - 1))
@@ -65,7 +63,7 @@ def placements(match: Match, member_scores: Floats, other_scores: Floats) -> Pla
     return Placements(
         area=area,
         members=above + of_cell[match.cells] - area,
-        others=count * (share * bessel) @ spread,
+        others=len(match.others) * (match.sizes * bessel) @ spread,
     )
 
 
@@ -84,26 +82,21 @@ def folded(match: Match, member_scores: Floats, other_scores: Floats) -> tuple[F
 
 
 def area_interval(
-    unlearned: Sequence[Placements],
-    base: Sequence[Placements] | None = None,
-    *,
-    level: float = 0.95,
+    unlearned: Sequence[Placements], base: Sequence[Placements], *, level: float = 0.95
 ) -> Interval:
-    """Area of a method, or its difference from other models, mean over seeds.
+    """Difference of the area from that of other models, mean over seeds.
 
     Args:
         unlearned: One for each seed.
-        base: Models that each is held to, attacked alike; none for the area itself.
+        base: The models that each is compared with, attacked alike.
         level: Of the interval.
 
     Returns:
         Interval over seeds and patients: both groups' placements are in its patient variance.
     """
-    members = np.stack([one.members for one in unlearned])
-    others = np.stack([one.others for one in unlearned])
-    if base is not None:
-        members = members - np.stack([one.members for one in base])
-        others = others - np.stack([one.others for one in base])
+    pairs = list(zip(unlearned, base, strict=True))
+    members = np.stack([ours.members - theirs.members for ours, theirs in pairs])
+    others = np.stack([ours.others - theirs.others for ours, theirs in pairs])
     # non-members have mean 0: they add to the variance, not to the difference
     return contrast_interval([members, others], (1, 1), level=level)
 
@@ -125,14 +118,12 @@ def log_mean_probability(log_p: Floats, out: Flags | None = None) -> Floats:
     return mean
 
 
-def rmia(
-    log_ratio: Floats, population_log_ratio: Floats, weights: Floats, gamma: float = 1.0
-) -> Floats:
+def rmia(log_ratio: Floats, population_log_ratio: Floats, weights: Floats) -> Floats:
     """Robust membership inference: the share of a population that a sample dominates.
 
-    Pr_z[(p(x|target) / p(x)) / (p(z|target) / p(z)) >= gamma], where p(.) is the mean over
-    reference models: the likelihood ratio of pairs, and the score made of it, of Zarifzadeh, Liu &
-    Shokri 2024, "Low-Cost High-Power Membership Inference Attacks". References are OUT models only
+    Pr_z[(p(x|target) / p(x)) / (p(z|target) / p(z)) >= 1], where p(.) is the mean over reference
+    models: the likelihood ratio of pairs, and the score made of it, of Zarifzadeh, Liu & Shokri
+    2024, "Low-Cost High-Power Membership Inference Attacks". References are OUT models only
     (the paper's offline case with a = 1): nobody ever trains on a non-member, so IN models exist
     for members alone, and a ratio that averages over IN for one side and not for the other tells
     the sides apart by itself. Nor may the target's own seed be among the references: it shares
@@ -142,18 +133,16 @@ def rmia(
         log_ratio: log p(x|target) - log p(x), (samples,).
         population_log_ratio: The same of samples z outside of all training, (population,).
         weights: Of the population, (population,).
-        gamma: How much larger the ratio must be.
 
     Returns:
-        (samples,), 0 to 1.
+        (samples,), 0 to 1; NaN where the ratio is, and everywhere if one of the population is.
     """
-    if not (np.isfinite(log_ratio).all() and np.isfinite(population_log_ratio).all()):
+    if not np.isfinite(population_log_ratio).all():
         return log_ratio * np.nan
     order = np.argsort(population_log_ratio, kind="stable")
     reached = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
-    bar = population_log_ratio[order] + np.log(gamma)
-    beaten: Floats = reached[np.searchsorted(bar, log_ratio, side="right")]
-    return beaten
+    beaten = reached[np.searchsorted(population_log_ratio[order], log_ratio, side="right")]
+    return np.where(np.isfinite(log_ratio), beaten, np.nan)
 
 
 def _share_below(scores: Floats, others: Floats, weights: Floats) -> Floats:

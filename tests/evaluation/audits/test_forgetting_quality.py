@@ -2,45 +2,43 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from medunlearn.evaluation.audits.forgetting_quality import leave_pair_out, told_apart
-from medunlearn.evaluation.audits.seed_pairs import PairMean, excess_interval
+from medunlearn.evaluation.audits.agreement import PairMean, excess_interval
+from medunlearn.evaluation.audits.forgetting_quality import distinguish_seeds, leave_pair_out
 
 
 def gaussians(values):
     return values.mean(axis=0), values.std(axis=0, ddof=1)
 
 
-def ranked(first, second, *fits):
-    """Chance that the first looks more unlearned than the second, models in the last two axes."""
-    (mean_u, sd_u), (mean_r, sd_r) = fits
-    ours, theirs = (
-        norm.logpdf(x, mean_u, sd_u) - norm.logpdf(x, mean_r, sd_r) for x in (first, second)
-    )
-    return (ours > theirs).mean()
+def ratio(x, unlearned, retrained):
+    """How much more likely x is under a Gaussian of unlearned models than of retrained ones."""
+    return norm.logpdf(x, *gaussians(unlearned)) - norm.logpdf(x, *gaussians(retrained))
 
 
 def leave_one_out(ours, theirs):
     """Each model scored by a fit without it, and ranked against scores of other fits."""
-    scores = []
-    for k in range(len(ours)):
-        for kind, values in enumerate((ours, theirs)):
-            kept = [np.delete(x, k, 0) if i == kind else x for i, x in enumerate((ours, theirs))]
-            (mean_u, sd_u), (mean_r, sd_r) = map(gaussians, kept)
-            x = values[k]
-            scores.append((kind, norm.logpdf(x, mean_u, sd_u) - norm.logpdf(x, mean_r, sd_r)))
-    first, second = (np.array([s for kind, s in scores if kind == k]) for k in (0, 1))
-    return (first[:, None] > second[None]).mean()
+    first = [ratio(x, np.delete(ours, k, 0), theirs) for k, x in enumerate(ours)]
+    second = [ratio(x, ours, np.delete(theirs, k, 0)) for k, x in enumerate(theirs)]
+    return (np.array(first)[:, None] > np.array(second)[None]).mean()
+
+
+def leave_models_out(ours, theirs):
+    """Only the two models of a pair left out, not what else has their seeds."""
+    wins = [
+        ratio(ours[i], np.delete(ours, i, 0), np.delete(theirs, j, 0))
+        > ratio(theirs[j], np.delete(ours, i, 0), np.delete(theirs, j, 0))
+        for i in range(len(ours))
+        for j in range(len(theirs))
+    ]
+    return np.mean(wins)
 
 
 def test_where_there_is_nothing_to_tell_it_is_one_half_and_leaving_out_less_is_not():
-    random = np.random.default_rng(0)
-    ours, theirs = random.normal(size=(2, 8, 4000))
-    assert leave_pair_out(ours, theirs, same_seeds=False).mean() == pytest.approx(0.5, abs=0.01)
-    fresh = np.nanmean(leave_pair_out(ours, theirs, same_seeds=True))
-    assert fresh == pytest.approx(0.5, abs=0.01)
+    ours, theirs = np.random.default_rng(0).normal(size=(2, 8, 4000))
+    assert np.nanmean(leave_pair_out(ours, theirs)) == pytest.approx(0.5, abs=0.01)
     assert leave_one_out(ours, theirs) == pytest.approx(0.40, abs=0.01)
-    fits = gaussians(ours), gaussians(theirs)
-    resubstituted = ranked(ours[:, None], theirs[None], *fits)
+    first, second = ratio(ours, ours, theirs), ratio(theirs, ours, theirs)
+    resubstituted = (first[:, None] > second[None]).mean()
     assert resubstituted == pytest.approx(0.66, abs=0.01)
 
 
@@ -48,70 +46,53 @@ def test_models_of_one_seed_resemble_each_other_and_both_seeds_must_be_left_out(
     random = np.random.default_rng(1)
     start = random.normal(size=(8, 4000))
     ours, theirs = 0.5**0.5 * (start + random.normal(size=(2, 8, 4000)))
-    found = np.nanmean(leave_pair_out(ours, theirs, same_seeds=True))
-    assert found == pytest.approx(0.5, abs=0.01)
-    assert leave_pair_out(ours, theirs, same_seeds=False).mean() < 0.45
+    assert np.nanmean(leave_pair_out(ours, theirs)) == pytest.approx(0.5, abs=0.01)
+    assert leave_models_out(ours, theirs) < 0.45
 
 
-@pytest.mark.parametrize("same_seeds", [False, True])
-def test_folds_are_what_they_say(same_seeds):
+def test_folds_are_without_both_seeds_of_a_pair():
     random = np.random.default_rng(2)
     ours, theirs = random.normal(0, 1, (6, 40)), random.normal(1, 2, (6, 40))
-    found = leave_pair_out(ours, theirs, same_seeds=same_seeds)
-    for i, j in ((0, 3), (4, 1), (5, 5)):
-        if same_seeds and i == j:
-            assert np.isnan(found[i, j]).all()
-            continue
-        out = ([i, j], [i, j]) if same_seeds else ([i], [j])
-        fits = [gaussians(np.delete(x, o, 0)) for x, o in zip((ours, theirs), out, strict=True)]
-        (mean_u, sd_u), (mean_r, sd_r) = fits
-        first, second = (
-            norm.logpdf(x, mean_u, sd_u) - norm.logpdf(x, mean_r, sd_r)
-            for x in (ours[i], theirs[j])
-        )
-        assert list(found[i, j]) == list((first > second).astype(float))
+    found = leave_pair_out(ours, theirs)
+    assert np.isnan(found[np.arange(6), np.arange(6)]).all()
+    for i, j in ((0, 3), (4, 1)):
+        kept = [np.delete(x, [i, j], 0) for x in (ours, theirs)]
+        assert list(found[i, j]) == list(ratio(ours[i], *kept) > ratio(theirs[j], *kept))
 
 
 @pytest.mark.parametrize("shift", [1.0, -2.0])
-def test_separated_normal_distributions_are_told_apart_as_their_overlap_says(shift):
+def test_separated_normal_distributions_are_distinguished_as_their_overlap_says(shift):
     random = np.random.default_rng(3)
     ours, theirs = random.normal(shift, 1, (50, 300)), random.normal(0, 1, (50, 300))
     expected = norm.cdf(abs(shift) / 2**0.5)
-    for same in (True, False):
-        found = np.nanmean(leave_pair_out(ours, theirs, same_seeds=same))
-        assert found == pytest.approx(expected, abs=0.015)
+    assert np.nanmean(leave_pair_out(ours, theirs)) == pytest.approx(expected, abs=0.015)
 
 
 def test_a_difference_in_spread_alone_is_seen():
     random = np.random.default_rng(4)
     ours, theirs = random.normal(0, 4, (30, 200)), random.normal(0, 0.5, (30, 200))
-    assert np.nanmean(leave_pair_out(ours, theirs, same_seeds=True)) > 0.85
+    assert np.nanmean(leave_pair_out(ours, theirs)) > 0.85
 
 
 def test_identical_models_tie():
     values = np.random.default_rng(5).normal(size=(6, 20))
-    assert np.nanmean(leave_pair_out(values, values, same_seeds=True)) == 0.5
-    same = np.ones((6, 20))
-    assert (leave_pair_out(same, same, same_seeds=False) == 0.5).all()
+    for same in (values, np.ones((6, 20))):
+        assert np.nanmean(leave_pair_out(same, same)) == 0.5
 
 
-def test_too_few_models_or_one_that_blew_up_tell_nothing():
-    values = np.random.default_rng(6).normal(size=(2, 3, 5))
-    assert np.isnan(leave_pair_out(*values, same_seeds=True)).all()
-    assert np.isfinite(leave_pair_out(*values, same_seeds=False)).all()
+def test_too_few_models_or_a_diverged_one_tell_nothing():
     ours, theirs = np.random.default_rng(6).normal(size=(2, 6, 5))
+    assert np.isnan(leave_pair_out(ours[:3], theirs[:3])).all()
     ours[2, 0] = np.nan
-    found = told_apart(ours, theirs)
+    found = distinguish_seeds(ours, theirs)
     assert np.isnan(found.mean[0])
     assert np.isfinite(found.mean[1:]).all()
 
 
-def test_in_a_study_both_seeds_of_a_pair_are_left_out():
+def test_a_study_takes_the_mean_over_pairs_of_different_seeds():
     ours, theirs = np.random.default_rng(9).normal(size=(2, 6, 30))
-    pairs = leave_pair_out(ours, theirs, same_seeds=True)
-    assert told_apart(ours, theirs).mean == pytest.approx(
-        pairs[~np.eye(6, dtype=bool)].mean(axis=0)
-    )
+    pairs = leave_pair_out(ours, theirs)[~np.eye(6, dtype=bool)]
+    assert distinguish_seeds(ours, theirs).mean == pytest.approx(pairs.mean(axis=0))
 
 
 def study(random, shift, *, seeds=8, patients=40):
@@ -127,7 +108,7 @@ def study(random, shift, *, seeds=8, patients=40):
 def covering(shift, truth, runs=100):
     random, covered = np.random.default_rng(7), 0
     for _ in range(runs):
-        found = told_apart(*study(random, shift))
+        found = distinguish_seeds(*study(random, shift))
         half = PairMean(np.full(40, 0.5), np.full((8, 40), 0.5))
         interval = excess_interval(found, half)
         covered += interval.low <= truth - 0.5 <= interval.high
@@ -140,6 +121,6 @@ def test_intervals_cover_one_half_where_there_is_nothing_to_tell():
 
 def test_intervals_cover_what_there_is_to_tell():
     random = np.random.default_rng(8)
-    truth = np.mean([told_apart(*study(random, 1)).mean.mean() for _ in range(100)])
+    truth = np.mean([distinguish_seeds(*study(random, 1)).mean.mean() for _ in range(100)])
     assert truth > 0.6
     assert covering(1, truth) >= 0.86

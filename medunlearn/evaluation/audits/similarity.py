@@ -1,0 +1,128 @@
+"""How similar a method's models are to retrained models of other seeds, beside its yardstick."""
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medunlearn.cohort.partition import TEST
+from medunlearn.evaluation.audits.agreement import (
+    FEWEST_SEEDS,
+    PairMean,
+    average_pairs,
+    excess_interval,
+    pair_decisions,
+    pair_divergence,
+    tug_of_war,
+)
+from medunlearn.evaluation.audits.answers import Answers
+from medunlearn.evaluation.audits.comparisons import Comparison, Finding, without_limits
+from medunlearn.evaluation.audits.forgetting_quality import FEWEST_SEEDS as FEWEST_DISTINGUISHED
+from medunlearn.evaluation.audits.forgetting_quality import distinguish_seeds
+from medunlearn.statistics.intervals import runs_interval
+
+Floats = NDArray[np.float64]
+Rows = tuple[int, ...]
+
+QUALITY, DIVERGENCE, DECISIONS = "forgetting_quality", "divergence", "equal_decisions"
+PAIRS = {DIVERGENCE: pair_divergence, DECISIONS: pair_decisions}
+PARTS = ("retain", "forget", TEST)
+DISTINGUISHED = 0.9
+"""Share of pairs above which a sample gives the unlearning away."""
+
+
+class Similarity:
+    """Findings of agreement and of forgetting quality; pairs of models are compared once.
+
+    All are of pairs (a model of seed s, a retrained one of seed t != s), less the same pairs with
+    the yardstick's model of s in its place.
+    """
+
+    def __init__(self, answers: Answers, level: float) -> None:
+        """Compare nothing yet.
+
+        Args:
+            answers: Of the models.
+            level: Of the intervals.
+        """
+        self.answers, self.level = answers, level
+        self._pairs = cache(self._pairs_of)
+
+    def findings(self, one: Comparison) -> Iterator[Finding]:
+        """By group of patients; agreement on each partition, quality on the forget set."""
+        for group in self.answers.groups():
+            yield self._excess(one, QUALITY, "forget", group)
+            yield self._share(one, group)
+            for part in PARTS:
+                if self.answers.inside(part, group).any():
+                    yield self._excess(one, DIVERGENCE, part, group)
+                    yield self._excess(one, DECISIONS, part, group)
+            yield self._tug_of_war(one, group)
+
+    def _excess(self, one: Comparison, audit: str, part: str, group: str) -> Finding:
+        inside = self.answers.inside(part, group)
+
+        def of_patients(rows: Rows) -> PairMean:
+            found = self._pairs(audit, part, rows, one.base)
+            both = (self.answers.by_patient(v, part) for v in (found.mean, found.by_seed))
+            return PairMean(*(values[..., inside] for values in both))
+
+        ours, theirs = of_patients(one.rows), of_patients(one.others)
+        found = excess_interval(ours, theirs, level=self.level)
+        return Finding(audit, part, group, found, float(ours.mean.mean()), _few(one, audit))
+
+    def _share(self, one: Comparison, group: str) -> Finding:
+        """Share of samples at which most pairs are distinguished."""
+        inside = self.answers.inside("forget", group)
+
+        def share(rows: Rows) -> float:
+            chance = self._pairs(QUALITY, "forget", rows, one.base).mean
+            above = np.where(np.isfinite(chance), chance > DISTINGUISHED, np.nan)
+            return float(self.answers.by_patient(above, "forget")[inside].mean())
+
+        ours, theirs = share(one.rows), share(one.others)
+        found = without_limits(ours - theirs, len(one.seeds), int(inside.sum()))
+        note = "no interval: a share above a threshold is not smooth in the seeds"
+        return Finding(f"{QUALITY}_share", "forget", group, found, ours, note)
+
+    def _tug_of_war(self, one: Comparison, group: str) -> Finding:
+        """Over seeds only: absolute differences are no means over patients."""
+        inside = {part: self.answers.inside(part, group) for part in PARTS}
+        patients = min(int(chosen.sum()) for chosen in inside.values())
+        names, seeds = ("tug_of_war", "all", group), len(one.seeds)
+        if not patients:
+            missing = without_limits(np.nan, seeds, 0)
+            return Finding(*names, missing, np.nan, "a partition has no patient")
+
+        def accuracies(rows: Rows) -> Floats:
+            read = self.answers.accuracy
+            return np.array(
+                [[read(row, p)[chosen].mean() for p, chosen in inside.items()] for row in rows]
+            )
+
+        base = accuracies(one.base)
+        ours, theirs = (
+            average_pairs(tug_of_war(accuracies(rows), base)) for rows in (one.rows, one.others)
+        )
+        excess = (ours.by_seed - theirs.by_seed)[:, 0]
+        if np.isfinite(excess).all():
+            found = runs_interval(excess, patients, level=self.level)
+        else:
+            found = without_limits(float((ours.mean - theirs.mean)[0]), seeds, patients)
+        note = _few(one, "tug_of_war") or "interval over seeds only"
+        return Finding(*names, found, float(ours.mean[0]), note)
+
+    def _pairs_of(self, audit: str, part: str, rows: Rows, base: Rows) -> PairMean:
+        """At each sample of the part."""
+        read = self.answers.confidence if audit == QUALITY else self.answers.probabilities
+        ours, theirs = (np.stack([read(row, part) for row in each]) for each in (rows, base))
+        if audit == QUALITY:
+            return distinguish_seeds(ours, theirs)
+        return average_pairs(PAIRS[audit](ours, theirs))
+
+
+def _few(one: Comparison, audit: str) -> str:
+    """Why there is no interval, if seeds are too few."""
+    needed = FEWEST_DISTINGUISHED if audit == QUALITY else FEWEST_SEEDS
+    return f"{len(one.seeds)} seeds, an interval needs {needed}" if len(one.seeds) < needed else ""
