@@ -20,7 +20,6 @@ from medunlearn.study.design import (
     original,
     references,
     retrained,
-    unlearned,
 )
 from medunlearn.study.jobs import needed_bytes, plan_jobs
 from medunlearn.study.profile import load_profile
@@ -73,14 +72,11 @@ def test_the_return_of_the_forget_set_is_watched_at_the_middle_size_only():
     assert {spec.cell for spec in watched} == {middle_cell(LAPTOP)}
 
 
-def test_cost_is_measured_for_every_method_and_size_and_one_retraining():
-    timed = [(spec.method, spec.cell.forget_size) for spec in all_timings(LAPTOP)]
-    assert len(timed) == 1 + len(LAPTOP.methods) * len(LAPTOP.forget_sizes)
-
-
 def test_titles_tell_models_apart():
     titles = [spec.title for spec in [*all_models(LAPTOP), *all_timings(LAPTOP)]]
     assert len(titles) == len(set(titles))
+    assert "unlearned salun, random-0.05-seed3, seed 3" in titles
+    assert "timing salun, random-0.05-seed0, seed 0" in titles, "at every size"
 
 
 def test_unknown_parameters_are_told_with_the_choices():
@@ -88,11 +84,6 @@ def test_unknown_parameters_are_told_with_the_choices():
         make_cell("women", 0.1, "both")
     assert len(error.value.faults) == 2
     assert "random, female, male" in str(error.value)
-
-
-def test_a_draw_is_named_by_its_order():
-    cell = make_cell("random", 0.05, "seed")
-    assert unlearned("salun", cell, 3).draw == "random-0.05-seed3"
 
 
 def test_only_weights_that_are_kept_need_space():

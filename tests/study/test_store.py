@@ -93,6 +93,9 @@ def test_a_model_without_its_input_or_made_from_other_weights_is_not_done(ledger
     ledger.discard(O0)
     write(ledger, O0)
     assert ledger.missing([O0, U0]) == []
+    ledger.discard(O0)
+    ledger.discard_outdated([O0, R0, U0])
+    assert not ledger.path(U0).exists()
 
 
 def test_every_model_has_a_key_of_its_own_and_knows_its_inputs(ledger):
@@ -120,27 +123,25 @@ def test_a_forget_set_drawn_by_difficulty_stands_on_the_reference_models(ledger)
     assert ledger.missing([RH, UH, O0]) == [RH, UH]
 
 
-def test_what_decides_the_return_of_the_forget_set_is_in_the_key(ledger):
-    profile = ledger.study.profile
-    slower = profile.relearning.model_copy(update={"learning_rate": 0.001})
-    other = Ledger(replace(ledger.study, profile=profile.model_copy(update={"relearning": slower})))
-    watched, others = [R0, U0], [O0, retrained(Cell("random", 0.2, "seed"), 0), reference(200)]
-    for spec in watched:
-        assert other.entry(spec).key != ledger.entry(spec).key
-    for spec in others:
-        assert other.entry(spec).key == ledger.entry(spec).key
+def changed(study, **update):
+    return replace(study, profile=study.profile.model_copy(update=update))
 
 
-def test_settings_change_the_keys_of_their_method_and_the_manifest_those_of_all(ledger):
-    other = Ledger(ledger.study.with_settings("salun", {"share": 0.3}))
-    assert other.entry(U0).key != ledger.entry(U0).key
-    for spec in (O0, R0, unlearned("finetune", CELL, 0)):
-        assert other.entry(spec).key == ledger.entry(spec).key
-    cohort = ledger.study.cohort
-    flipped = cohort.manifest.model_copy(update={"horizontal_flip": True})
-    other = Ledger(replace(ledger.study, cohort=replace(cohort, manifest=flipped)))
-    for spec in (O0, R0, U0):
-        assert other.entry(spec).key != ledger.entry(spec).key
+def test_what_decides_a_model_is_in_its_key_and_nothing_else(ledger):
+    study = ledger.study
+    slower = study.profile.relearning.model_copy(update={"learning_rate": 0.001})
+    flipped = study.cohort.manifest.model_copy(update={"horizontal_flip": True})
+    turned = replace(study, cohort=replace(study.cohort, manifest=flipped))
+    everything = {O0, R0, U0, reference(200)}
+    for other, models in (
+        (study.with_settings("salun", {"share": 0.3}), {U0}),
+        (changed(study, relearning=slower), {R0, U0}),
+        (changed(study, network="resnet18"), everything),
+        (changed(study, seeds=5), set()),
+        (turned, everything),
+    ):
+        now = Ledger(other)
+        assert {s for s in everything if now.entry(s).key != ledger.entry(s).key} == models
 
 
 @pytest.mark.parametrize(
@@ -280,14 +281,6 @@ def test_what_another_has_just_finished_is_not_taken_away(ledger, monkeypatch, o
     monkeypatch.setattr(ledger, "_naming", Late())
     ledger.discard_outdated([O0, U0])
     assert (ledger.path(U0) / "weights.safetensors").read_text() == "made again"
-
-
-def test_what_is_made_from_something_gone_goes_with_all_that_is_made_from_it(ledger):
-    write(ledger, O0)
-    write(ledger, U0)
-    ledger.discard(O0)
-    ledger.discard_outdated([O0, R0, U0])
-    assert not ledger.path(U0).exists()
 
 
 def fail_to_write(ledger, spec, error):
