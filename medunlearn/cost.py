@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 _MEMORY, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -83,9 +84,10 @@ class Clock:
         region.seconds += seconds
         region.cpu_seconds += cpu_seconds
         host = host_peak_bytes() if self._host_peak_is_own else math.nan
-        region.host_peak_bytes = _higher(region.host_peak_bytes, host)
         device = float(torch.cuda.max_memory_allocated(self.device)) if self._cuda else host
-        region.peak_bytes = _higher(region.peak_bytes, device)
+        # NaN if one of the two is not known
+        region.host_peak_bytes = float(np.maximum(region.host_peak_bytes, host))
+        region.peak_bytes = float(np.maximum(region.peak_bytes, device))
         self._mark = None
 
     def _start(self) -> Callable[[], tuple[float, float]]:
@@ -129,11 +131,6 @@ def host_peak_bytes() -> float:
     except OSError:
         return math.nan
     return float(found[1]) * 1024 if found else math.nan
-
-
-def _higher(one: float, other: float) -> float:
-    """The greater one; NaN if one of them is not known."""
-    return math.nan if math.isnan(one + other) else max(one, other)
 
 
 def stamp(device: str) -> dict[str, str | int]:

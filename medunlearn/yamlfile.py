@@ -25,6 +25,25 @@ REMEDIES = {
 }
 
 
+class _Loader(yaml.SafeLoader):
+    """Notes repeated keys: YAML itself would keep the last of two and say nothing."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.repeated: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and first.setdefault(key.value, line) != line:
+                self.repeated.append(
+                    f"line {line}: {key.value!r} was given in line {first[key.value]}; "
+                    "remove one of the two"
+                )
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The fields of the file, and its repeated keys as faults.
 
@@ -33,8 +52,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        repeated = _find_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader))
-        fields = yaml.safe_load(text)
+        loader = _Loader(text)
+        fields = loader.get_single_data()
     except OSError as error:
         raise InputError(str(path), [f"cannot be read: {error.strerror}; check the path"]) from None
     except yaml.MarkedYAMLError as error:
@@ -46,31 +65,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(fields, dict):
         given = type(fields).__name__
         raise InputError(str(path), [f"given {given}; expected lines of the form 'field: value'"])
-    return fields, repeated
-
-
-def _find_repeated_keys(root: yaml.Node | None) -> list[str]:
-    """YAML itself would keep the last of two equal keys and say nothing."""
-    faults: list[str] = []
-    todo, seen = [root], set()
-    while todo:
-        node = todo.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            todo += node.value
-        elif isinstance(node, yaml.MappingNode):
-            first: dict[str, int] = {}
-            for key, value in node.value:
-                line = key.start_mark.line + 1
-                if isinstance(key, yaml.ScalarNode) and first.setdefault(key.value, line) != line:
-                    faults.append(
-                        f"line {line}: {key.value!r} was given in line {first[key.value]}; "
-                        "remove one of the two"
-                    )
-                todo.append(value)
-    return sorted(faults)
+    return fields, sorted(loader.repeated)
 
 
 def describe_fault(error: ErrorDetails, fields: Collection[str]) -> str:

@@ -10,7 +10,6 @@ from torch import nn
 
 from medunlearn import __main__ as command
 from medunlearn.disk import DiskFullError, told_when_full, written_whole
-from medunlearn.figures import save_figure
 from medunlearn.models import save_weights
 from tests.conftest import filled_disk
 
@@ -51,19 +50,6 @@ def test_whichever_library_writes_a_full_disk_is_named_with_the_remedy(tmp_path,
     assert "free some space, or give another folder with RUNS=" in told
     assert "\n" not in told
     assert caught.value.errno == errno.EFBIG
-
-
-@pytest.mark.usefixtures("full_disk")
-def test_a_figure_is_whole_or_what_it_was_before(tmp_path):
-    import matplotlib.pyplot as plt
-
-    (tmp_path / "gaps.png").write_text("before")
-    figure, axes = plt.subplots()
-    axes.plot([1, 2])
-    with pytest.raises(DiskFullError):
-        save_figure(figure, tmp_path, "gaps")
-    plt.close(figure)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
 def test_other_errors_pass_as_they_are_and_leave_nothing(tmp_path):

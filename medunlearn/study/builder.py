@@ -20,9 +20,8 @@ from medunlearn.evaluation.relearning import relearn
 from medunlearn.methods import Setting, get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
-from medunlearn.study.design import KEPT, ModelSpec, is_watched, original
+from medunlearn.study.design import KEPT, ModelSpec, is_watched, made_from, original
 from medunlearn.study.device_locks import clock_alone, device_shared
-from medunlearn.study.keys import sources
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 from medunlearn.training import initial_state, prepare_device, train
@@ -87,8 +86,8 @@ class Workbench:
 
     def _halves(self, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
         """The reference models without which the forget sets of these cannot be drawn."""
-        made_from = [source for spec in specs for source in sources(self.study, spec)]
-        return [spec for spec in dict.fromkeys(made_from) if spec.role == "reference"]
+        sources = [source for spec in specs for source in made_from(self.study.profile, spec)]
+        return [source for source in dict.fromkeys(sources) if source.role == "reference"]
 
     def _make(self, specs: Sequence[ModelSpec], make: Callable[[Path, ModelSpec], None]) -> None:
         """Make what is missing; one that fails does not keep the others from being made.

@@ -211,9 +211,14 @@ def methods_at(profile: Profile, cell: Cell) -> list[str]:
     return [*(["original"] if cell == middle_cell(profile) else []), *profile.methods]
 
 
-def drawn_from(profile: Profile, cell: Cell) -> list[ModelSpec]:
-    """The models without which a forget set cannot be drawn."""
-    return references(profile) if cell.by_difficulty else []
+def made_from(profile: Profile, spec: ModelSpec) -> list[ModelSpec]:
+    """The models that a model is made from.
+
+    A forget set drawn by difficulty is not known before the reference models are there: in the key
+    of a model they stand for it.
+    """
+    found = [original(spec.seed)] if spec.role in {"unlearned", "timing", "trial"} else []
+    return found + (references(profile) if spec.cell and spec.cell.by_difficulty else [])
 
 
 def all_models(profile: Profile) -> list[ModelSpec]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from medunlearn.sources import canonical_hash, file_hash
 
@@ -42,7 +42,7 @@ def is_held(folder: Path) -> bool:
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
-    except (OSError, Timeout):  # held, or another user's, or it has just got its name
+    except OSError:  # held, or another user's, or it has just got its name
         return True
     lock.release()
     return False
@@ -51,6 +51,18 @@ def is_held(folder: Path) -> bool:
 def partials(parent: Path) -> dict[Path, str]:
     """Folders that have no name yet, and the keys of their models."""
     return {path: path.name.split("-")[1] for path in parent.glob(".partial-*-*")}
+
+
+def give_name(folder: Path, path: Path) -> None:
+    """Let a held folder appear under its own name, by one rename; it fails if one is there."""
+    folder.rename(path)
+    (path / LOCK).unlink()
+
+
+def sweep(parent: Path) -> None:
+    """Remove what killed processes have left: what nobody holds, and what was on its way out."""
+    for path in [*(p for p in partials(parent) if not is_held(p)), *parent.glob(".old-*")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(folder: Path) -> None:

@@ -12,7 +12,7 @@ from medunlearn.study.design import (
     Role,
     all_models,
     all_timings,
-    drawn_from,
+    made_from,
     original,
     retrained,
 )
@@ -84,21 +84,18 @@ def _job(profile: Profile, specs: Sequence[ModelSpec]) -> Job:
     What the notebook shows beside a model of each seed has to be there: it would make it itself,
     at the same time as other jobs.
     """
-    first, some = specs[0], [spec.seed for spec in specs]
-    cell, parameters, needs, slug = _told_cell(first), {}, [], ""
-    if cell:
-        parameters, slug = asdict(cell), f"-{cell.composition}-{cell.forget_size:g}"
-        needs = drawn_from(profile, cell)
-    if cell and first.oracle_set != "B":
-        needs += [original(seed) for seed in some]
+    first, some, cell = specs[0], [spec.seed for spec in specs], _told_cell(specs[0])
+    needs = [source for spec in specs for source in made_from(profile, spec)]
+    slug = f"-{cell.composition}-{cell.forget_size:g}" if cell else ""
     if cell and first.method:
         needs += [retrained(cell, seed) for seed in some]
         name, told = f"03-{first.method}{slug}", {"method": first.method}
     else:
+        needs += [original(seed) for seed in some] if first.oracle_set == "A" else []
         kind = first.kind.replace(" ", "-")
         name, told = f"02-{kind}{slug}-{some[0]}to{some[-1]}", {"role": first.role}
-    parameters = {**told, **parameters, "seeds": some}
-    return Job(name, NOTEBOOKS[first.role], parameters, tuple(specs), tuple(needs))
+    parameters = {**told, **(asdict(cell) if cell else {}), "seeds": some}
+    return Job(name, NOTEBOOKS[first.role], parameters, tuple(specs), tuple(dict.fromkeys(needs)))
 
 
 def missing_jobs(jobs: Sequence[Job], is_done: Callable[[ModelSpec], bool]) -> list[Job]:

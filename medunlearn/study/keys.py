@@ -19,9 +19,7 @@ from medunlearn.study.design import (
     ModelSpec,
     all_models,
     all_timings,
-    drawn_from,
     is_watched,
-    original,
 )
 from medunlearn.study.jobs import COHORT, NOTEBOOKS
 from medunlearn.study.study import PROJECT, Study
@@ -39,16 +37,6 @@ _MAKERS = frozenset(
 """What makes models and keeps them: a report reads their files, whose hashes are in its key."""
 
 
-def sources(study: Study, spec: ModelSpec) -> list[ModelSpec]:
-    """The models that a model is made from.
-
-    A forget set drawn by difficulty is not known before the reference models are there: in the key
-    of a model they stand for it.
-    """
-    found = [original(spec.seed)] if spec.role in {"unlearned", "timing", "trial"} else []
-    return found + (drawn_from(study.profile, spec.cell) if spec.cell else [])
-
-
 def describe(
     study: Study, spec: ModelSpec, forget_set: Draw | None, made_from: Sequence[str]
 ) -> dict[str, Any]:
@@ -58,7 +46,7 @@ def describe(
         study: The study.
         spec: The model.
         forget_set: What it is not to know; none where the reference models stand for it.
-        made_from: Keys of its ``sources``.
+        made_from: Keys of the models that it is made from.
     """
     watched = is_watched(study.profile, spec)
     ingredients = {
@@ -146,14 +134,12 @@ SHORT = 24
 
 def _tell(part: str, old: object, new: object) -> str:
     """``settings (epochs: 1 -> 2)``; the part alone where values are long."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        pairs = {"": (old, new)}
-    else:
-        both = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-        pairs = {f"{name}: ": (old.get(name, "-"), new.get(name, "-")) for name in both}
+    before, after = (each if isinstance(each, dict) else {"": each} for each in (old, new))
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    pairs = {name: (str(before.get(name, "-")), str(after.get(name, "-"))) for name in names}
     short = [
-        f"{name}{before} -> {after}"
-        for name, (before, after) in pairs.items()
-        if max(len(str(before)), len(str(after))) <= SHORT
+        f"{name}: {first} -> {last}".removeprefix(": ")
+        for name, (first, last) in pairs.items()
+        if max(len(first), len(last)) <= SHORT
     ]
     return f"{part} ({', '.join(short)})" if short else part

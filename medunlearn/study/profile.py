@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medunlearn.cohort.draws import Composition
 from medunlearn.errors import InputError
@@ -24,6 +17,25 @@ from medunlearn.yamlfile import describe_fault, read_yaml
 PROFILES = Path(__file__).with_name("profiles.yaml")
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _know_network(given: str) -> str:
+    if given not in NETWORKS:
+        raise ValueError(f"expected one of {', '.join(NETWORKS)}")
+    return given
+
+
+def _know_methods(given: dict[str, dict[str, Setting]]) -> dict[str, dict[str, Setting]]:
+    faults = [f for method, settings in given.items() for f in check_settings(method, settings)]
+    if faults:
+        raise ValueError("; ".join(faults))
+    return given
+
+
+def _hold_all(given: dict[str, float]) -> dict[str, float]:
+    if absent := {"retain", "forget", "test", "slope", "attack"} - set(given):
+        raise ValueError(f"expected a margin for {', '.join(sorted(absent))} too")
+    return given
 
 
 class _Strict(BaseModel):
@@ -69,14 +81,17 @@ class Statistics(_Strict):
     level: Share
     verdict_seeds: int = Field(ge=2)
     verdict_patients: int = Field(ge=2)
-    margins: dict[Literal["retain", "forget", "test", "slope", "attack"], Share]
+    margins: Annotated[
+        dict[Literal["retain", "forget", "test", "slope", "attack"], Share],
+        AfterValidator(_hold_all),
+    ]
     justification: str
 
 
 class Profile(_Strict):
     """One entry of ``profiles.yaml``."""
 
-    network: str
+    network: Annotated[str, AfterValidator(_know_network)]
     norm: Norm
     image_size: int = Field(ge=16)
     max_patients: int | None = Field(ge=10)
@@ -88,35 +103,19 @@ class Profile(_Strict):
     floor_seeds: int = Field(ge=0, le=100)
     references: int = Field(ge=0, multiple_of=2)
     relearning: Relearning
-    methods: dict[str, dict[str, Setting]]
+    methods: Annotated[dict[str, dict[str, Setting]], AfterValidator(_know_methods)]
     confirmatory: list[str] = Field(max_length=5)
     cost: Cost
     tuning: Tuning
     statistics: Statistics
 
-    @field_validator("network")
-    @classmethod
-    def _know_network(cls, given: str) -> str:
-        if given not in NETWORKS:
-            raise ValueError(f"expected one of {', '.join(NETWORKS)}")
-        return given
-
-    @field_validator("methods")
-    @classmethod
-    def _know_methods(cls, given: dict[str, dict[str, Setting]]) -> dict[str, dict[str, Setting]]:
-        faults = [f for method, settings in given.items() for f in check_settings(method, settings)]
-        if faults:
-            raise ValueError("; ".join(faults))
-        return given
-
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         """Fields that are right each for itself may still make no design."""
-        strangers = set(self.confirmatory) - set(self.methods)
-        margins = {"retain", "forget", "test", "slope", "attack"} - set(self.statistics.margins)
+        strangers = ", ".join(name for name in self.confirmatory if name not in self.methods)
         drawn = {"easy", "hard"} & set(self.compositions)
         verdicts, floor = self.seeds >= self.statistics.verdict_seeds, self.floor_seeds
-        rules = {
+        kept = {
             f"middle_size: given {self.middle_size}; expected one of the forget sizes": (
                 self.middle_size in self.forget_sizes
             ),
@@ -124,14 +123,11 @@ class Profile(_Strict):
             "references: expected at least 2: compositions easy and hard are drawn from them": (
                 self.references > 0 or not drawn
             ),
-            f"confirmatory: {', '.join(sorted(strangers))}: not among the profile's methods": (
-                not strangers
-            ),
-            f"statistics.margins: expected one for {', '.join(sorted(margins))} too": not margins,
+            f"confirmatory: {strangers}: not among the profile's methods": not strangers,
             f"floor_seeds is {floor}: a profile with verdicts needs as many as it has seeds, "
             f"{self.seeds}": floor >= self.seeds or not verdicts,
         }
-        if faults := [rule for rule, kept in rules.items() if not kept]:
+        if faults := [rule for rule, holds in kept.items() if not holds]:
             raise ValueError("; ".join(faults))
         return self
 

@@ -1,7 +1,5 @@
 """The store: every model in a folder named by what decides it, whole or not there at all."""
 
-import os
-import shutil
 import socket
 import time
 from collections import defaultdict
@@ -19,8 +17,8 @@ from medunlearn.disk import now, read_record, told_when_full, write_record
 from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study import folders
-from medunlearn.study.design import ModelSpec, references
-from medunlearn.study.keys import changes, describe, sources
+from medunlearn.study.design import ModelSpec, made_from, references
+from medunlearn.study.keys import changes, describe
 from medunlearn.study.study import Study
 
 if TYPE_CHECKING:
@@ -32,11 +30,15 @@ is there in an older form only; or none of these."""
 
 
 class Entry(NamedTuple):
-    """A model as the store knows it: name of its folder, what decides it, keys of its inputs."""
+    """A model as the store knows it: what decides it, and the hash of that, its folder's name."""
 
     key: str
     ingredients: dict[str, Any]
-    inputs: tuple[str, ...]
+
+    @property
+    def inputs(self) -> list[str]:
+        """Keys of the models that it is made from."""
+        return list(self.ingredients["inputs"])
 
 
 class Ledger:
@@ -60,11 +62,11 @@ class Ledger:
     def entry(self, spec: ModelSpec) -> Entry:
         """Key and ingredients of a model; its forget set is drawn if it was not yet."""
         if spec not in self._entries:
-            made_from = tuple(self.entry(source).key for source in sources(self.study, spec))
+            inputs = [self.entry(source).key for source in made_from(self.study.profile, spec)]
             known = spec.cell is not None and not spec.cell.by_difficulty
             drawn = self.forget_set(spec) if known else None
-            ingredients = describe(self.study, spec, drawn, made_from)
-            self._entries[spec] = Entry(canonical_hash(ingredients)[:20], ingredients, made_from)
+            ingredients = describe(self.study, spec, drawn, inputs)
+            self._entries[spec] = Entry(canonical_hash(ingredients)[:20], ingredients)
         return self._entries[spec]
 
     def forget_set(self, spec: ModelSpec) -> Draw:
@@ -163,9 +165,7 @@ class Ledger:
     def sweep(self) -> None:
         """Remove what killed processes have left half-written; what is being written stays."""
         with self._naming:
-            left = [path for path in folders.partials(self.folder) if not folders.is_held(path)]
-        for path in [*left, *self.folder.glob(".old-*")]:
-            shutil.rmtree(path, ignore_errors=True)
+            folders.sweep(self.folder)
 
     @contextmanager
     def writing(self, spec: ModelSpec) -> Iterator[Path]:
@@ -193,7 +193,11 @@ class Ledger:
                 inputs = {key: self.files(key) for key in entry.inputs}
                 decided = {"ingredients": entry.ingredients, "inputs": inputs}
                 folders.seal(folder, {**told, **made, **decided})
-                self._give_name(spec, folder)
+                with self._naming:
+                    list(self.folder.iterdir())  # what another host has named is to be seen here
+                    if not self.is_done(spec):
+                        self.discard(spec)
+                        folders.give_name(folder, self.path(spec))
         except Exception as fault:
             seconds = round(time.monotonic() - start, 3)
             failed = {"error": f"{type(fault).__name__}: {fault}", "when": now()}
@@ -201,14 +205,6 @@ class Ledger:
                 write_record(self._note(spec), {**told, **failed, "seconds": seconds})
             raise
         self._note(spec).unlink(missing_ok=True)
-
-    def _give_name(self, spec: ModelSpec, folder: Path) -> None:
-        with self._naming:
-            list(self.folder.iterdir())  # what another host has named is to be seen here
-            if not self.is_done(spec):
-                self.discard(spec)
-                os.rename(folder, self.path(spec))  # noqa: PTH104 - atomic; fails if it is there
-                (self.path(spec) / folders.LOCK).unlink()
 
     def _note(self, spec: ModelSpec) -> Path:
         """Where it is noted why a model could not be made, in whatever form."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -22,13 +22,9 @@ from medunlearn.study.study import Study
 DIFFICULTY_COLUMNS = ["sample", "confidence_out", "memorisation", "stratum"]
 
 RELEARNING = pa.schema(
-    [
-        ("model_key", pa.string()),
-        ("step", pa.int64()),
-        ("patient", pa.int64()),
-        ("accuracy", pa.float64()),
-        ("confidence", pa.float64()),
-    ]
+    [("model_key", pa.string())]
+    + [(name, pa.int64()) for name in ("step", "patient")]
+    + [(name, pa.float64()) for name in ("accuracy", "confidence")]
 )
 """Columns of the return of forget sets, for a study in which none was watched yet."""
 
@@ -80,7 +76,7 @@ def collect_tables(study: Study, ledger: Ledger) -> None:
     done = [spec for spec in design if ledger.is_done(spec)]
     every = [*done, *(spec for spec in timings if ledger.is_done(spec))]
     watched = [spec for spec in done if is_watched(study.profile, spec)]
-    rows = [{"model_key": ledger.entry(spec).key, **_describe(spec)} for spec in every]
+    rows = [_row(spec, ledger.entry(spec).key) for spec in every]
     _write(folder / "models.parquet", [pa.Table.from_pandas(pd.DataFrame(rows))])
     files = {"costs.parquet": every, "predictions.parquet": done, "relearning.parquet": watched}
     for name, specs in files.items():
@@ -96,23 +92,16 @@ def collect_tables(study: Study, ledger: Ledger) -> None:
     write_record(folder / "reliability.json", reliable)
     drawn = [ledger.forget_set(spec) for spec in done if spec.cell]
     write_record(folder / "draws.json", {draw.name: list(draw.patients) for draw in drawn})
-    absent = [spec.title for spec in [*design, *timings] if spec not in set(every)]
+    made = set(every)
+    absent = [spec.title for spec in [*design, *timings] if spec not in made]
     write_record(folder / "absent.json", absent)
 
 
-def _describe(spec: ModelSpec) -> dict[str, object]:
-    """The columns of ``MODEL_COLUMNS`` that tell which model it is."""
-    cell = spec.cell
-    return {
-        "role": spec.role,
-        "oracle_set": spec.oracle_set,
-        "method": spec.method,
-        "forget_size": cell.forget_size if cell else None,
-        "composition": cell.composition if cell else None,
-        "draw": spec.draw,
-        "seed": spec.seed,
-        "init_seed": spec.seed,
-    }
+def _row(spec: ModelSpec, key: str) -> dict[str, object]:
+    """Which model it is, in the columns ``MODEL_COLUMNS``."""
+    told = asdict(spec) | (asdict(spec.cell) if spec.cell else {})
+    told |= {"model_key": key, "draw": spec.draw, "init_seed": spec.seed}
+    return {column: told.get(column) for column in MODEL_COLUMNS}
 
 
 def _write(path: Path, parts: Iterable[pa.Table]) -> None:

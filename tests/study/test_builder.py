@@ -78,7 +78,7 @@ def test_a_model_that_fails_does_not_keep_the_others_from_being_made(bench, monk
     assert bench.ledger.missing([original(0), original(1)]) == [original(0)]
 
 
-def test_preparation_is_billed_apart_and_the_grid_is_never_exclusive(bench):
+def test_a_bill_tells_regions_memory_device_and_session_and_is_never_exclusive(bench):
     spec = unlearned("salun", middle_cell(bench.study.profile), 0)
     bench.train([original(0)])
     bench.unlearn([spec])
@@ -86,6 +86,13 @@ def test_preparation_is_billed_apart_and_the_grid_is_never_exclusive(bench):
     assert set(bills["region"]) == {"preparation", "unlearning"}
     assert not bills["exclusive"].any()
     assert (bills["seconds"] > 0).all()
+    assert (bills["host_peak_bytes"] > 50e6).all()
+    assert (bills["peak_bytes"] == bills["host_peak_bytes"]).all()
+    assert bills[["device", "device_type", "torch", "python", "threads", "cores"]].all(axis=None)
+    again = Workbench(bench.study)
+    again.train([original(1)])
+    assert bench.costs([original(0)])["sitting"].eq(bills["sitting"].iloc[0]).all()
+    assert bench.costs([original(1)])["sitting"].ne(bills["sitting"].iloc[0]).all()
 
 
 def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkeypatch):
@@ -104,6 +111,8 @@ def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkey
 
 
 def test_doing_nothing_is_run_like_a_method_and_changes_nothing(bench):
+    with pytest.raises(InputError, match="'original' is not known"):
+        bench.study.with_settings("original", {"epochs": 1})
     study = bench.study.with_settings("original", {})
     nothing = unlearned("original", middle_cell(study.profile), 0)
     bench.train([original(0)])
@@ -111,11 +120,6 @@ def test_doing_nothing_is_run_like_a_method_and_changes_nothing(bench):
     assert bench.ledger.is_done(nothing), "another key than that of the grid"
     np.testing.assert_array_equal(bench.logits(nothing), bench.logits(original(0)))
     assert (bench.ledger.path(nothing) / "relearning.parquet").is_file()
-
-
-def test_doing_nothing_has_no_settings(bench):
-    with pytest.raises(InputError, match="'original' is not known"):
-        bench.study.with_settings("original", {"epochs": 1})
 
 
 def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(bench):
@@ -201,14 +205,6 @@ def test_warm_up_runs_come_first_and_are_in_no_row(bench, fake, monkeypatch):
     assert list(rows["repeat"]) == [0, 1, 2]
 
 
-def test_rows_of_one_workbench_are_of_one_sitting(bench):
-    again = Workbench(bench.study)
-    bench.train([original(0)])
-    again.train([original(1)])
-    first, second = (bench.costs([original(seed)])["sitting"] for seed in (0, 1))
-    assert first.iloc[0] != second.iloc[0]
-
-
 def test_what_a_gpu_loads_at_its_first_steps_is_no_models(bench, monkeypatch):
     """Played on the processor: one short training before the first clock, and no other."""
     trained, real = [], module.train
@@ -224,16 +220,6 @@ def test_what_a_gpu_loads_at_its_first_steps_is_no_models(bench, monkeypatch):
         bench._train(bench.study.folder, original(seed))
     whole = len(bench.training_rows(original(0))[0])
     assert trained == [2 * bench.recipe.batch_size, whole, whole]
-
-
-def test_a_row_tells_memory_device_and_software(bench):
-    bench.train([original(0)])
-    row = bench.costs([original(0)]).iloc[0]
-    assert row["host_peak_bytes"] > 50e6
-    assert row["peak_bytes"] == row["host_peak_bytes"]
-    assert row["device"]
-    for name in ("device_type", "torch", "python", "threads", "cores"):
-        assert row[name]
 
 
 @pytest.mark.parametrize("locks", [True, False])

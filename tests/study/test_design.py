@@ -8,6 +8,7 @@ import yaml
 from medunlearn.errors import InputError
 from medunlearn.models import NETWORKS, build_network
 from medunlearn.study.design import (
+    BY_DIFFICULTY,
     FIRST_FLOOR_SEED,
     FIRST_REFERENCE_SEED,
     all_models,
@@ -16,10 +17,11 @@ from medunlearn.study.design import (
     is_watched,
     make_cell,
     middle_cell,
+    original,
+    references,
     retrained,
-    unlearned,
 )
-from medunlearn.study.jobs import needed_bytes
+from medunlearn.study.jobs import needed_bytes, plan_jobs
 from medunlearn.study.profile import load_profile
 from tests.conftest import TINY
 
@@ -70,14 +72,11 @@ def test_the_return_of_the_forget_set_is_watched_at_the_middle_size_only():
     assert {spec.cell for spec in watched} == {middle_cell(LAPTOP)}
 
 
-def test_cost_is_measured_for_every_method_and_size_and_one_retraining():
-    timed = [(spec.method, spec.cell.forget_size) for spec in all_timings(LAPTOP)]
-    assert len(timed) == 1 + len(LAPTOP.methods) * len(LAPTOP.forget_sizes)
-
-
 def test_titles_tell_models_apart():
     titles = [spec.title for spec in [*all_models(LAPTOP), *all_timings(LAPTOP)]]
     assert len(titles) == len(set(titles))
+    assert "unlearned salun, random-0.05-seed3, seed 3" in titles
+    assert "timing salun, random-0.05-seed0, seed 0" in titles, "at every size"
 
 
 def test_unknown_parameters_are_told_with_the_choices():
@@ -85,11 +84,6 @@ def test_unknown_parameters_are_told_with_the_choices():
         make_cell("women", 0.1, "both")
     assert len(error.value.faults) == 2
     assert "random, female, male" in str(error.value)
-
-
-def test_a_draw_is_named_by_its_order():
-    cell = make_cell("random", 0.05, "seed")
-    assert unlearned("salun", cell, 3).draw == "random-0.05-seed3"
 
 
 def test_only_weights_that_are_kept_need_space():
@@ -107,3 +101,23 @@ def test_a_new_network_is_named_in_one_place(monkeypatch, tmp_path):
     profile = load_profile(str(tmp_path / "own.yaml"))
     assert needed_bytes(profile, all_models(profile), samples=1, classes=2) > 0
     assert isinstance(build_network("mine", channels=1, classes=2, seed=0), torch.nn.Module)
+
+
+def test_no_job_starts_before_its_forget_set_can_be_drawn():
+    for job in plan_jobs(LAPTOP):
+        drawn_by_difficulty = job.parameters.get("composition") in BY_DIFFICULTY
+        assert set(references(LAPTOP)).issubset(job.needs) == drawn_by_difficulty, job.name
+
+
+def test_no_job_makes_what_another_makes_at_the_same_time():
+    """A notebook makes itself what it shows beside a model and does not find."""
+    jobs, made = plan_jobs(LAPTOP), set()
+    for job in jobs:
+        if job.models[0].role in {"retrained", "unlearned"}:
+            beside = {original(spec.seed) for spec in job.models if spec.oracle_set != "B"}
+            assert beside <= set(job.needs)
+        assert set(job.needs) <= made, "inputs first"
+        assert not made & set(job.models)
+        made |= set(job.models)
+    assert made == {*all_models(LAPTOP), *all_timings(LAPTOP)}
+    assert len({job.name for job in jobs}) == len(jobs)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
-from medunlearn.cohort.first_manifest.propose import new_manifest
 from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.pseudonyms import SALT
 
@@ -16,7 +16,22 @@ ROOT = Path(__file__).parents[2]
 NAMES = (b"KLINIK-", b"aufnahme_")
 
 
-def clinic(folder: Path) -> Path:
+MANIFEST = {
+    "name": "clinic", "kind": "table", "unit": "patient", "title": "Images of a clinic",
+    "source": "https://example.org", "licence": "none", "citation": "none", "how_to_get": "ask",
+    "folders": ["clinic"], "table": ["list.csv"], "images": ["images"], "image_suffix": "",
+    "columns": {"image": "image", "patient": "patient", "sex": "sex"},
+    "sex": {"F": ["F"], "M": ["M"], "missing": []},
+    "label": {
+        "rule": "threshold", "column": "ill", "above": 0, "classes": ["no", "yes"],
+        "reference_class": "no",
+    },
+    "image_size": 16, "channels": 1, "horizontal_flip": False,
+    "partition": {"train": 0.5, "validation": 0.2, "test": 0.3}, "pseudonymise": True,
+}  # fmt: skip
+
+
+def write_clinic(folder: Path) -> None:
     """Images as PNG and a table, with names that no other file holds."""
     rows, pixels = make_phantom(240, size=16)
     (folder / "images").mkdir(parents=True)
@@ -25,9 +40,8 @@ def clinic(folder: Path) -> Path:
         Image.fromarray(image).save(folder / "images" / name)
     people = "KLINIK-" + rows["source_patient"].str[1:]
     table = pd.DataFrame({"image": names, "patient": people, "sex": rows["sex"]})
-    table["label"] = rows["label"].where(rows["label"] == "no finding", "finding")
+    table["ill"] = (rows["label"] != "no finding").astype(int)
     table.to_csv(folder / "list.csv", index=False)
-    return folder
 
 
 def content(path: Path) -> bytes:
@@ -49,11 +63,12 @@ def naming(runs: Path) -> list[str]:
 def test_no_file_of_a_study_holds_an_id_of_the_source_unless_it_is_turned_off(
     tmp_path: Path, tiny_profile: str
 ):
-    folder, runs = clinic(tmp_path / "data" / "clinic"), tmp_path / "runs"
-    manifest = new_manifest(folder, folder / "list.csv", tmp_path / "mine.yaml").path
+    data, runs, manifest = tmp_path / "data", tmp_path / "runs", tmp_path / "clinic.yaml"
+    write_clinic(data / "clinic")
+    manifest.write_text(yaml.safe_dump(MANIFEST))
 
     def reproduce() -> str:
-        options = {"dataset": manifest, "data": folder.parent, "runs": runs, "device": "cpu"}
+        options = {"dataset": manifest, "data": data, "runs": runs, "device": "cpu"}
         options |= {"profile": tiny_profile, "jobs": 2}
         given = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
         command = [sys.executable, "-m", "medunlearn", "reproduce", *given]
@@ -63,7 +78,7 @@ def test_no_file_of_a_study_holds_an_id_of_the_source_unless_it_is_turned_off(
     written = {path.name for path in runs.rglob("*") if path.is_file()}
     assert {"cohort.parquet", "index.html", "predictions.parquet", SALT} <= written
     assert naming(runs) == []
-    manifest.write_text(manifest.read_text().replace("pseudonymise: true", "pseudonymise: false"))
+    manifest.write_text(yaml.safe_dump({**MANIFEST, "pseudonymise": False}))
     models = sorted(runs.glob("*/models/*"))
     reproduce()
     assert naming(runs) == ["cohort.parquet"]
