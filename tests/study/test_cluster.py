@@ -60,7 +60,7 @@ def text(path: Path) -> str:
 def warm_parents() -> list[psutil.Process]:
     """Those of workers that live in this process."""
     family = psutil.Process().children(recursive=True)
-    return [each for each in family if "kernel_server" in " ".join(each.cmdline())]
+    return [each for each in family if "forkserver" in " ".join(each.cmdline())]
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import pytest
 
 from medunlearn.disk import DiskFullError
 from medunlearn.study.draws import Draws
-from medunlearn.study.execution import execute
 from medunlearn.study.jobs import Job, plan_jobs, study_parameters
 from medunlearn.study.journal import record_job
+from medunlearn.study.kernels import execute
 from medunlearn.study.ledger import RECORD, Ledger
 from medunlearn.study.models import (
     middle_cell,
