@@ -11,7 +11,7 @@ from medunlearn.benchmark.shortcuts import measure_mask, measure_metrics, measur
 from medunlearn.benchmark.studies import describe_accounts, devices_of, measure_whole
 from medunlearn.benchmark.throughput import measure_loops, measure_peak, measure_processes
 from medunlearn.errors import InputError
-from medunlearn.study.device_locks import clock_alone
+from medunlearn.study.devices import clock_alone
 from medunlearn.training import prepare_device
 
 ROUNDS = 7

@@ -11,7 +11,7 @@ import yaml
 
 from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
 from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
-from medunlearn.study.device_locks import device_shared
+from medunlearn.study.devices import device_shared
 from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.ledger import Ledger, State
 from medunlearn.study.models import ModelSpec, all_models, all_timings

@@ -20,7 +20,7 @@ from medunlearn.evaluation.relearning import relearn
 from medunlearn.methods import Setting, get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
-from medunlearn.study.device_locks import clock_alone, device_shared
+from medunlearn.study.devices import clock_alone, device_shared
 from medunlearn.study.ingredients import sources
 from medunlearn.study.ledger import Ledger
 from medunlearn.study.models import ModelSpec, is_watched, original
