@@ -21,7 +21,7 @@ from medunlearn.methods import Setting, get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
 from medunlearn.study.design import KEPT, ModelSpec, is_watched, made_from, original
-from medunlearn.study.device_locks import clock_alone, device_shared
+from medunlearn.study.devices import clock_alone, device_shared
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 from medunlearn.training import initial_state, prepare_device, train

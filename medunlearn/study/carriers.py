@@ -8,8 +8,7 @@ from queue import SimpleQueue
 from typing import Self
 
 from medunlearn.study.devices import pin
-from medunlearn.study.execution import execute
-from medunlearn.study.kernels import LIBRARIES, WarmKernels
+from medunlearn.study.kernels import LIBRARIES, WarmKernels, execute
 from medunlearn.study.tasks import Ending, Task
 
 

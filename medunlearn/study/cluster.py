@@ -132,7 +132,8 @@ def _workers(
         yield cluster, lambda: 0
         return
     # whether a task whose worker died is tried again is the engine's to decide
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), ExitStack() as stack:
+    settings = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.daemon": False}
+    with dask.config.set(settings), ExitStack() as stack:
         if cluster == "slurm":
             logs = folder / "jobs" / "slurm"
             yield stack.enter_context(open_slurm(logs, jobs or 1, device, write))

@@ -1,13 +1,26 @@
-"""What this machine computes with: cores, and CUDA devices by the names that pin a job to one."""
+"""What this machine computes with, and who does: models side by side, but a clock alone.
+
+A device is held by locks on files, which go with the process that holds them, however it ends.
+"""
 
 import ctypes
+import fcntl
 import os
+import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from medunlearn.errors import InputError
+
+LOCKS = Path("/tmp")  # not TMPDIR, which may be another one for each user and each job of a cluster
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # a constant of Linux
+_held: ContextVar[Mapping[str, bool | None]] = ContextVar("held", default=MappingProxyType({}))
+"""Devices held by this thread: None beside others, else whether others are surely kept out."""
 
 
 def available_cores() -> int:
@@ -97,3 +110,120 @@ def pin(slot: int, devices: Sequence[str]) -> dict[str, str]:
         devices: Values for CUDA_VISIBLE_DEVICES.
     """
     return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if devices else {}
+
+
+@contextmanager
+def device_shared(
+    device: str, write: Callable[[str], None] = print, *, runs: Path | None = None
+) -> Iterator[None]:
+    """Compute on a device beside others; waits while somebody times on it.
+
+    Inside `clock_alone` of the same device it changes nothing.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        write: Takes one line if there is something to wait for.
+        runs: RUNS, by which studies know of each other that share no other folder.
+    """
+    with _hold(device, fcntl.LOCK_SH, write, runs):
+        yield
+
+
+@contextmanager
+def clock_alone(
+    device: str, write: Callable[[str], None] = print, *, runs: Path | None = None
+) -> Iterator[bool]:
+    """Time on a device while no study of this machine computes on it.
+
+    A clock on a GPU keeps the processor to itself, too: small kernels wait for who launches them.
+    Those who come while this waits stay behind it: models do not keep a clock waiting for ever.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        write: Takes one line if there is something to wait for.
+        runs: RUNS, by which studies know of each other that share no other folder.
+
+    Yields:
+        Whether others are kept out: false where this process has a ``/tmp`` of its own, as in a
+        container (unless it was given the host's), or where files cannot be locked.
+
+    Raises:
+        RuntimeError: Inside `device_shared`, where it would wait for itself.
+    """
+    with ExitStack() as stack:
+        names = dict.fromkeys(["cpu", device])  # in this order: no two clocks wait for each other
+        kept = [stack.enter_context(_hold(name, fcntl.LOCK_EX, write, runs)) for name in names]
+        yield all(kept)
+
+
+@contextmanager
+def _hold(
+    device: str, kind: int, write: Callable[[str], None], runs: Path | None
+) -> Iterator[bool | None]:
+    name, held, alone = _device_id(device), _held.get(), kind == fcntl.LOCK_EX
+    if name in held:
+        if alone and held[name] is None:
+            raise RuntimeError(f"a clock on {device} would wait for its own process to end")
+        yield held[name]
+        return
+    reason = "another study computes" if alone else "another study times"
+    said = [f"waiting for {device}: {reason} on this device"]
+    with ExitStack() as stack:
+        kept = False  # what the last folder says: it is the host's
+        for path in (folder / f"medunlearn-{name}" for folder in (runs, LOCKS) if folder):
+            kept = False
+            with suppress(OSError), _locked(path.with_suffix(".turn"), fcntl.LOCK_EX, write, said):
+                # who waits for the lock holds the turnstile: nobody overtakes
+                stack.enter_context(_locked(path.with_suffix(".lock"), kind, write, said))
+                kept = _is_host_wide(path.parent)
+        token = _held.set({**held, name: kept if alone else None})
+        stack.callback(_held.reset, token)
+        yield kept
+
+
+@contextmanager
+def _locked(path: Path, kind: int, write: Callable[[str], None], said: list[str]) -> Iterator[None]:
+    """Hold a file's lock; it is another user's file perhaps, in a folder for all.
+
+    Raises:
+        OSError: The file belongs to somebody who shares it with nobody, or the system has no lock.
+    """
+    with suppress(FileExistsError):
+        # never O_CREAT on a file that may be another user's: refused in such a folder
+        file = os.open(path, os.O_CREAT | os.O_EXCL, 0o666)
+        os.fchmod(file, 0o666)  # whatever the umask
+        os.close(file)
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)  # NFS locks only what is open for writing
+    try:
+        os.utime(file)  # old temporary files are swept by systems
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            while said:
+                write(said.pop())
+            fcntl.flock(file, kind)
+        yield
+    finally:
+        os.close(file)  # and the lock with it
+
+
+def _is_host_wide(folder: Path) -> bool:
+    """Whether all users of this host see a folder: no container's, service's or job's own one."""
+    namespace, mounts = Path("/proc/self/ns/pid"), Path("/proc/self/mountinfo")
+    if not mounts.exists():  # not Linux
+        return True
+    told = [line.split() for line in mounts.read_text().splitlines()]
+    # what is mounted on the folder: a part of another file system, or the whole of one
+    parts = [part for _, _, _, part, point, *_ in told if point == str(folder)][-1:]
+    in_container = namespace.stat().st_ino != INITIAL_PID_NAMESPACE
+    return parts == [str(folder)] or (not in_container and parts in ([], ["/"]))
+
+
+def _device_id(device: str) -> str:
+    """Name of a device of this machine, whatever number it has in this process."""
+    if device.startswith("cuda"):
+        import torch
+
+        return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+    boot = Path("/proc/sys/kernel/random/boot_id")  # the same in all containers of a host
+    return f"{device}-{boot.read_text()[:8] if boot.exists() else platform.node()}"

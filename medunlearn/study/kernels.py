@@ -1,39 +1,37 @@
-"""Jupyter kernels that start in a fraction of a second, each with one processor thread.
+"""Runs notebooks on kernels that start in a fraction of a second, each with one processor thread.
 
-A kernel that imports torch and MONAI by itself costs seconds; one forked from a parent that has
-imported them costs almost nothing. ``kernel_server.py`` is that parent, ``kernel_client.py`` what
-Jupyter starts.
+A kernel that imports torch and MONAI by itself costs seconds. One that is forked from a process
+that has imported them costs almost nothing: the standard library's fork server is that process.
 """
 
-import json
+import logging
+import multiprocessing
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from itertools import count
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from socket import AF_UNIX, socket
+from threading import Lock, Thread
+from types import MappingProxyType
 from typing import Any, Self
 
+import papermill
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from jupyter_core.utils import run_sync
+from jupyter_core.utils import ensure_event_loop, run_sync
+from nbclient.exceptions import CellTimeoutError
+from nbformat import NotebookNode
 
-HERE = Path(__file__).parent
-ENVIRONMENT = {
-    # One and two threads give different bytes, and two kernels with one thread each train more.
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    # Matplotlib reads it when imported, here long before a kernel could choose the backend.
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-}
+from medunlearn.errors import InputError
+
+logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # its errors are raised as well
 LIBRARIES = (
     "matplotlib",  # not its inline backend, which hooks into the running kernel when imported
     "pandas",
@@ -42,14 +40,92 @@ LIBRARIES = (
     "torch._dynamo",  # loaded by the first optimiser that a process makes: 1.3 s
     "monai.networks.nets",
 )
-WARM_PARENT_ENVIRONMENT = {
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's allocator would start a thread
-    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # looking for a GPU must not open it
-}
+KERNEL = ("medunlearn.study.warm_parent", __name__, "ipykernel.kernelapp", "ipykernel.ipkernel")
+_starts = Lock()
 
 
-class ClosedError(RuntimeError):
-    """A kernel was asked for after `WarmKernels.close`."""
+class JobError(RuntimeError):
+    """A notebook did not run to its end; the message says which cell and why."""
+
+
+class _Kernel(ForkServerProcess):
+    """A forked kernel; to `LocalProvisioner` it looks like a process of ``subprocess``."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, command: list[str], environment: dict[str, str], folder: str | None) -> None:
+        super().__init__()
+        self.command, self.environment, self.folder = command, environment, folder
+
+    def start(self) -> None:
+        """Fork, as soon as the fork server has its libraries."""
+        with _starts:
+            # A child would run the owner's main script anew: it is not told where that lies.
+            main = vars(sys.modules["__main__"])
+            origin: dict[str, Any] = {
+                name: main[name] for name in ("__spec__", "__file__") if name in main
+            }
+            try:
+                main.update(dict.fromkeys(origin))
+                super().start()
+            except EOFError:
+                raise RuntimeError("the fork server died while it imported libraries") from None
+            finally:
+                main.update(origin)
+
+    def poll(self) -> int | None:
+        """Exit code; none while it runs."""
+        return self.exitcode
+
+    def wait(self) -> int | None:
+        """Exit code, as soon as there is one."""
+        self.join()
+        return self.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the kernel and its children; just forked, it leads no group yet."""
+        assert self.pid is not None
+        for send in (os.killpg, os.kill):
+            with suppress(ProcessLookupError):
+                send(self.pid, number)
+                break
+
+    def run(self) -> None:
+        """Be the kernel, in the child."""
+        from ipykernel.kernelapp import IPKernelApp
+
+        from medunlearn.study import warm_parent
+
+        os.setsid()  # an interrupt at the terminal is the owner's to handle
+        Thread(target=_end_with_owner, daemon=True).start()
+        multiprocessing.set_start_method(None, force=True)  # a notebook may start processes
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(self.folder or os.curdir)
+        for name in warm_parent.IMPORTS:
+            os.environ.pop(name, None)
+        os.environ.update(self.environment | warm_parent.KERNEL)
+        if not warm_parent.Fork.is_sound:
+            sys.exit(subprocess.call(self.command))
+        sys.argv = self.command[self.command.index("ipykernel_launcher") :]
+        IPKernelApp.launch_instance(parent_handle=os.getppid())  # it ends with the fork server
+
+
+def _end_with_owner() -> None:
+    """The fork server does not: a kernel holds open what would tell it of the owner's end."""
+    owner = multiprocessing.parent_process()
+    assert owner is not None
+    owner.join()
+    os.killpg(0, signal.SIGKILL)
+
+
+class _Provisioner(LocalProvisioner):
+    process: Any = None
+
+    async def launch_kernel(self, cmd: list[str], **settings: Any) -> Any:
+        kernel = _Kernel(cmd, settings["env"], settings.get("cwd"))
+        kernel.start()  # before it counts as one
+        self.process = kernel
+        return self.connection_info
 
 
 class _Manager(AsyncKernelManager):
@@ -65,134 +141,169 @@ class _Manager(AsyncKernelManager):
 class WarmKernels:
     """Starts kernels, from any number of threads, and lets none outlive it.
 
-    Entering returns at once; the first kernel waits for the warm parent. No kernel survives the
-    process that owns this object, however that ends.
+    No kernel survives the process that owns this object, however that ends. That process must not
+    be daemonic. It has one fork server, which lives until it ends; the first kernel waits until
+    the fork server has imported its libraries. Where a fork is not sound, a kernel starts as
+    usual: outside Linux, or if an import has started threads or opened a GPU.
 
     Variables that Python or a library reads when it is imported come from this process, not from
     the environment of the single kernel.
 
     Args:
-        warm: Fork kernels from a warm parent; ordinary kernels otherwise, and wherever a fork is
-            not sound: outside Linux, or when an import has started threads or opened a GPU.
-        libraries: Modules that the warm parent imports beside the kernel's own.
+        libraries: Modules that the fork server imports beside the kernel's own, unless it runs
+            already.
     """
 
-    def __init__(self, warm: bool = True, libraries: Sequence[str] = LIBRARIES) -> None:
-        self._libraries = libraries
-        self._warm = warm and sys.platform == "linux"
-        self._lock = threading.Lock()
-        self._running: dict[_Manager, subprocess.Popen[Any] | None] = {}
-        self._numbers = count()
-        self._server: subprocess.Popen[bytes] | None = None
+    def __init__(self, libraries: Sequence[str] = LIBRARIES) -> None:
+        root = tempfile.gettempdir()  # the path of a socket has at most about 100 bytes
+        root = root if len(root) < 60 else "/tmp"
+        self._files = tempfile.TemporaryDirectory(
+            prefix="kernels-", dir=root, ignore_cleanup_errors=True
+        )
+        self._numbers, self._lock, self._running = count(), Lock(), set[_Kernel]()
         self.closed = False
+        multiprocessing.get_context("forkserver").set_forkserver_preload([*KERNEL, *libraries])
 
     def __enter__(self) -> Self:
-        root = tempfile.gettempdir()  # the path of a socket has at most about 100 bytes
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="kernels-", dir=root if len(root) < 60 else "/tmp")
-        )
-        command = [sys.executable, "-m", "ipykernel_launcher"]
-        if self._warm:
-            self._start_server()
-            client = str(HERE / "kernel_client.py")
-            command = [sys.executable, "-I", "-S", client, str(self.folder / "server")]
-        spec = {
-            "argv": [*command, "-f", "{connection_file}", "--HistoryManager.hist_file=:memory:"],
-            "display_name": "Python 3",
-            "language": "python",
-            "env": ENVIRONMENT,
-        }
-        (self.folder / "kernels" / "python3").mkdir(parents=True)
-        (self.folder / "kernels" / "python3" / "kernel.json").write_text(json.dumps(spec))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def close(self) -> None:
+        """End all kernels at once, from any thread; notebooks that still run end with an error."""
+        with self._lock:
+            self.closed = True
+            for kernel in self._running:
+                kernel.send_signal(signal.SIGKILL)
+        self._files.cleanup()
+
     @contextmanager
-    def kernel(self, environment: Mapping[str, str] | None = None) -> Iterator[AsyncKernelManager]:
-        """Start a kernel and shut it down at the end, at once if that end is an exception.
+    def kernel(self, environment: Mapping[str, str]) -> Iterator[AsyncKernelManager]:
+        """Start a kernel, and kill it in the end: it holds nothing that is needed.
 
         Args:
             environment: Variables to set beside those of this process.
 
         Raises:
-            ClosedError: After `close`.
+            JobError: After `close`.
         """
-        folder = self.folder / str(next(self._numbers))
+        path = Path(self._files.name, str(next(self._numbers)))
         manager = _Manager(
             kernel_name="python3",
-            kernel_spec_manager=KernelSpecManager(
-                kernel_dirs=[str(self.folder / "kernels")], ensure_native_kernel=False
-            ),
-            connection_file=str(folder / "connection.json"),
-            shutdown_wait_time=2.0,  # one shutdown of ipykernel in twenty hangs; 5 s is the default
-            transport="ipc" if os.name == "posix" else "tcp",  # kernels race for free TCP ports
-            **({"ip": str(folder / "k")} if os.name == "posix" else {}),
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # of this interpreter
+            connection_file=f"{path}.json",
+            transport="ipc",  # kernels race for free TCP ports
+            ip=str(path),
         )
-        clean = False
+        starter = _Provisioner(kernel_spec=manager.kernel_spec, parent=manager)
+        manager.provisioner = starter
+        settings = {"extra_arguments": ["--HistoryManager.hist_file=:memory:"]}
         try:
+            if not self.closed:
+                run_sync(manager.start_kernel)(env={**os.environ, **environment}, **settings)
             with self._lock:
                 if self.closed:
-                    raise ClosedError("the kernels are closed")
-                folder.mkdir()
-                run_sync(manager.start_kernel)(env={**os.environ, **(environment or {})})
-                if isinstance(manager.provisioner, LocalProvisioner):
-                    self._running[manager] = manager.provisioner.process
+                    raise JobError("the kernels are closed")
+                self._running.add(starter.process)
             yield manager
-            clean = True
         finally:
-            self._end(manager, now=not clean)
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def close(self) -> None:
-        """End all kernels at once, from any thread; notebooks that still run end with an error."""
-        with self._lock:
-            self.closed = True
-            for process in list(self._running.values()):
-                if process is not None and process.poll() is None:
-                    _kill(process)
-        if self._server is not None and self._server.stdin is not None:
-            self._server.stdin.close()
-            try:
-                self._server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                _kill(self._server)
-                self._server.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _start_server(self) -> None:
-        with socket(AF_UNIX) as listener:
-            listener.bind(str(self.folder / "server"))
-            listener.listen(1024)  # clients may connect, and wait, before the server is ready
-            # Only the server keeps the socket: a client notices at once that it has died.
-            self._server = subprocess.Popen(
-                # The filter: tqdm would note in every session that ipywidgets are missing.
-                [
-                    sys.executable,
-                    "-W",
-                    "ignore:IProgress",
-                    str(HERE / "kernel_server.py"),
-                    str(self.folder),
-                    str(listener.fileno()),
-                    *self._libraries,
-                ],
-                stdin=subprocess.PIPE,
-                pass_fds=[listener.fileno()],
-                start_new_session=True,  # an interrupt at the terminal is the owner's to handle
-                env={**os.environ, **ENVIRONMENT, **WARM_PARENT_ENVIRONMENT},
-            )
-
-    def _end(self, manager: _Manager, now: bool) -> None:
-        if manager.made is not None:
-            manager.made.stop_channels()
-        run_sync(manager.shutdown_kernel)(now=now)
-        self._running.pop(manager, None)
+            with self._lock:
+                self._running.discard(starter.process)
+            if manager.made is not None:
+                manager.made.stop_channels()
+            run_sync(manager.shutdown_kernel)(now=True)
 
 
-def _kill(process: subprocess.Popen[Any]) -> None:
-    if os.name != "posix":
-        process.kill()
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    kernels: WarmKernels,
+    *,
+    start_timeout: int = 900,
+    cell_timeout: int = 48 * 3600,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Run a notebook; `output` appears whole by one rename, or not at all.
+
+    ``<stem>.partial.ipynb`` beside it holds the cells done so far; after a failure it stays as
+    ``<stem>.failed.ipynb``. May be called from many threads if none changes the working folder.
+
+    Args:
+        notebook: Notebook with a cell tagged ``parameters``.
+        output: Where the executed notebook goes; its folder exists.
+        parameters: Values for names of the parameters cell.
+        kernels: Where the kernel comes from.
+        start_timeout: Seconds until the kernel must answer. A kernel that dies is noticed before.
+        cell_timeout: Seconds that one cell may take: the cost pass of a large study is one cell.
+        environment: Variables for the kernel beside those of this process.
+
+    Raises:
+        InputError: A parameter is not one of the notebook's.
+        JobError: A cell failed or took too long, or the kernel died or was closed.
+    """
+    _check_parameters(notebook, parameters)
+    partial, failed = (output.with_suffix(f".{state}.ipynb") for state in ("partial", "failed"))
+    for stale in (output, failed):
+        stale.unlink(missing_ok=True)
+    job = {
+        "input_path": str(notebook.resolve()),
+        "output_path": str(partial.resolve()),
+        "parameters": dict(parameters),
+        "start_timeout": start_timeout,
+        "execution_timeout": cell_timeout,
+        "iopub_timeout": 60,  # 4 s, the default, fails cells with much output under load
+        "progress_bar": False,
+    }
+    try:
+        # In a context of its own, for that of the caller may hold another thread's event loop.
+        _check_complete(Context().run(_run, job, kernels, environment))
+    except BaseException:
+        if partial.exists():
+            partial.replace(failed)
+        raise
+    partial.replace(output)
+
+
+def _check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    known = papermill.inspect_notebook(str(notebook))
+    faults = [
+        f"unknown parameter {name!r}, given {value!r}; known are: {', '.join(known) or 'none'}"
+        for name, value in parameters.items()
+        if name not in known
+    ]
+    if faults:
+        raise InputError(str(notebook), faults)
+
+
+def _run(
+    job: Mapping[str, Any], kernels: WarmKernels, environment: Mapping[str, str]
+) -> NotebookNode:
+    loop = ensure_event_loop()  # jupyter_core's, which leaves it open
+    try:
+        with kernels.kernel(environment) as kernel:
+            job = {**job, "km": kernel, "kernel_name": kernel.kernel_name}
+            executed: NotebookNode = papermill.execute_notebook(**job)
+            return executed
+    except papermill.PapermillExecutionError as error:
+        raise JobError(f"cell [{error.exec_count}]: {error.ename}: {error.evalue}") from error
+    except (CellTimeoutError, RuntimeError, OSError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        closed = "stopped, for the kernels were closed"
+        raise JobError(closed if kernels.closed else reason) from error
+    finally:
+        if not loop.is_running():
+            loop.close()
+
+
+def _check_complete(executed: NotebookNode) -> None:
+    """Refuse a notebook that papermill calls done although its kernel had died."""
+    for cell in executed.cells:
+        if cell.cell_type == "code" and cell.source.strip():
+            # The count is set when a cell starts, the time of the reply when it has ended.
+            ended = "shell.execute_reply" in cell.metadata.get("execution", {})
+            failed = any(output.output_type == "error" for output in cell.outputs)
+            if failed or cell.execution_count is None or not ended:
+                first = cell.source.strip().splitlines()[0]
+                raise JobError(f"the cell {first!r} did not run to its end")

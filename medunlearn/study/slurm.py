@@ -64,7 +64,11 @@ def slurm_settings(logs: Path, device: str) -> dict[str, Any]:
         "cores": 1,
         "processes": 1,
         "job_extra_directives": extra,
-        "job_script_prologue": [*prologue, f"export PYTHONPATH={shlex.quote(path)}"],
+        "job_script_prologue": [
+            *prologue,
+            f"export PYTHONPATH={shlex.quote(path)}",
+            "export DASK_DISTRIBUTED__WORKER__DAEMON=False",  # it starts kernels
+        ],
         "log_directory": own["log-directory"] or str(logs),
         "silence_logs": logging.CRITICAL,
     }

@@ -12,7 +12,7 @@ import yaml
 from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
 from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
 from medunlearn.study.design import ModelSpec, all_models, all_timings
-from medunlearn.study.device_locks import device_shared
+from medunlearn.study.devices import device_shared
 from medunlearn.study.folders import is_held, partials
 from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.profile import PROFILES, Profile, load_profile

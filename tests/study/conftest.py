@@ -70,13 +70,6 @@ def kernels() -> Iterator[WarmKernels]:
 
 
 @pytest.fixture
-def light_kernels() -> Iterator[WarmKernels]:
-    """Forked kernels of its own for a test that ends them."""
-    with WarmKernels(libraries=()) as warm:
-        yield warm
-
-
-@pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Executables that stand in for Slurm's: a job starts at once, on this machine."""
     folder = tmp_path / "bin"

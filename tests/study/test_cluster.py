@@ -57,10 +57,11 @@ def text(path: Path) -> str:
     return "".join(o.text for c in cells for o in c.get("outputs", []) if o.name == "stdout")
 
 
-def warm_parents() -> list[psutil.Process]:
-    """Those of workers that live in this process."""
-    family = psutil.Process().children(recursive=True)
-    return [each for each in family if "kernel_server" in " ".join(each.cmdline())]
+def kernels_left() -> list[psutil.Process]:
+    """Those of workers that live in this process; its fork server stays."""
+    children = psutil.Process().children()
+    servers = [each for each in children if "forkserver" in " ".join(each.cmdline())]
+    return [kernel for server in servers for kernel in server.children()]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_tasks_run_and_tell_their_faults_and_nothing_is_left(carry, workers, tmp
     assert names == {"good.ipynb", "bad.failed.ipynb"}
     for worker in workers.workers.values():
         assert not [name for name in worker.plugins if name.startswith("run-")]
-    assert not warm_parents()
+    assert not kernels_left()
 
 
 def test_jobs_go_to_workers_that_have_none(carry, tmp_path):

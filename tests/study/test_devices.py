@@ -1,5 +1,10 @@
-"""Which device is chosen where drivers and builds of torch are as users have them."""
+"""Which device is chosen, and that two timed runs never share one, whoever they belong to."""
 
+import os
+import stat
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +16,22 @@ from medunlearn import __main__ as command
 from medunlearn.errors import InputError
 from medunlearn.study import devices
 from medunlearn.study.builder import Workbench
-from medunlearn.study.devices import check_device
+from medunlearn.study.devices import check_device, clock_alone, device_shared
 from medunlearn.study.reproduce import Outcome
 from medunlearn.study.status import status
 from medunlearn.study.study import choose_device
+
+ROOT = Path(__file__).parents[2]
+HOLDER = """
+import sys
+from pathlib import Path
+from medunlearn.study import devices
+devices.LOCKS, runs = Path(sys.argv[1]), Path(sys.argv[3]) if sys.argv[3] else None
+write = lambda told: print(told, flush=True)
+with getattr(devices, sys.argv[2])("cpu", write, runs=runs):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
 
 
 @pytest.fixture
@@ -130,3 +147,192 @@ def test_only_what_computes_here_needs_the_device_here(
 def test_the_release_that_torch_was_built_for_is_read_as_torch_tells_it():
     told = torch.version.cuda
     assert devices._cuda_of_torch() == (None if told is None else int(told.split(".")[0]))
+
+
+@pytest.fixture(autouse=True)
+def locks(tmp_path, monkeypatch):
+    """A folder for all users of this host."""
+    monkeypatch.setattr(devices, "LOCKS", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def other(locks):
+    """Start another process that holds the device; a line to its input lets it go on."""
+    started = []
+
+    def start(how, folder=locks, runs=""):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(folder), how, str(runs)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+class Waiter(threading.Thread):
+    """Asks for the device in a thread: each thread has its own lock."""
+
+    def __init__(self, how, device="cpu", **given):
+        super().__init__(daemon=True)
+        self.how, self.device, self.given, self.said = how, device, given, []
+        self.waits, self.got, self.release = (threading.Event() for _ in range(3))
+        self.start()
+
+    def run(self):
+        with self.how(self.device, write=self.say, **self.given) as self.alone:
+            self.got.set()
+            self.release.wait(60)
+
+    def say(self, line):
+        self.said.append(line)
+        self.waits.set()
+
+
+def test_models_are_made_side_by_side(other):
+    other("device_shared")
+    waiter = Waiter(device_shared)
+    assert waiter.got.wait(60)
+    waiter.release.set()
+    assert waiter.said == []
+
+
+@pytest.mark.parametrize("folder", ["host", "runs"])
+@pytest.mark.parametrize(
+    ("first", "then", "reason"),
+    [
+        ("device_shared", clock_alone, "another study computes"),
+        ("clock_alone", clock_alone, "another study computes"),
+        ("clock_alone", device_shared, "another study times"),
+    ],
+)
+def test_a_clock_shares_the_device_with_nobody_and_who_waits_says_so_once(
+    other, tmp_path_factory, folder, first, then, reason
+):
+    """Also where only RUNS is common, as in containers."""
+    own, runs = tmp_path_factory.mktemp("own"), tmp_path_factory.mktemp("runs")
+    if folder == "runs":
+        holder, waiter = other(first, own, runs), Waiter(then, runs=runs)
+    else:
+        holder, waiter = other(first), Waiter(then)
+    assert waiter.waits.wait(60)
+    assert not waiter.got.is_set()
+    holder.communicate("go\n")
+    assert waiter.got.wait(60)
+    waiter.release.set()
+    assert waiter.said == [f"waiting for cpu: {reason} on this device"]
+
+
+def test_a_process_that_is_killed_lets_go(other):
+    holder, waiter = other("clock_alone"), Waiter(clock_alone)
+    assert waiter.waits.wait(60)
+    holder.kill()
+    assert waiter.got.wait(60)
+    waiter.release.set()
+
+
+def test_models_that_come_later_do_not_overtake_a_waiting_clock(other):
+    holder, clock = other("device_shared"), Waiter(clock_alone)
+    assert clock.waits.wait(60)
+    later = Waiter(device_shared)
+    assert later.waits.wait(60)
+    holder.communicate("go\n")
+    assert clock.got.wait(60)
+    assert not later.got.wait(0.2)
+    clock.release.set()
+    assert later.got.wait(60)
+    later.release.set()
+    assert len(later.said) == len(clock.said) == 1, "it waited twice, and said so once"
+
+
+def test_a_clock_on_a_gpu_keeps_the_processor_to_itself_but_models_do_not(other, monkeypatch):
+    name = devices._device_id("cpu")
+    monkeypatch.setattr(devices, "_device_id", lambda device: device.replace("cpu", name))
+    holder = other("device_shared")  # models are made on the processor
+    clock = Waiter(clock_alone, "cuda")
+    assert clock.waits.wait(60)
+    with device_shared("cuda", write=pytest.fail):
+        pass
+    holder.communicate("go\n")
+    assert clock.got.wait(60)
+    clock.release.set()
+
+
+def test_what_is_computed_inside_a_clock_does_not_wait_for_it():
+    with clock_alone("cpu"):
+        with device_shared("cpu", write=pytest.fail):
+            pass
+        with clock_alone("cpu", write=pytest.fail) as alone:
+            assert alone
+
+
+def test_a_clock_inside_a_shared_device_is_refused_before_it_waits_for_itself():
+    with device_shared("cpu"), pytest.raises(RuntimeError, match="wait for its own"):
+        clock_alone("cpu").__enter__()
+
+
+@pytest.mark.parametrize("without", ["folder", "lock"])
+def test_where_there_are_no_locks_a_clock_goes_on_and_does_not_claim_to_be_alone(
+    locks, monkeypatch, without
+):
+    def no_lock(*_):
+        raise OSError(37, "No locks available")
+
+    if without == "folder":
+        monkeypatch.setattr(devices, "LOCKS", locks / "nowhere")
+    else:
+        monkeypatch.setattr(devices.fcntl, "flock", no_lock)
+    with clock_alone("cpu") as alone, clock_alone("cpu") as inner, device_shared("cpu"):
+        assert (alone, inner) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "part", "alone"),
+    [
+        (devices.INITIAL_PID_NAMESPACE, "", True),
+        (devices.INITIAL_PID_NAMESPACE, "/", True),
+        (devices.INITIAL_PID_NAMESPACE, "/tmp/systemd-private-7a/tmp", False),
+        (devices.INITIAL_PID_NAMESPACE, "/scratch/1234/.1234", False),
+        (4026532448, "", False),
+        (4026532448, "/", False),
+        (4026532448, "/tmp", True),
+    ],
+)
+def test_a_clock_with_a_folder_for_itself_does_not_claim_to_be_alone(
+    monkeypatch, namespace, part, alone
+):
+    """A service or a Slurm job with a /tmp of its own; a container, with the host's or without."""
+    mounts = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+    mounts += f"30 27 0:31 {part} /tmp rw - tmpfs tmpfs rw\n" if part else ""
+    monkeypatch.setattr(Path, "read_text", lambda _: mounts)
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: SimpleNamespace(st_ino=namespace))
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    assert devices._is_host_wide(Path("/tmp")) == alone
+
+
+def test_an_error_inside_is_not_taken_for_a_missing_lock():
+    with pytest.raises(OSError, match="mine"), clock_alone("cpu"):
+        raise OSError(37, "mine")
+    with clock_alone("cpu") as alone:
+        assert alone, "the lock was not let go"
+
+
+def test_other_users_can_take_the_locks_wherever_their_temporary_files_lie(locks):
+    before = os.umask(0o077)
+    try:
+        with clock_alone("cpu"):
+            pass
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in locks.iterdir()] == [0o666] * 2
+    told = subprocess.run(
+        [sys.executable, "-c", "from medunlearn.study.devices import LOCKS; print(LOCKS)"],
+        cwd=ROOT, check=True, capture_output=True, text=True, env={**os.environ, "TMPDIR": "/var"},
+    )  # fmt: skip
+    assert told.stdout.strip() == "/tmp"

@@ -16,10 +16,10 @@ import pytest
 from medunlearn.disk import DiskFullError
 from medunlearn.study.builder import Workbench
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
-from medunlearn.study.execution import execute
 from medunlearn.study.folders import RECORD
 from medunlearn.study.jobs import Job, plan_jobs
 from medunlearn.study.journal import record_job
+from medunlearn.study.kernels import execute
 from medunlearn.study.status import status
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import PROJECT, study_parameters

@@ -1,53 +1,64 @@
-import json
+"""Notebooks run to their end or are no success, and no kernel outlives who started it."""
+
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import psutil
 import pytest
-from jupyter_core.utils import run_sync
 
-from medunlearn.study.execution import JobError, execute
-from medunlearn.study.kernels import WarmKernels
+from medunlearn.errors import InputError
+from medunlearn.study.kernels import JobError, WarmKernels, execute
 
 Writer = Callable[..., Path]
 MARK = "import os, pathlib, time; pathlib.Path(mark).write_text(f'{os.getpid()} {os.getppid()}')"
+SLEEP = "time.sleep(600)"
 LIMIT = 5  # seconds until nothing may be alive
 OWNER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from medunlearn.study.execution import execute
-from medunlearn.study.kernels import WarmKernels
-notebook, folder, warm = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "warm"
-with ThreadPoolExecutor() as pool, WarmKernels(warm, libraries=sys.argv[4:]) as kernels:
-    (folder / "folder").write_text(str(kernels.folder))
-    jobs = [
-        pool.submit(execute, notebook, Path(f"{name}.ipynb"), {"mark": f"{name}.mark"}, kernels)
-        for name in (folder / "0", folder / "1")
-    ]
-    for job in jobs:
-        job.result()
+from medunlearn.study.kernels import JobError, WarmKernels, execute
+
+folder, libraries, jobs = Path(sys.argv[1]), sys.argv[2].split(), int(sys.argv[3])
+print("begin", flush=True)  # not guarded against being run anew
+
+
+def run(number, notebook):
+    output, mark = folder / f"{number}.ipynb", folder / f"{number}.mark"
+    try:
+        execute(Path(notebook), output, {"mark": str(mark)}, kernels)
+    except JobError as error:
+        print(number, error, flush=True)
+
+
+with ThreadPoolExecutor(jobs) as pool, WarmKernels(libraries=libraries) as kernels:
+    list(pool.map(run, range(10), sys.argv[4:]))
 """
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks kernels on Linux alone")
+
+def outputs(path: Path) -> list[Any]:
+    return [output for cell in nbformat.read(path, 4).cells for output in cell.get("outputs", [])]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def text(path: Path) -> str:
+    return "".join(output.text for output in outputs(path) if output.output_type == "stream")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
-
-
-def assert_gone(processes: list[psutil.Process]) -> None:
-    assert processes
-    _, alive = psutil.wait_procs(processes, timeout=LIMIT)
-    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def pids(mark: Path) -> tuple[int, int]:
@@ -57,157 +68,233 @@ def pids(mark: Path) -> tuple[int, int]:
     return kernel, parent
 
 
-def start_owner(notebook: Path, folder: Path, *arguments: str) -> psutil.Popen:
+def start_owner(folder: Path, libraries: str, jobs: int, *notebooks: Path) -> psutil.Popen:
+    """A process that runs notebooks, so many at a time; errors go to its output."""
+    script = folder / "owner.py"
+    script.write_text(OWNER)
     return psutil.Popen(
-        [sys.executable, "-c", OWNER, str(notebook), str(folder), *arguments],
+        [sys.executable, str(script), str(folder), libraries, str(jobs), *map(str, notebooks)],
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])},
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "end"),
-    [("warm", signal.SIGKILL), ("warm", signal.SIGINT), ("cold", signal.SIGKILL)],
-)
-def test_nothing_outlives_the_owner(
-    notebook: Writer, tmp_path: Path, kind: str, end: signal.Signals
+def assert_gone(processes: list[psutil.Process]) -> None:
+    assert processes
+    _, alive = psutil.wait_procs(processes, timeout=LIMIT)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_output_is_complete_and_has_the_parameters(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path
 ) -> None:
-    # A kernel's own children die with it only where the warm parent kills the whole group.
-    child = "import subprocess; subprocess.Popen(['sleep', '600'])" if kind == "warm" else ""
-    owner = start_owner(notebook(child, MARK, "time.sleep(600)"), tmp_path, kind)
+    execute(notebook("print(x + 1)", "print('end')"), tmp_path / "out.ipynb", {"x": 41}, kernels)
+    assert text(tmp_path / "out.ipynb") == "42\nend\n"
+    cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
+    assert [cell.execution_count for cell in cells] == [1, 2, 3, 4]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["input.ipynb", "out.ipynb"]
+
+
+def test_unknown_parameters_are_all_told_with_the_known_ones(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="known are: x, mark") as caught:
+        execute(notebook(), tmp_path / "out.ipynb", {"x": 1, "y": 2, "z": 3}, kernels)
+    assert len(caught.value.faults) == 2
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_failing_cell_leaves_only_a_failed_notebook(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.ipynb"
+    output.write_text("of an earlier run")
+    with pytest.raises(JobError, match=r"cell \[2\]: ZeroDivisionError: division by zero"):
+        execute(notebook("1 / 0", "print('never')"), output, {}, kernels)
+    assert not output.exists()
+    assert not (tmp_path / "out.partial.ipynb").exists()
+    assert "ZeroDivisionError" in (tmp_path / "out.failed.ipynb").read_text()
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["import os; os.kill(os.getpid(), 9)", "x"], "Kernel died"),
+        (["import os; os._exit(0)", "x"], "Kernel died"),
+        (["raise SystemExit(0)", "x"], "did not run to its end"),
+        # after the last cell has begun, and after its output is there
+        (["import os, time", "time.sleep(0.2); os.kill(os.getpid(), 9)"], "Kernel died"),
+    ],
+)
+def test_a_kernel_that_ends_early_is_never_a_success(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path, cells: list[str], message: str
+) -> None:
+    with pytest.raises(JobError, match=message):
+        execute(notebook("print('start')", *cells), tmp_path / "out.ipynb", {}, kernels)
+    assert not (tmp_path / "out.ipynb").exists()
+    assert text(tmp_path / "out.failed.ipynb").startswith("start\n")
+
+
+def test_a_cell_has_a_time_limit(kernels: WarmKernels, notebook: Writer, tmp_path: Path) -> None:
+    path = notebook("import time; time.sleep(60)")
+    begin = time.monotonic()
+    with pytest.raises(JobError, match="after 1 seconds"):
+        execute(path, tmp_path / "out.ipynb", {}, kernels, cell_timeout=1)
+    assert time.monotonic() - begin < 30
+
+
+def test_a_plot_is_an_image(kernels: WarmKernels, notebook: Writer, tmp_path: Path) -> None:
+    path = notebook("import matplotlib.pyplot as plt", "plt.plot([1, 2]);")
+    execute(path, tmp_path / "out.ipynb", {}, kernels)
+    assert ["image/png" in output.data for output in outputs(tmp_path / "out.ipynb")] == [True]
+
+
+def test_a_kernel_has_its_variables_and_computes_with_one_thread(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    path = notebook(
+        "import os, torch; print(os.environ['MARK'], os.environ['HOME'] != '')",
+        "a = torch.rand(500, 500, requires_grad=True); (a @ a).sum().backward()",
+        "print(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'])",
+    )
+    execute(path, tmp_path / "out.ipynb", {}, kernels, environment={"MARK": "näh"})
+    assert text(tmp_path / "out.ipynb") == "näh True\n1 1\n"
+
+
+def test_a_notebook_may_start_processes_of_its_own(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path
+) -> None:
+    """With functions of its cells: a process that is not forked from the kernel lacks them."""
+    pool = "with Pool(2) as pool: print(pool.map(twice, [x, 3]))"
+    cells = ("from multiprocessing import Pool", "def twice(n): return 2 * n", pool)
+    execute(notebook(*cells), tmp_path / "out.ipynb", {}, kernels)
+    assert text(tmp_path / "out.ipynb") == "[2, 6]\n"
+
+
+@pytest.mark.parametrize(
+    ("threads", "runs"), [(8, 24), pytest.param(16, 144, marks=pytest.mark.slow)]
+)
+def test_many_threads_run_notebooks_at_once(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path, threads: int, runs: int
+) -> None:
+    path = notebook("print(x)")
+    alive = threading.active_count()
+
+    def run(number: int) -> None:
+        execute(path, tmp_path / f"{number}.ipynb", {"x": number}, kernels)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, range(runs)))
+    assert [text(tmp_path / f"{n}.ipynb") for n in range(runs)] == [f"{n}\n" for n in range(runs)]
+    assert threading.active_count() == alive
+
+
+def test_runs_inside_a_running_event_loop(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path
+) -> None:
+    path = notebook("print(x)")
+
+    def run(number: int) -> None:
+        execute(path, tmp_path / f"{number}.ipynb", {"x": number}, kernels)
+
+    async def session() -> None:
+        run(0)
+        await asyncio.gather(*(asyncio.to_thread(run, number) for number in (1, 2, 3)))
+
+    asyncio.run(session())
+    assert [text(tmp_path / f"{n}.ipynb") for n in range(4)] == [f"{n}\n" for n in range(4)]
+
+
+def test_close_from_another_thread_ends_all_runs_and_leaves_no_file(
+    notebook: Writer, tmp_path: Path
+) -> None:
+    path, own = notebook(MARK, SLEEP), WarmKernels()
+    folder = Path(own._files.name)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+    def run(number: int) -> None:
+        execute(path, tmp_path / f"{number}.ipynb", {"mark": str(tmp_path / f"{number}.m")}, own)
+
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(run, number) for number in range(3)]
+        kernels = [psutil.Process(pids(tmp_path / f"{n}.m")[0]) for n in range(2)]
+        own.close()  # the third may still be starting
+        assert_gone(kernels)
+        errors = [job.exception() for job in jobs]
+    assert [str(error) for error in errors] == ["stopped, for the kernels were closed"] * 3
+    assert all(isinstance(error, JobError) for error in errors)
+    with pytest.raises(JobError, match="closed"):
+        execute(path, tmp_path / "out.ipynb", {}, own)
+    assert not folder.exists()
+
+
+def test_an_interrupt_of_the_main_thread_ends_the_kernel(
+    kernels: WarmKernels, notebook: Writer, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    path = notebook(MARK, f"os.kill({os.getpid()}, 2); {SLEEP}")
+    with pytest.raises(KeyboardInterrupt):
+        execute(path, tmp_path / "out.ipynb", {"mark": str(mark)}, kernels)
+    wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
+    assert (tmp_path / "out.failed.ipynb").exists()
+    execute(notebook(), tmp_path / "out.ipynb", {}, kernels)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_outlives_the_owner(notebook: Writer, tmp_path: Path, end: signal.Signals) -> None:
+    path = notebook("import subprocess; subprocess.Popen(['sleep', '600'])", MARK, SLEEP)
+    owner = start_owner(tmp_path, "", 2, path, path)
     for number in range(2):
         pids(tmp_path / f"{number}.mark")
     family = owner.children(recursive=True)
-    assert len(family) == (7 if kind == "warm" else 2)
+    assert len(family) == 6, "fork server, resource tracker, two kernels, two of theirs"
     owner.send_signal(end)
     assert_gone(family)
-    owner.wait()
+    said, _ = owner.communicate()
+    assert said.count("begin") == 1, "a kernel has run the owner's script"
     assert not list(tmp_path.glob("[01].ipynb"))
     assert len(list(tmp_path.glob("*.failed.ipynb"))) == (2 if end == signal.SIGINT else 0)
-    assert kind == "cold" or not Path((tmp_path / "folder").read_text()).exists()
 
 
 def test_an_owner_killed_during_the_imports_leaves_nothing(
     notebook: Writer, tmp_path: Path
 ) -> None:
-    owner = start_owner(notebook(), tmp_path, "warm", "torch", "monai.networks.nets")
-    wait_for(lambda: len(owner.children(recursive=True)) == 3)
+    owner = start_owner(tmp_path, "pandas", 1, notebook())
+    wait_for(lambda: len(owner.children(recursive=True)) == 2)
     family = owner.children(recursive=True)
     owner.kill()
-    owner.wait()  # a zombie would be found among the children of later tests
-    assert_gone(family)
+    owner.communicate()
+    _, alive = psutil.wait_procs(family, timeout=60)  # the imports go on to their end
+    assert alive == []
 
 
-def test_server_killed_ends_its_kernels_and_later_ones_start_cold(
-    light_kernels: WarmKernels, notebook: Writer, tmp_path: Path
+def test_kernels_end_with_the_fork_server_and_later_ones_get_another(
+    notebook: Writer, tmp_path: Path
 ) -> None:
-    mark = tmp_path / "mark"
-    end = f"assert os.getppid() != {os.getpid()}; os.kill(os.getppid(), 9); time.sleep(600)"
-    with pytest.raises(JobError, match="the kernel died"):
-        execute(notebook(MARK, end), tmp_path / "a.ipynb", {"mark": str(mark)}, light_kernels)
-    wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
-    execute(notebook(MARK), tmp_path / "b.ipynb", {"mark": str(mark)}, light_kernels)
-    assert pids(mark)[1] == os.getpid()
+    path = notebook(MARK, f"os.kill(os.getppid(), 9); {SLEEP}", name="kills")
+    owner = start_owner(tmp_path, "", 1, path, notebook("print(x)"))
+    said, _ = owner.communicate(timeout=120)
+    assert said == "begin\n0 Kernel died\n"
+    wait_for(lambda: not psutil.pid_exists(pids(tmp_path / "0.mark")[0]), LIMIT)
+    assert text(tmp_path / "1.ipynb") == "1\n"
 
 
-def test_client_killed_ends_its_kernel(
-    light_kernels: WarmKernels, notebook: Writer, tmp_path: Path
+def test_where_a_fork_is_not_sound_a_kernel_starts_as_usual_and_ends_with_its_owner(
+    notebook: Writer, tmp_path: Path
 ) -> None:
-    mark = tmp_path / "mark"
-    end = (
-        "import psutil\n"
-        f"for process in psutil.Process({os.getpid()}).children():\n"
-        "    if 'kernel_client' in str(process.cmdline()): process.kill()\n"
-        "time.sleep(600)"
-    )
-    with pytest.raises(JobError, match="the kernel died"):
-        execute(notebook(MARK, end), tmp_path / "out.ipynb", {"mark": str(mark)}, light_kernels)
-    wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
-
-
-def test_an_interrupt_of_the_main_thread_ends_the_kernel(
-    light_kernels: WarmKernels, notebook: Writer, tmp_path: Path
-) -> None:
-    mark = tmp_path / "mark"
-    path = notebook(MARK, f"os.kill({os.getpid()}, 2); time.sleep(600)")
-    with pytest.raises(KeyboardInterrupt):
-        execute(path, tmp_path / "out.ipynb", {"mark": str(mark)}, light_kernels)
-    wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
-    assert (tmp_path / "out.failed.ipynb").exists()
-    execute(notebook(), tmp_path / "out.ipynb", {}, light_kernels)
-
-
-def test_no_process_and_no_file_is_left(notebook: Writer, tmp_path: Path) -> None:
-    before = set(psutil.Process().children(recursive=True))
-    with WarmKernels(libraries=()) as kernels:
-        folder = kernels.folder
-        assert folder.stat().st_mode & 0o777 == 0o700
-        execute(notebook(), tmp_path / "a.ipynb", {}, kernels)
-        with pytest.raises(JobError):
-            execute(notebook("1 / 0"), tmp_path / "b.ipynb", {}, kernels)
-        assert sorted(path.name for path in folder.iterdir()) == ["kernels", "server"]
-        assert len(set(psutil.Process().children(recursive=True)) - before) == 1
-    assert set(psutil.Process().children(recursive=True)) <= before
-    assert not folder.exists()
-
-
-def test_an_interrupt_and_an_exit_code_pass_the_client(
-    light_kernels: WarmKernels, tmp_path: Path
-) -> None:
-    started = tmp_path / "started"
-    with light_kernels.kernel() as manager:
-        client = manager.client()
-        client.start_channels()
-        run_sync(client.wait_for_ready)(timeout=60)
-        # or the kernel would drop, for a moment after the error, what it is asked next
-        code = f"import os, time; open({str(started)!r}, 'w'); time.sleep(600)"
-        client.execute(code, stop_on_error=False)
-        wait_for(started.exists)
-        run_sync(manager.interrupt_kernel)()
-        reply = run_sync(client.get_shell_msg)(timeout=60)
-        assert reply["content"]["ename"] == "KeyboardInterrupt"
-        client.execute("os._exit(3)")
-        assert manager.provisioner.process.wait(timeout=60) == 3
-
-
-def test_a_fork_of_a_threaded_parent_is_avoided(
-    notebook: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module = tmp_path / "starts_a_thread.py"
-    module.write_text(
+    (tmp_path / "starts_a_thread.py").write_text(
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with WarmKernels(libraries=("starts_a_thread",)) as kernels:
-        execute(notebook(MARK), tmp_path / "out.ipynb", {"mark": str(tmp_path / "mark")}, kernels)
-    assert pids(tmp_path / "mark")[1] == os.getpid()
-
-
-def test_a_warm_kernel_looks_like_an_ordinary_one(
-    notebook: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    look = """
-import json, os, signal, sys, threading
-open(mark, "w").write(json.dumps({
-    "path": sys.path,
-    "program": os.path.basename(sys.argv[0]).removesuffix(".py"),
-    "folder": os.getcwd(),
-    "module": __name__,
-    "threads": sorted(thread.name.split("-")[0] for thread in threading.enumerate()),
-    "interrupt": str(signal.getsignal(signal.SIGINT)),
-    "child": str(signal.getsignal(signal.SIGCHLD)),
-    "terminal": [os.readlink(f"/proc/self/fd/{n}").split(":")[0] for n in (1, 2)],
-    "group": os.getpgid(0) == os.getpid() == os.getsid(0),
-    "variables": sorted(os.environ),
-}))
-"""
-    (tmp_path / "sets_a_variable.py").write_text("import os; os.environ['MARK'] = '1'")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
-    looks = []
-    for warm in (True, False):
-        with WarmKernels(warm, libraries=("sets_a_variable",)) as kernels:
-            mark = tmp_path / f"{warm}.mark"
-            path = notebook("" if warm else "import sets_a_variable", look)
-            execute(path, tmp_path / f"{warm}.ipynb", {"mark": str(mark)}, kernels)
-            looks.append(json.loads(mark.read_text()))
-    assert looks[0] == looks[1]
+    plot = "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()"
+    path = notebook("import sys; print('starts_a_thread' in sys.modules)", plot, MARK, SLEEP)
+    owner = start_owner(tmp_path, "starts_a_thread", 1, path)
+    pids(tmp_path / "0.mark")
+    family = owner.children(recursive=True)
+    owner.kill()
+    owner.communicate()
+    assert_gone(family)
+    assert text(tmp_path / "0.partial.ipynb") == "False\n"
+    assert "image/png" in outputs(tmp_path / "0.partial.ipynb")[1].data
