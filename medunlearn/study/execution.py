@@ -31,6 +31,7 @@ def execute(
     start_timeout: int = 900,
     cell_timeout: int = 48 * 3600,
     environment: Mapping[str, str] = MappingProxyType({}),
+    stdout: Any = None,
 ) -> None:
     """Run a notebook; `output` appears whole by one rename, or not at all.
 
@@ -46,6 +47,7 @@ def execute(
             once from one file system. A kernel that dies is noticed before.
         cell_timeout: Seconds that one cell may take: the cost pass of a large study is one cell.
         environment: Variables for the kernel beside those of this process.
+        stdout: A file that gets, besides, what the notebook prints, at once.
 
     Raises:
         InputError: A parameter is not one of the notebook's.
@@ -55,7 +57,11 @@ def execute(
     partial, failed = (output.with_suffix(f".{state}.ipynb") for state in ("partial", "failed"))
     for stale in (output, failed):
         stale.unlink(missing_ok=True)
-    settings = {"start_timeout": start_timeout, "execution_timeout": cell_timeout}
+    settings = {
+        "start_timeout": start_timeout,
+        "execution_timeout": cell_timeout,
+        "stdout_file": stdout,
+    }
     try:
         # In a context of its own, for that of the caller may hold another thread's event loop.
         _check_complete(
@@ -85,7 +91,7 @@ def _run(
     parameters: Mapping[str, Any],
     kernels: WarmKernels,
     environment: Mapping[str, str],
-    settings: Mapping[str, int],
+    settings: Mapping[str, Any],
 ) -> NotebookNode:
     loop = ensure_event_loop()  # jupyter_core's, which leaves it open
     try:

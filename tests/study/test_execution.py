@@ -1,5 +1,4 @@
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -11,10 +10,8 @@ import nbformat
 import pytest
 
 from medunlearn.errors import InputError
-from medunlearn.study import carriers
 from medunlearn.study.execution import JobError, execute
 from medunlearn.study.kernels import WarmKernels
-from medunlearn.study.tasks import Task
 
 Writer = Callable[..., Path]
 
@@ -84,25 +81,6 @@ def test_death_after_the_last_cell_is_noticed(
             notebook(death + "\nimport time; time.sleep(1)"), tmp_path / "out.ipynb", {}, kernels
         )
     assert not (tmp_path / "out.ipynb").exists()
-
-
-@pytest.mark.parametrize("hours", [-5, 5])
-@pytest.mark.parametrize("fault", [None, "the kernel died"])
-def test_an_ending_tells_seconds_fault_and_host_though_the_wall_clock_jumps(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hours: int, fault: str | None
-) -> None:
-    real = time.time
-
-    def execute(*_: object, **__: object) -> None:
-        monkeypatch.setattr(time, "time", lambda: real() + hours * 3600)
-        if fault:
-            raise JobError(fault)
-
-    monkeypatch.setattr(carriers, "execute", execute)
-    task = Task("02-x", tmp_path / "in.ipynb", tmp_path / "out.ipynb", {})
-    ending = carriers.carry_out(task, WarmKernels(libraries=()), {})
-    assert 0 <= ending.seconds < 60
-    assert (ending.fault, ending.host) == (fault, socket.gethostname())
 
 
 def test_a_cell_has_a_time_limit(kernels: WarmKernels, notebook: Writer, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from medunlearn.disk import DiskFullError
 from medunlearn.study.draws import Draws
 from medunlearn.study.execution import execute
 from medunlearn.study.jobs import Job, plan_jobs, study_parameters
-from medunlearn.study.journal import record_job
+from medunlearn.study.journal import Ending, record_job
 from medunlearn.study.ledger import RECORD, Ledger
 from medunlearn.study.models import (
     middle_cell,
@@ -26,7 +26,6 @@ from medunlearn.study.models import (
 from medunlearn.study.status import status
 from medunlearn.study.study import PROJECT
 from medunlearn.study.tables import collect_tables
-from medunlearn.study.tasks import Ending
 from medunlearn.study.workbench import Workbench
 from medunlearn.study.writers import writer_of
 from tests.conftest import cut_off, filled_disk, flip_a_bit
@@ -106,10 +105,10 @@ def test_what_a_killed_run_left_of_a_table_is_taken_away(bench):
 def test_a_disk_that_fills_up_in_a_record_leaves_that_of_before(tiny_study):
     (tiny_study.folder / "jobs").mkdir()
     job = Job("02-x", "02", {}, ())
-    record_job(tiny_study, job, Ending(1), None, "key")
+    record_job(tiny_study, job, Ending(1), "key")
     before = (tiny_study.folder / "jobs" / "02-x.json").read_text()
     with filled_disk(1000), pytest.raises(DiskFullError):
-        record_job(tiny_study, job, Ending(1), "fault " * 1000, None)
+        record_job(tiny_study, job, Ending(1, "fault " * 1000))
     assert [path.name for path in (tiny_study.folder / "jobs").iterdir()] == ["02-x.json"]
     assert (tiny_study.folder / "jobs" / "02-x.json").read_text() == before
 
