@@ -92,8 +92,11 @@ $(COMMANDS):
 new-manifest: $(READY) ## a first manifest from a folder of images and a table
 	@$(RUN) -m medunlearn $@ "$(FOLDER)" $(if $(TABLE),"$(TABLE)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
-lab: $(READY) ## open the notebooks in JupyterLab
-	@$(RUN) -m jupyter lab --notebook-dir=notebooks
+lab: $(READY) ## open copies of the notebooks in JupyterLab: what is saved there changes no source
+	@mkdir -p "$(RUNS)/notebooks"
+	@for each in notebooks/*.ipynb; do [ -e "$(RUNS)/$$each" ] || cp "$$each" "$(RUNS)/$$each"; done
+	@echo "copies in $(RUNS)/notebooks: yours to change; one that you delete is copied anew"
+	@$(RUN) -m jupyter lab --notebook-dir="$(RUNS)/notebooks"
 
 test: $(READY) ## style, types, unit tests and every notebook (under ten minutes on two cores)
 	$(RUN) -m ruff check .

@@ -2,23 +2,20 @@
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from medunlearn.cohort.first_manifest.propose import new_manifest
 from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
-from medunlearn.study.cluster import check_cluster
 from medunlearn.study.devices import check_device, cuda_count, default_jobs, fault_of_cuda
+from medunlearn.study.journal import LostError
 from medunlearn.study.profile import panel
 from medunlearn.study.report import write_showcase
-from medunlearn.study.reproduce import alone, reproduce, summary
+from medunlearn.study.reproduce import clean, reproduce, summary
 from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, Study, open_study, study_folder
-from medunlearn.study.tasks import CarrierError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -26,7 +23,6 @@ INTERRUPTED = 130
 COMMANDS = {
     "reproduce": "make every model that is missing, then tables, figures and the report",
     "check": "read and validate a dataset, and tell what is in it",
-    "new-manifest": "look at a folder of images and a table, and write a first manifest for them",
     "status": "tell what is done, missing, failed and stale",
     "tune": "search the settings of every method, and freeze them in a file",
     "retime": "measure all costs anew, as reproduce otherwise",
@@ -42,7 +38,7 @@ OPTIONS = {
     "runs": ("", "folder of all results; default: runs in the project"),
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores, or of GPUs"),
-    "cluster": ("", "where they run: local, slurm, tcp://host:port; default: in this process"),
+    "cluster": ("", "where they run: slurm, tcp://host:port; default: on this machine"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
 
@@ -60,7 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.add_argument(
                 f"--{option}", default=os.environ.get(option.upper()) or default, help=meaning
             )
-    _add_places(commands.choices["new-manifest"])
     given = parser.parse_args(arguments)
     try:
         with told_when_full(Path(given.runs) if given.runs else PROJECT):
@@ -68,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, DiskFullError) as error:
         print(f"medunlearn: {error}", file=sys.stderr)
         return 2
-    except CarrierError as error:
+    except LostError as error:
         print(f"medunlearn: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -76,45 +71,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _add_places(command: argparse.ArgumentParser) -> None:
-    """What only ``new-manifest`` takes."""
-    command.add_argument("folder", metavar="FOLDER", help="that holds the images")
-    meaning = "CSV or TSV; none if folders or headers tell all"
-    command.add_argument("table", metavar="TABLE", nargs="?", type=Path, help=meaning)
-    meaning = "the manifest, a .yaml file that is not there yet; default: named as the folder"
-    command.add_argument("--output", type=Path, help=meaning)
-
-
 def _run(given: argparse.Namespace) -> int:
+    """Commands that need no study first: they only look, or take away."""
     if given.command == "methods":
         print("\n".join(methods_table()))
-        return 0
-    if given.command == "new-manifest":
-        if not given.folder:
-            raise InputError("new-manifest", ["FOLDER is not given: the folder of the images"])
-        print("\n".join(new_manifest(Path(given.folder), given.table, given.output).lines))
         return 0
     data = str(Path(given.data).expanduser().absolute()) if given.data else ""
     if given.command == "check":
         print("\n".join(check(given.dataset, data, given.profile)))
         return 0
-    jobs = _jobs(given.jobs)
-    if given.command == "tune" and given.cluster:
-        raise InputError("CLUSTER", ["searches are timed, one after the other, here: leave it out"])
-    if given.command in {"reproduce", "report", "retime"}:
-        check_cluster(given.cluster, jobs)
     folder = study_folder(given.dataset, given.profile, given.runs)
-    computes = given.command in {"reproduce", "retime", "tune"} and given.cluster in {"", "local"}
-    if computes:
-        check_device(given.device)
-    if given.command == "clean":
-        with alone(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-        print(f"removed {folder}")
-        return 0
-    if given.command == "status" and not folder.is_dir():
+    if given.command in {"clean", "status"} and not folder.is_dir():
         print(f"nothing is done yet: there is no {folder}")
         return 0
+    if given.command == "clean":
+        clean(folder)
+        print(f"removed all results of {folder}")
+        return 0
+    if given.command == "tune" and given.cluster:
+        raise InputError("CLUSTER", ["searches are timed, one after the other, here: leave it out"])
+    jobs, here = _jobs(given.jobs), given.cluster in {"", "local"}
+    makes_models = given.command in {"reproduce", "retime", "tune"}
+    if makes_models and here:
+        check_device(given.device)
+    elif not here:
+        from medunlearn.study.cluster import check_cluster  # a second to import
+
+        check_cluster(given.cluster, jobs)
     study = open_study(
         _absolute(given.dataset),
         _absolute(given.profile),
@@ -122,6 +105,13 @@ def _run(given: argparse.Namespace) -> int:
         runs=given.runs,
         device=given.device,
     )
+    if makes_models and here and not given.device and study.device == "cpu" and cuda_count():
+        print(f"a GPU is there and is not used, for {fault_of_cuda()}")
+    return _work(given, study, jobs)
+
+
+def _work(given: argparse.Namespace, study: Study, jobs: int | None) -> int:
+    """Commands on a study that is open."""
     if given.command == "status":
         print("\n".join(status(study)))
         return 0
@@ -130,9 +120,11 @@ def _run(given: argparse.Namespace) -> int:
         return 0
     if given.command == "tune":
         return _tune(study)
-    if computes and not given.device and study.device == "cpu" and cuda_count():
-        print(f"a GPU is there and is not used, for {fault_of_cuda()}")
-    print(f"{study.title}, {_places(given.cluster, jobs, study.device)}: {folder}", flush=True)
+    if given.cluster in {"", "local"}:
+        places = f"{jobs or default_jobs(study.device)} at a time"
+    else:
+        places = f"{f'at most {jobs} at a time' if jobs else 'all workers'} of {given.cluster}"
+    print(f"{study.title}, {places}: {study.folder}", flush=True)
     outcome = reproduce(
         study,
         workers=jobs,
@@ -180,19 +172,10 @@ def _jobs(asked: str) -> int | None:
     return int(asked)
 
 
-def _places(cluster: str, jobs: int | None, device: str) -> str:
-    """How many jobs run at a time, and where."""
-    if cluster in {"", "local"}:
-        number = str(jobs or default_jobs(device))
-    else:
-        number = f"at most {jobs}" if jobs else "as many as its workers take"
-    return f"{number} at a time" + (f" on {cluster}" if cluster else "")
-
-
 def leave(code: int) -> None:
     """End the process; after an interrupt at once, for all that had to be closed is closed.
 
-    Threads of a cluster's client that were interrupted may wait for ever for their answers.
+    Threads of dask that were interrupted may wait for ever for their answers.
     """
     if code == INTERRUPTED:
         sys.stdout.flush()

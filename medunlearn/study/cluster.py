@@ -1,25 +1,32 @@
-"""Starts dask workers on this machine or through Slurm, or connects to those that run already."""
+"""Where notebooks run: on dask workers in this process, in jobs of Slurm, or of any scheduler."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+import dask
+from distributed import Client, Future, KilledWorker, LocalCluster
 
 from medunlearn.errors import InputError
-from medunlearn.study.cluster_carrier import LOST, ClusterCarrier
-from medunlearn.study.devices import default_jobs, visible_devices
-from medunlearn.study.slurm import check_slurm, open_slurm
+from medunlearn.study.devices import default_jobs
+from medunlearn.study.journal import Ending, LostError
+from medunlearn.study.slurm import SlurmJobs
 from medunlearn.study.study import PROJECT
+from medunlearn.study.worker import Kernels, execute_on_worker
 
-CHOICES = "nothing (this machine alone), local, slurm, tcp://host:port or tls://host:port"
-ADDRESSES = ("tcp://", "tls://")
+ALLOWED_FAILURES = 10
+"""Workers that a job may lose: walltimes end, and each worker makes some of its models."""
 CONNECT_TIMEOUT = 15
 """Seconds for a scheduler to answer."""
-SHARED_LAG = 30.0
-"""Seconds to wait for what another host has written: NFS may remember that it was absent."""
+LOST = (OSError, ValueError, CancelledError)
+"""What dask raises when it can speak to its scheduler no more."""
 
 
 def check_cluster(cluster: str, jobs: int | None) -> None:
@@ -32,129 +39,171 @@ def check_cluster(cluster: str, jobs: int | None) -> None:
     Raises:
         InputError: All that is wrong or missing.
     """
-    if not cluster:
-        return
-    if cluster not in {"local", "slurm"} and not cluster.startswith(ADDRESSES):
-        raise InputError("CLUSTER", [f"{cluster!r} is not known; choose from {CHOICES}"])
-    needed = ["distributed", "dask_jobqueue"][: 1 + (cluster == "slurm")]
-    if missing := [name for name in needed if find_spec(name) is None]:
-        fault = f"{cluster!r} needs {' and '.join(missing)}: pip install {' '.join(missing)}"
-        raise InputError("CLUSTER", [fault])
+    faults = []
     if cluster == "slurm":
-        check_slurm(jobs)
+        if find_spec("dask_jobqueue") is None:
+            faults.append("it needs dask_jobqueue: pip install dask-jobqueue")
+        if jobs is None:
+            faults.append("say with JOBS=... how many Slurm jobs, of one worker each, to ask for")
+        if shutil.which("sbatch") is None:
+            faults.append("there is no sbatch here: start this where jobs are submitted")
+    elif cluster not in {"", "local"} and not cluster.startswith(("tcp://", "tls://")):
+        choices = "local or nothing (this machine), slurm, tcp://host:port or tls://host:port"
+        faults.append(f"it is not known; choose from {choices}")
+    if faults:
+        raise InputError(f"CLUSTER={cluster}", faults)
+
+
+@dataclass
+class Workers:
+    """Gives notebooks to the workers of a dask scheduler.
+
+    Args:
+        client: Connection to the scheduler.
+        run: Name of the run, and of its ``Kernels`` on every worker.
+        limit: At most so many notebooks at a time.
+        write: Takes a line when workers come or go.
+        tend: Called again and again: asks for workers in place of those that ended.
+    """
+
+    client: Client
+    run: str
+    limit: int
+    write: Callable[[str], None]
+    tend: Callable[[], None] = lambda: None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        self.address = self.client.scheduler_info()["address"]  # a lost scheduler has none
+
+    def slots(self) -> int:
+        """Notebooks that may run at once, now.
+
+        Raises:
+            LostError: The connection to the scheduler is lost, or Slurm's jobs end in vain.
+        """
+        self.tend()
+        if self.client.status != "running":
+            raise self._lost()
+        try:
+            threads: int = sum(self.client.nthreads().values())
+        except LOST:
+            raise self._lost() from None
+        if threads != self.threads:
+            places = f"{threads} notebooks at a time" if threads else "waiting for a worker"
+            self.write(f"{'':<12} {places}")
+            self.threads = threads
+        return min(threads, self.limit)
+
+    def submit(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Future[Ending]:
+        """Start a notebook on whichever worker dask chooses.
+
+        Raises:
+            LostError: The connection to the scheduler is lost.
+        """
+        job, key = (notebook, output, parameters), f"{output.stem}-{self.run}"
+        return self.client.submit(execute_on_worker, self.run, *job, key=key, pure=False)
+
+    def ending(self, future: Future[Ending]) -> Ending:
+        """How a notebook ended.
+
+        Raises:
+            LostError: The connection to the scheduler is lost.
+        """
+        try:
+            return future.result()
+        except KilledWorker as death:
+            lost = f"{death.allowed_failures + 1} workers died executing it, the last one at"
+            ask = "is the walltime or memory of a Slurm job less than a notebook's start takes"
+            return Ending(0, f"{lost} {death.last_worker.address}: {ask}?")
+        except LOST:
+            raise self._lost() from None
+
+    def _lost(self) -> LostError:
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it says the same
+        return LostError(
+            f"the connection to the scheduler at {self.address} is lost; what is finished is kept: "
+            "the same command, with another CLUSTER or none, goes on from here"
+        )
 
 
 @contextmanager
-def open_cluster(
-    cluster: str,
-    folder: Path,
-    *,
-    jobs: int | None,
-    device: str,
-    data_root: str = "",
-    write: Callable[[str], None] = print,
-    libraries: Sequence[str] | None = None,
-) -> Iterator[ClusterCarrier]:
-    """Start workers, or connect to them, and give each kernels for this run.
+def open_workers(
+    cluster: str, kernels: Kernels, jobs: int | None, write: Callable[[str], None]
+) -> Iterator[Workers]:
+    """Start workers, or connect to them; what was started ends with the context.
 
     Args:
-        cluster: ``local``, ``slurm`` or the address of a scheduler.
-        folder: The study's; every worker must see it.
-        jobs: Tasks at a time; none: as many as fit.
-        device: ``cpu`` or ``cuda``.
-        data_root: Folder of the datasets, or empty.
+        cluster: Empty or ``local``, ``slurm``, or the address of a scheduler.
+        kernels: What each worker gets.
+        jobs: Notebooks at a time; none: as many as there are places for.
         write: Takes a line.
-        libraries: Modules that the kernels' warm parents import; default: all that are slow.
 
     Raises:
-        InputError: There is no such scheduler, or a worker does not see what it needs.
+        InputError: There is no such scheduler, or a worker cannot execute jobs of this study.
     """
-    from distributed import Client
-
-    from medunlearn.study.kernels import LIBRARIES
-    from medunlearn.study.worker import KernelsOfWorker, Terms, fingerprint
-
-    run, local = f"run-{uuid4().hex[:12]}", cluster == "local"
-    marker = folder / "jobs" / f".{run}"
-    devices = visible_devices() if local and device == "cuda" else []
-    modules = LIBRARIES if libraries is None else libraries
-    gpu = device == "cuda" and not local  # this machine's were looked at when it was chosen
-    terms = Terms(run, marker, data_root, fingerprint(), gpu, devices, modules)
     with ExitStack() as stack:
-        stack.enter_context(_quiet())
-        where, tend = stack.enter_context(_workers(cluster, folder, jobs, device, write))
+        kernels.marker.touch()
+        stack.callback(kernels.marker.unlink, missing_ok=True)
+        deaths = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
+        stack.enter_context(dask.config.set(deaths))
+        where: Any = cluster
+        slurm = None
+        if cluster == "slurm":
+            logs = kernels.marker.parent / "slurm"
+            slurm = SlurmJobs(kernels.name, jobs or 1, kernels.device, logs)
+            stack.callback(slurm.close)
+            where = slurm.cluster
+        elif cluster in {"", "local"}:
+            jobs = jobs or default_jobs(kernels.device)
+            where = stack.enter_context(_open_local(jobs))
         try:
-            connection = Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
-            fault = f"{cluster} does not answer: start one with `dask scheduler` ({error})"
-            raise InputError("CLUSTER", [fault]) from None
-        client = stack.enter_context(connection)
-        marker.touch()
-        stack.callback(marker.unlink, missing_ok=True)
-        stack.callback(_dismiss, client, run)
-        _check_workers(client, terms)
-        client.register_plugin(KernelsOfWorker(terms))
-        write(f"dashboard: {client.dashboard_link}")
-        yield ClusterCarrier(client, run, 0 if local else SHARED_LAG, jobs, write, tend)
+            client = Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)
+        except LOST as error:
+            fault = f"it does not answer: start one with `dask scheduler` ({error})"
+            raise InputError(f"CLUSTER={cluster}", [fault]) from None
+        stack.enter_context(client)
+        _check_workers(client, kernels)
+        client.subscribe_topic(kernels.name, lambda event: write(event[1]))
+        client.register_plugin(kernels)
+        stack.callback(_dismiss, client, kernels.name)
+        workers = Workers(client, kernels.name, jobs or sys.maxsize, write)
+        if cluster in {"", "local"}:
+            workers.threads = jobs
+        else:
+            write(f"dashboard: {client.dashboard_link}")
+        if slurm is not None:
+            workers.tend = slurm.tend
+        yield workers
 
 
-def _check_workers(client: Any, terms: Any) -> None:
-    """Refuse workers that are there and cannot execute jobs of this study; later ones are seen."""
-    from medunlearn.study.worker import faults_of_worker
-
+def _check_workers(client: Client, kernels: Kernels) -> None:
+    """Refuse workers that are there and cannot execute jobs of this study."""
     faults = []
-    for address, found in client.run(faults_of_worker, terms, on_error="return").items():
+    for address, found in client.run(kernels.faults, on_error="return").items():
         if isinstance(found, Exception):  # for one, it cannot import the package
             remedy = f"start it in this environment, with PYTHONPATH={PROJECT}"
-            faults.append(f"the worker {address} cannot execute jobs: {found}; {remedy}")
-        else:
-            faults += found
+            found = [f"cannot execute jobs: {found}; {remedy}"]
+        faults += [f"the worker {address} {fault}" for fault in found]
     if faults:
         raise InputError("CLUSTER", faults)
 
 
-def _dismiss(client: Any, run: str) -> None:
-    """End the run's kernels on all workers that can still be reached."""
+def _dismiss(client: Client, run: str) -> None:
+    """End the kernels on all workers that can still be reached."""
     if client.status == "running":
         with suppress(*LOST):
             client.unregister_worker_plugin(run)
 
 
-@contextmanager
-def _workers(
-    cluster: str, folder: Path, jobs: int | None, device: str, write: Callable[[str], None]
-) -> Iterator[tuple[Any, Callable[[], int]]]:
-    """What a client connects to, and what asks for workers in place of those that ended."""
-    import dask
-    from distributed import LocalCluster
-
-    if cluster.startswith(ADDRESSES):
-        yield cluster, lambda: 0
-        return
-    # whether a task whose worker died is tried again is the engine's to decide
-    settings = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.daemon": False}
-    with dask.config.set(settings), ExitStack() as stack:
-        if cluster == "slurm":
-            logs = folder / "jobs" / "slurm"
-            yield stack.enter_context(open_slurm(logs, jobs or 1, device, write))
-            return
-        local = LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=jobs or default_jobs(device),
-            threads_per_worker=1,
-            memory_limit=0,  # what counts is in the kernels, where dask does not look
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
-        yield stack.enter_context(local), lambda: 0  # its nannies start workers anew
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep from the terminal what dask logs of lost connections: the engine says it in a line."""
-    with ExitStack() as stack:
-        for name in ("distributed", "distributed.client", "tornado", "asyncio"):
-            logger = logging.getLogger(name)
-            stack.callback(logger.setLevel, logger.level)
-            logger.setLevel(logging.CRITICAL + 1)
-        yield
+def _open_local(jobs: int) -> LocalCluster:
+    """A scheduler and a worker in threads of this process."""
+    return LocalCluster(
+        processes=False,
+        n_workers=1,
+        threads_per_worker=jobs,
+        memory_limit=0,  # what counts is in the kernels, where dask does not look
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        silence_logs=logging.ERROR,
+    )

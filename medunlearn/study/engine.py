@@ -1,22 +1,28 @@
-"""Runs jobs, several at once, each as soon as what it needs is there; where is a carrier's."""
+"""Runs jobs, several at once, each as soon as what it needs is there; the disk is the truth."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 from medunlearn.study.design import ModelSpec
-from medunlearn.study.jobs import Job
-from medunlearn.study.tasks import Ending, NotStartedError, WorkerDiedError
+from medunlearn.study.jobs import SYNTHESIS, Job
+from medunlearn.study.journal import Ending, record_job
+from medunlearn.study.keys import notebook_key
+from medunlearn.study.store import Ledger
+from medunlearn.study.study import PROJECT, Study, study_parameters
+
+if TYPE_CHECKING:  # a second to import: not for commands that only look
+    from medunlearn.study.cluster import Workers
 
 SHARES = {"03_unlearn": 0.3}
-"""Seconds of a model in trainings, as a first guess: a method takes a fifth of the epochs."""
+"""Seconds of a model in trainings, about: a method takes a fifth of the epochs."""
 POLL = 0.5
-"""Seconds after which the carrier is asked again how much it can carry."""
-RESUBMISSIONS = 2
-"""How often a job is tried again whose worker died and that has made nothing since the last death:
-it may be the job that kills its workers. One that goes on will be whole in the end."""
+"""Seconds after which workers are asked again how many notebooks they take."""
+LAG = 30.0
+"""Seconds until a file of another host is surely seen: NFS may remember that it was absent."""
 
 
 @dataclass
@@ -24,124 +30,158 @@ class Progress:
     """One line for each finished job: n of N, what, seconds, time left."""
 
     total: int
-    write: Callable[[str], None] = print
+    write: Callable[[str], None]
     finished: int = 0
-    _pace: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0
+    trainings: float = 0
 
-    def line(
-        self, job: Job, seconds: float, waiting: Iterable[Job], fault: str | None, workers: int
-    ) -> None:
-        """Report a job, and the time that the waiting ones are expected to take."""
+    def line(self, job: Job, ending: Ending, rest: Iterable[Job], slots: int) -> None:
+        """Report a job, and the time that the rest is expected to take at the pace so far."""
         self.finished += 1
-        if fault is None:
-            self._pace.setdefault(job.notebook, []).append(seconds / _units(job))
-        told = f"{seconds:6.1f} s" if fault is None else f"FAILED: {fault.splitlines()[0]}"
-        left = self._left(waiting, workers)
+        told, left = f"{ending.seconds:6.1f} s", ""
+        if ending.fault is None:
+            self.seconds += ending.seconds
+            self.trainings += _trainings(job)
+        else:
+            told = f"FAILED: {ending.fault.splitlines()[0]}"
+        if self.trainings and (coming := sum(map(_trainings, rest))):
+            minutes = coming * self.seconds / self.trainings / max(1, slots) / 60
+            left = f", about {minutes:.0f} min left"
         self.write(f"[{self.finished:>3} of {self.total}] {job.name:<36} {told}{left}")
 
-    def again(self, job: Job, why: object) -> None:
-        """Report a job that has to be carried anew."""
-        self.write(f"{'':<12} {job.name:<36} submitted again: {why}")
 
-    def _left(self, waiting: Iterable[Job], workers: int) -> str:
-        """An estimate from the pace so far of jobs of the same notebook."""
-        if not self._pace:
-            return ""
-        pace = {name: sum(each) / len(each) for name, each in self._pace.items()}
-        usual = next(seconds / SHARES.get(name, 1) for name, seconds in pace.items())
-        seconds = sum(
-            pace.get(job.notebook, usual * SHARES.get(job.notebook, 1)) * _units(job)
-            for job in waiting
-        )
-        return f", about {seconds / max(1, workers) / 60:.0f} min left" if seconds else ""
+def _trainings(job: Job) -> float:
+    return max(1, len(job.models)) * SHARES.get(job.notebook, 1)
 
 
-def _units(job: Job) -> int:
-    """What the time of a job is shared among: its models, or itself."""
-    return max(1, len(job.models))
-
-
-def run_jobs(
-    jobs: Sequence[Job],
-    submit: Callable[[Job], Future[Ending]],
-    *,
-    slots: Callable[[], int],
-    done: Callable[[ModelSpec], bool],
-    settle: Callable[[Job, Ending], str | None] = lambda _, ending: ending.fault,
-    write: Callable[[str], None] = print,
-) -> dict[str, str]:
-    """Run the graph; a failed job does not stop those that do not need it.
+@dataclass(frozen=True)
+class Engine:
+    """Executes jobs of a study through their notebooks.
 
     Args:
-        jobs: In an order in which inputs come first.
-        submit: Starts one job, as ``Carrier.submit``.
-        slots: Jobs that may run at once, as ``Carrier.slots``.
-        done: Whether a model is there; asked, for what a job needs, before it starts.
-        settle: Sees, here, what an ended job has left; returns its fault, if there is one.
+        study: The study.
+        ledger: Its models.
+        workers: Where notebooks are executed.
+        write: Takes a line of progress.
+    """
+
+    study: Study
+    ledger: Ledger
+    workers: "Workers"
+    write: Callable[[str], None]
+
+    def run(self, jobs: Sequence[Job]) -> dict[str, str]:
+        """Run the graph; a failed job does not stop those that do not need it.
+
+        Args:
+            jobs: In an order in which inputs come first.
+
+        Returns:
+            Name and fault of each job that failed or could not start.
+
+        Raises:
+            LostError: No job can be executed any more.
+        """
+        progress, faults = Progress(len(jobs), self.write), dict[str, str]()
+        # dask places what it is given at once: each job is given when a place for it is free
+        waiting, running, ended = list(jobs), dict[Any, Job](), SimpleQueue[Any]()
+        while waiting or running:
+            slots, endings = self.workers.slots(), list[tuple[Job, Ending]]()
+            for job in _ready(waiting, list(running.values()), slots):
+                waiting.remove(job)
+                if absent := [spec.title for spec in job.needs if not self.ledger.is_done(spec)]:
+                    fault = f"needs {absent[0]}, which could not be made"
+                    endings.append((job, Ending(0, fault)))
+                else:
+                    future = self._submit(job)
+                    running[future] = job
+                    future.add_done_callback(ended.put)
+            if (future := _next(ended)) is not None:
+                job = running.pop(future)
+                endings.append((job, self._settle(job, self.workers.ending(future))))
+            for job, ending in endings:
+                if ending.fault is not None:
+                    faults[job.name] = ending.fault
+                progress.line(job, ending, [*waiting, *running.values()], slots)
+        return faults
+
+    def _submit(self, job: Job) -> Any:
+        notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
+        output = self.study.folder / "jobs" / f"{job.name}.ipynb"
+        parameters = {**study_parameters(self.study), **job.parameters}
+        return self.workers.submit(notebook, output, parameters)
+
+    def _settle(self, job: Job, ending: Ending) -> Ending:
+        """Ask the disk what a job has left, and write down how it ended."""
+        key = None
+        try:
+            if ending.fault is None and (absent := self._absent(job.models)):
+                ending = ending._replace(fault=f"the notebook ended without {absent[0].title}")
+            if ending.fault is None and job.name == SYNTHESIS:
+                from medunlearn.study.report import write_html
+
+                executed = self.study.folder / "jobs" / f"{job.name}.ipynb"
+                write_html(executed, self.study.folder / "report" / "index.html")
+            if ending.fault is None and not job.models:
+                key = notebook_key(self.study, job.notebook, self.ledger)
+        except Exception as error:
+            ending = ending._replace(fault=str(error) or type(error).__name__)
+        record_job(self.study, job, ending, key)
+        return ending
+
+    def _absent(self, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
+        """The models that a job was to make and has not, though they were given time to show."""
+        deadline = time.monotonic() + LAG
+        while absent := [spec for spec in specs if not self.ledger.is_done(spec)]:
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(POLL)
+            list(self.ledger.folder.glob("*"))  # asks a network's file system anew
+        return absent
+
+
+def _next(ended: SimpleQueue[Any]) -> Any:
+    """The next job that ends; none if none does for a moment."""
+    try:
+        return ended.get(timeout=POLL)
+    except Empty:
+        return None
+
+
+def _ready(waiting: Sequence[Job], running: Sequence[Job], slots: int) -> list[Job]:
+    """Jobs that may start now: nobody still has to make what they need."""
+    makers = {spec for job in [*waiting, *running] for spec in job.models}
+    ready = [job for job in waiting if not makers.intersection(job.needs)]
+    together = [job for job in ready if not job.alone][: max(0, slots - len(running))]
+    return together or ready[: min(1, slots) if not running else 0]
+
+
+@contextmanager
+def open_engine(
+    study: Study,
+    ledger: Ledger,
+    *,
+    jobs: int | None = None,
+    cluster: str = "",
+    write: Callable[[str], None] = print,
+) -> Iterator[Engine]:
+    """Something to run jobs with; what it started ends with it, however that happens.
+
+    Args:
+        study: The study.
+        ledger: Its models.
+        jobs: At a time; default: one for each core or GPU of this machine, or as many as the
+            workers of a running scheduler take.
+        cluster: Where they run: empty or ``local``, ``slurm``, or the address of a scheduler.
         write: Takes a line of progress.
 
-    Returns:
-        Name and fault of each job that failed or could not start.
-
     Raises:
-        CarrierError: Jobs cannot be carried any more.
+        InputError: There is no such cluster, or its workers cannot execute jobs of this study.
     """
-    progress, deaths = Progress(len(jobs), write), Counter[tuple[str, int]]()
-    faults: dict[str, str] = {}
-    waiting, running = list(jobs), dict[Future[Ending], Job]()
-    while waiting or running:
-        makers = {spec for job in [*waiting, *running.values()] for spec in job.models}
-        places = slots()
-        for job in _ready(waiting, list(running.values()), makers, places):
-            waiting.remove(job)
-            absent = [spec.title for spec in job.needs if not done(spec)]
-            if absent:
-                faults[job.name] = f"needs {absent[0]}, which could not be made"
-                progress.line(job, 0, waiting, faults[job.name], places)
-            else:
-                running[submit(job)] = job
-        for future in _ended(running):
-            job = running.pop(future)
-            try:
-                ending = future.result()
-            except NotStartedError as why:
-                waiting.insert(0, job)
-                progress.again(job, why)
-                time.sleep(POLL)
-                continue
-            except WorkerDiedError as death:
-                stage = job.name, sum(not done(spec) for spec in job.models)
-                deaths[stage] += 1
-                if deaths[stage] <= RESUBMISSIONS:
-                    waiting.insert(0, job)
-                    progress.again(job, f"{death} ({deaths[stage]} of {RESUBMISSIONS})")
-                    continue
-                ending = Ending(0, f"{deaths[stage]} workers died executing it; {death}")
-            fault = settle(job, ending)
-            if fault is not None:
-                faults[job.name] = fault
-            rest = [*waiting, *running.values()]
-            progress.line(job, ending.seconds, rest, fault, places)
-    return faults
+    from medunlearn.study.cluster import open_workers
+    from medunlearn.study.worker import Kernels
 
-
-def _ended(running: dict[Future[Ending], Job]) -> set[Future[Ending]]:
-    """The jobs that have ended; waits a moment for one if none has."""
-    if not running:  # there is no worker, or only jobs that could not start
-        time.sleep(POLL / 10)
-        return set()
-    return wait(running, timeout=POLL, return_when=FIRST_COMPLETED).done
-
-
-def _ready(
-    waiting: Sequence[Job], running: Sequence[Job], makers: set[ModelSpec], slots: int
-) -> list[Job]:
-    """Jobs that may start now: nobody still has to make what they need."""
-    free = slots - len(running)
-    if free <= 0:
-        return []
-    ready = [job for job in waiting if not makers.intersection(job.needs)]
-    together = [job for job in ready if not job.alone][:free]
-    if together or running:
-        return together
-    return ready[:1]  # what runs alone waits until nothing else does
+    (study.folder / "jobs").mkdir(exist_ok=True)
+    kernels = Kernels(study.folder, study.data_root, study.device)
+    with open_workers(cluster, kernels, jobs, write) as workers:
+        yield Engine(study, ledger, workers, write)

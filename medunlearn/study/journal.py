@@ -1,13 +1,24 @@
 """How jobs ended, and whether the notebooks that make no model are up to date."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from medunlearn.disk import read_record, write_record
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, plan_jobs
 from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
-from medunlearn.study.tasks import Ending
+
+
+class Ending(NamedTuple):
+    """How a job ended where it ran: seconds, its fault if it has one, and the host."""
+
+    seconds: float
+    fault: str | None = None
+    host: str = ""
+
+
+class LostError(RuntimeError):
+    """No job can be executed any more; the message says why and what to do."""
 
 
 def is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
@@ -35,20 +46,19 @@ def failures(study: Study, ledger: Ledger) -> dict[str, dict[str, Any]]:
     return {name: record for name, record in found.items() if record and record.get("fault")}
 
 
-def record_job(study: Study, job: Job, ending: Ending, fault: str | None, key: str | None) -> None:
+def record_job(study: Study, job: Job, ending: Ending, key: str | None = None) -> None:
     """Write down how a job ended: the executed notebook itself is never asked.
 
     Args:
         study: The study.
         job: What ended.
-        ending: Where, and after how many seconds.
-        fault: Why it failed, if it did.
+        ending: Where, after how many seconds, and why it failed, if it did.
         key: Of a notebook that makes no model, what decided it.
     """
     record = {
         "job": job.name,
-        "status": "failed" if fault is not None else "done",
-        "fault": fault,
+        "status": "failed" if ending.fault is not None else "done",
+        "fault": ending.fault,
         "host": ending.host or "unknown",
         "seconds": round(ending.seconds, 2),
         "key": key,

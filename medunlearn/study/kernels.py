@@ -224,6 +224,7 @@ def execute(
     start_timeout: int = 900,
     cell_timeout: int = 48 * 3600,
     environment: Mapping[str, str] = MappingProxyType({}),
+    stdout: Any = None,
 ) -> None:
     """Run a notebook; `output` appears whole by one rename, or not at all.
 
@@ -238,6 +239,7 @@ def execute(
         start_timeout: Seconds until the kernel must answer. A kernel that dies is noticed before.
         cell_timeout: Seconds that one cell may take: the cost pass of a large study is one cell.
         environment: Variables for the kernel beside those of this process.
+        stdout: A file that gets, besides, what the notebook prints, at once.
 
     Raises:
         InputError: A parameter is not one of the notebook's.
@@ -255,6 +257,7 @@ def execute(
         "execution_timeout": cell_timeout,
         "iopub_timeout": 60,  # 4 s, the default, fails cells with much output under load
         "progress_bar": False,
+        "stdout_file": stdout,
     }
     try:
         # In a context of its own, for that of the caller may hold another thread's event loop.

@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 from medunlearn.errors import InputError
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import check_device
+from medunlearn.study.engine import open_engine
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, needed_bytes, plan_jobs
 from medunlearn.study.journal import is_outdated
-from medunlearn.study.runner import open_runner
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
@@ -43,8 +43,7 @@ def reproduce(
     Args:
         study: The study.
         workers: Jobs at a time, one CPU thread each; default: as many as there are places for.
-        cluster: Where they run: ``local``, ``slurm``, the address of a scheduler, or empty for
-            this machine alone.
+        cluster: Where they run: empty or ``local``, ``slurm``, or the address of a scheduler.
         only_report: Make no model; write tables and report from those that are there.
         retime: Take away what the cost pass has measured, so that it is measured anew.
         write: Takes a line of progress.
@@ -52,7 +51,7 @@ def reproduce(
     Raises:
         InputError: Another run holds the study, a forget set cannot be drawn, the disk is full, or
             the cluster is not there or not fit.
-        CarrierError: The connection to the cluster is lost.
+        LostError: The connection to the cluster is lost.
     """
     ledger, report = Ledger(study), study.folder / "report" / "index.html"
     with alone(study.folder):
@@ -62,11 +61,11 @@ def reproduce(
         todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
         if not jobs and not only_report and not is_outdated(study, SYNTHESIS, ledger):
             return Outcome(report, {}, 0)
-        with open_runner(study, ledger, jobs=workers, cluster=cluster, write=write) as runner:
-            faults = runner.run(jobs)
+        with open_engine(study, ledger, jobs=workers, cluster=cluster, write=write) as engine:
+            faults = engine.run(jobs)
             if any(ledger.is_done(spec) for spec in all_models(study.profile)):
                 collect_tables(study, ledger)
-                faults |= runner.run([Job(SYNTHESIS, SYNTHESIS, {}, ())])
+                faults |= engine.run([Job(SYNTHESIS, SYNTHESIS, {}, ())])
     return Outcome(report, faults, sum(ledger.is_done(spec) for spec in todo))
 
 
@@ -85,8 +84,8 @@ def obtain_tables(study: Study) -> Tables:
             if jobs := _plan(study, ledger):
                 if any(job.models for job in jobs):
                     check_device(study.device)
-                with open_runner(study, ledger) as runner:
-                    faults = runner.run(jobs)
+                with open_engine(study, ledger) as engine:
+                    faults = engine.run(jobs)
                 if not any(ledger.is_done(spec) for spec in all_models(study.profile)):
                     raise RuntimeError(f"no model could be made: {faults}")
             collect_tables(study, ledger)
@@ -126,6 +125,26 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def clean(folder: Path) -> None:
+    """Remove all results of a study; the locks stay, for others may wait for them.
+
+    Raises:
+        BusyError: Another process holds the study.
+        InputError: Something cannot be removed.
+    """
+    with alone(folder):
+        for path in folder.iterdir():
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif not path.name.endswith(".lock"):
+                    path.unlink()
+            except OSError as error:
+                raise InputError(
+                    str(folder), [f"not everything could be removed: {error}"]
+                ) from None
 
 
 def _plan(study: Study, ledger: Ledger) -> list[Job]:

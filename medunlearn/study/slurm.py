@@ -1,132 +1,96 @@
-"""Workers as Slurm jobs, through dask-jobqueue; partition, walltime, memory come from its files."""
+"""Workers in jobs of Slurm, by dask-jobqueue; partition, walltime, memory come from its file."""
 
 import logging
-import os
 import re
-import shlex
-import shutil
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+
+import dask
 
 from medunlearn.errors import InputError
-from medunlearn.study.slurm_jobs import REFUSED, SlurmJobs, one_line
-from medunlearn.study.study import PROJECT
+from medunlearn.study.journal import LostError
 
-EXAMPLE = "jobqueue: {slurm: {queue: gpu, walltime: '08:00:00', memory: 16GB}}"
-
-
-def check_slurm(jobs: int | None) -> None:
-    """Refuse what cannot be submitted.
-
-    Args:
-        jobs: The variable JOBS, if it was given.
-
-    Raises:
-        InputError: All that is missing.
-    """
-    import dask.config
-
-    faults = []
-    if jobs is None:
-        faults.append("say with JOBS=... how many Slurm jobs, of one worker each, to ask for")
-    if shutil.which("sbatch") is None:
-        faults.append("there is no sbatch here: start this on a node from which jobs are submitted")
-    if dask.config.get("jobqueue.slurm.memory", None) is None:
-        faults.append(
-            f"the memory of a job is not set: write into {_settings_file()}, for example, {EXAMPLE}"
-        )
-    if faults:
-        raise InputError("CLUSTER=slurm", faults)
+PERIOD = 30
+"""Seconds after which Slurm is asked again for jobs whose worker is not there."""
+VAIN = 3
+"""Jobs that may end before their worker is there, for each one asked for."""
+REFUSED = (RuntimeError, ValueError, OSError, subprocess.SubprocessError)
+"""What is raised where a command fails or a setting is missing."""
 
 
-def slurm_settings(logs: Path, device: str) -> dict[str, Any]:
-    """Arguments of ``SLURMCluster``: one worker of one thread, and one GPU, in each Slurm job.
-
-    All else is read by dask-jobqueue itself, from ``jobqueue.yaml``.
+class SlurmJobs:
+    """Jobs of one worker each, kept at their number: walltimes end, nodes fail, people cancel.
 
     Args:
-        logs: Where the output of the Slurm jobs goes, if no file of dask names a folder.
+        name: Of each of them.
+        number: How many to ask for.
         device: ``cpu`` or ``cuda``.
-    """
-    import dask.config
-
-    own = dask.config.get("jobqueue.slurm")
-    # beside ours, dask-jobqueue would ignore what a site's file has under the names of before
-    extra = list(own["job-extra-directives"] or own.get("job-extra") or ())
-    prologue = list(own["job-script-prologue"] or own.get("env-extra") or ())
-    if device == "cuda":
-        extra = _with_gpu(extra)
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
-    return {
-        "cores": 1,
-        "processes": 1,
-        "job_extra_directives": extra,
-        "job_script_prologue": [
-            *prologue,
-            f"export PYTHONPATH={shlex.quote(path)}",
-            "export DASK_DISTRIBUTED__WORKER__DAEMON=False",  # it starts kernels
-        ],
-        "log_directory": own["log-directory"] or str(logs),
-        "silence_logs": logging.CRITICAL,
-    }
-
-
-def _with_gpu(directives: list[str]) -> list[str]:
-    """Ask for one GPU, unless these do; of several lines --gres Slurm heeds the last alone."""
-    if any(re.match(r"--gpus|-G|--gres[= ].*gpu", line) for line in directives):
-        return directives
-    other = [line for line in directives if re.match(r"--gres[= ]", line)]
-    kept = [line for line in directives if line not in other]
-    return [*kept, f"{other[-1]},gpu:1" if other else "--gres=gpu:1"]
-
-
-def load_cluster() -> Any:
-    """The class of dask-jobqueue; an interrupt stays one, of which its import makes a success."""
-    handler = signal.getsignal(signal.SIGINT)
-    from dask_jobqueue.slurm import SLURMCluster
-
-    signal.signal(signal.SIGINT, handler)
-    return SLURMCluster
-
-
-@contextmanager
-def open_slurm(
-    logs: Path, jobs: int, device: str, write: Callable[[str], None] = print
-) -> Iterator[tuple[Any, Callable[[], int]]]:
-    """A scheduler in this process, and Slurm jobs with its workers; they end with the context.
-
-    Args:
-        logs: Where the output of the Slurm jobs goes, if no file of dask names a folder.
-        jobs: How many to ask for.
-        device: ``cpu`` or ``cuda``.
-        write: Takes a line.
+        logs: Where their output goes, if dask's file names no folder.
 
     Raises:
         InputError: dask cannot listen here, or Slurm refuses the jobs.
-
-    Yields:
-        The cluster, and ``SlurmJobs.tend``.
     """
-    make_cluster = load_cluster()  # dask knows the settings of dask-jobqueue from now on
-    settings = slurm_settings(logs, device)
-    try:
-        opened = make_cluster(**settings)
-    except REFUSED as error:  # for one, the interface that the file names is not there
-        fault = f"{one_line(error)}: see {_settings_file()}"
-        raise InputError("CLUSTER=slurm", [fault]) from None
-    with opened as cluster:
-        held = SlurmJobs(cluster, jobs, settings["log_directory"], write)
+
+    def __init__(self, name: str, number: int, device: str, logs: Path) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        from dask_jobqueue.slurm import SLURMCluster
+
+        signal.signal(signal.SIGINT, handler)  # which its import makes an end without a fault
+        self.name, self.number, self.vain, self.next = name, number, 0, time.monotonic() + PERIOD
+        self.logs = dask.config.get("jobqueue.slurm.log-directory") or str(logs)
+        extra = [*dask.config.get("jobqueue.slurm.job-extra-directives")]
+        if device == "cuda" and not re.search(r"gpu|-G", " ".join(extra)):
+            extra.append("--gpus-per-node=1")
         try:
-            held.start()
-            yield cluster, held.tend
-        finally:
-            held.end()
+            self.cluster = SLURMCluster(
+                cores=1,
+                processes=1,
+                nanny=False,
+                job_name=name,
+                job_extra_directives=extra,
+                log_directory=self.logs,
+                silence_logs=logging.ERROR,
+            )
+            _run("sbatch", "--test-only", script=self.cluster.job_script())
+        except REFUSED as error:
+            told = f"{' '.join(str(error).split())}: see jobqueue.yaml in {dask.config.PATH}"
+            raise InputError("CLUSTER=slurm", [told]) from None
+        self.cluster.scale(jobs=number)
+
+    def tend(self) -> None:
+        """Submit jobs in place of those that ended.
+
+        Raises:
+            LostError: Job after job has ended before its worker was there, and none is.
+        """
+        there = {each["name"] for each in self.cluster.scheduler_info["workers"].values()}
+        if len(there) >= self.number or time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + PERIOD
+        with suppress(*REFUSED):  # Slurm does not answer: the next time
+            queue = _run("squeue", "--all", "--noheader", "--format=%i", f"--name={self.name}")
+            jobs = self.cluster.workers.items()
+            ended = [n for n, j in jobs if n not in there and j.job_id not in queue.split()]
+            self.vain = 0 if there else self.vain + len(ended)
+            self.cluster.sync(self.cluster.scale_down, ended)
+            self.cluster.scale(jobs=self.number)
+        if self.vain > VAIN * self.number:
+            told = f"{self.vain} Slurm jobs in a row ended before their worker was there"
+            raise LostError(f"{told}; what they wrote lies in {self.logs}")
+
+    def close(self) -> None:
+        """Cancel them all, whatever dask knows of them: an interrupt reaches its sbatch, too."""
+        with suppress(*REFUSED):
+            _run("scancel", f"--name={self.name}")
+        self.cluster.close()
 
 
-def _settings_file() -> Path:
-    import dask.config
-
-    return Path(dask.config.PATH) / "jobqueue.yaml"
+def _run(*command: str, script: str = "") -> str:
+    """What a command of Slurm says; an error where it fails."""
+    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stderr}")
+    return done.stdout

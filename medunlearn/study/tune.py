@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from medunlearn.study.engine import open_engine
 from medunlearn.study.jobs import Job
 from medunlearn.study.reproduce import alone
-from medunlearn.study.runner import open_runner
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import Study
 from medunlearn.study.tuned import tuned_path, write_tuned
@@ -37,8 +37,8 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
     ledger = Ledger(study)
     with alone(study.folder):
         ledger.sweep()
-        with open_runner(study, ledger, jobs=1, write=write) as runner:
-            faults = runner.run(jobs)
+        with open_engine(study, ledger, jobs=1, write=write) as engine:
+            faults = engine.run(jobs)
         if not faults:
             # torch takes a second to import, and may not be needed
             from medunlearn.study.builder import Workbench

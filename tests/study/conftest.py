@@ -1,6 +1,4 @@
-import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,22 +68,7 @@ def kernels() -> Iterator[WarmKernels]:
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Executables that stand in for Slurm's: a job starts at once, on this machine."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    scripts = {
-        "sbatch": f'cp "$1" {folder}/job.$$; setsid bash {folder}/job.$$ >>{folder}/out 2>&1 & '
-        f'echo $! >>{folder}/submitted; echo "Submitted batch job $!"',
-        "scancel": f'echo $1 >>{folder}/cancelled; kill -KILL -- -"$1"',
-        "squeue": f"cd /proc; for id in $(cat {folder}/submitted); do "
-        "grep -qs 'State:.[^ZX]' $id/status && echo $id; done; true",
-    }
-    for name, line in scripts.items():
-        (folder / name).write_text(f"#!/bin/bash\n{line}\n")
-        (folder / name).chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__MEMORY", "1GB")
-    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__INTERFACE", "lo")
-    monkeypatch.setenv("DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT", "1s")
-    return folder
+def light_kernels() -> Iterator[WarmKernels]:
+    """Forked kernels of its own for a test that ends them."""
+    with WarmKernels(libraries=()) as warm:
+        yield warm

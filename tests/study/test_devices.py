@@ -137,7 +137,7 @@ def test_only_what_computes_here_needs_the_device_here(
 
     machine(0, 0, None)
     (tmp_path / "phantom-laptop").mkdir()
-    monkeypatch.setattr(command, "check_cluster", lambda *_: None)
+    monkeypatch.setattr("medunlearn.study.cluster.check_cluster", lambda *_: None)
     monkeypatch.setattr(command, "open_study", opened)
     assert command.main([*arguments, "--device", "cuda", "--runs", str(tmp_path)]) == 2
     said = "'cuda': the driver sees no CUDA device" if here else "it was opened"

@@ -18,13 +18,12 @@ from medunlearn.study.builder import Workbench
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.folders import RECORD
 from medunlearn.study.jobs import Job, plan_jobs
-from medunlearn.study.journal import record_job
+from medunlearn.study.journal import Ending, record_job
 from medunlearn.study.kernels import execute
 from medunlearn.study.status import status
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import PROJECT, study_parameters
 from medunlearn.study.tables import collect_tables
-from medunlearn.study.tasks import Ending
 from tests.conftest import cut_off, filled_disk, flip_a_bit
 
 COMMAND = [sys.executable, "-m", "medunlearn", "reproduce", "--device", "cpu", "--jobs", "1"]
@@ -102,10 +101,10 @@ def test_what_a_killed_run_left_of_a_table_is_taken_away(bench):
 def test_a_disk_that_fills_up_in_a_record_leaves_that_of_before(tiny_study):
     (tiny_study.folder / "jobs").mkdir()
     job = Job("02-x", "02", {}, ())
-    record_job(tiny_study, job, Ending(1), None, "key")
+    record_job(tiny_study, job, Ending(1), "key")
     before = (tiny_study.folder / "jobs" / "02-x.json").read_text()
     with filled_disk(1000), pytest.raises(DiskFullError):
-        record_job(tiny_study, job, Ending(1), "fault " * 1000, None)
+        record_job(tiny_study, job, Ending(1, "fault " * 1000))
     assert [path.name for path in (tiny_study.folder / "jobs").iterdir()] == ["02-x.json"]
     assert (tiny_study.folder / "jobs" / "02-x.json").read_text() == before
 

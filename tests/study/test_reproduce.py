@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 
+from medunlearn.__main__ import main
 from medunlearn.errors import InputError
 from medunlearn.study import reproduce as module
 from medunlearn.study.builder import Workbench
@@ -28,6 +29,7 @@ from medunlearn.study.status import status
 from medunlearn.study.store import Ledger
 from medunlearn.study.study import open_study
 from medunlearn.study.tables import collect_tables, load_predictions, load_tables
+from tests.study.test_cluster import scheduler
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,11 +206,11 @@ def test_tables_of_a_study_that_has_hardly_begun(tiny_study):
 
 
 def test_costs_are_measured_anew_only_when_asked_for(tiny_study, monkeypatch):
-    class Runner:
+    class Engine:
         def run(self, _jobs):
             return {}
 
-    monkeypatch.setattr(module, "open_runner", lambda *_, **__: nullcontext(Runner()))
+    monkeypatch.setattr(module, "open_engine", lambda *_, **__: nullcontext(Engine()))
     discarded = []
     monkeypatch.setattr(Ledger, "discard", lambda _, spec: discarded.append(spec))
     monkeypatch.setattr(module, "_plan", lambda *_: [])
@@ -257,7 +259,7 @@ def test_what_makes_no_model_needs_no_gpu(tiny_study, monkeypatch, makes):
     ran = []
     job = module.Job("01_cohort", "01_cohort", {}, (original(0),) if makes else ())
     monkeypatch.setattr(module, "_plan", lambda *_: [job])
-    monkeypatch.setattr(module, "open_runner", lambda *_: nullcontext(Ran(ran)))
+    monkeypatch.setattr(module, "open_engine", lambda *_: nullcontext(Ran(ran)))
     with pytest.raises(
         InputError if makes else RuntimeError, match="cuda" if makes else "no model"
     ):
@@ -266,7 +268,7 @@ def test_what_makes_no_model_needs_no_gpu(tiny_study, monkeypatch, makes):
 
 
 class Ran:
-    """A runner that notes jobs."""
+    """An engine that notes jobs."""
 
     def __init__(self, jobs):
         self.jobs = jobs
@@ -338,21 +340,58 @@ def test_real_data_without_a_folder_says_where_to_get_them(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cluster", ["local", "slurm"])
-def test_dask_workers_give_the_same_bytes(finished, drawn, tiny_profile, tmp_path, slurm, cluster):
-    """The whole study as jobs of Slurm; on a local cluster one original and what is made of it."""
-    runs = shutil.copytree(finished if cluster == "local" else drawn, tmp_path / "runs")
-    if cluster == "local":
-        study = open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
-        shutil.rmtree(Ledger(study).path(original(1)))
+def test_workers_of_a_scheduler_give_the_same_bytes(finished, tiny_profile, tmp_path):
+    """One original, and what is made of it."""
+    runs = shutil.copytree(finished, tmp_path / "runs")
+    study = open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
+    shutil.rmtree(Ledger(study).path(original(1)))
     arguments = ["--profile", tiny_profile, "--runs", str(runs), "--device", "cpu", "--jobs", "2"]
-    done = subprocess.run(
-        [sys.executable, "-m", "medunlearn", "reproduce", *arguments, "--cluster", cluster],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+    with scheduler(tmp_path) as (address, _):
+        done = subprocess.run(
+            [sys.executable, "-m", "medunlearn", "reproduce", *arguments, "--cluster", address],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        )  # fmt: skip
     assert "dashboard: http" in done.stdout
     assert results(runs) == results(finished)
-    submitted = slurm / "submitted"
-    assert submitted.exists() == (cluster == "slurm")
-    if cluster == "slurm":
-        assert set(submitted.read_text().split()) == set((slurm / "cancelled").read_text().split())
+
+
+@pytest.fixture
+def cleaned(tiny_profile, drawn, tmp_path):
+    """A study with results, and its ``clean``."""
+    runs = shutil.copytree(drawn, tmp_path / "runs")
+    folder = runs / "phantom-tiny"
+    (folder / "models" / "a").mkdir(parents=True)
+    (folder / "models" / "a" / "record.json").write_text("{}")
+    return folder, lambda: main(["clean", "--profile", tiny_profile, "--runs", str(runs)])
+
+
+def test_clean_removes_all_but_the_lock_that_others_may_wait_for(cleaned, capsys):
+    """Else a third run would lock a new file of the same name, beside who waited for the old."""
+    folder, clean = cleaned
+    with module.alone(folder):
+        assert clean() == 2
+        assert (folder / "models" / "a" / "record.json").exists()
+    held = (folder / ".lock").stat().st_ino
+    assert clean() == 0
+    assert "removed all results" in capsys.readouterr().out
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+    assert (folder / ".lock").stat().st_ino == held
+
+
+def test_clean_says_what_it_could_not_remove(cleaned, capsys, monkeypatch):
+    folder, clean = cleaned
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(folder / "models"))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    assert clean() == 2
+    said = capsys.readouterr()
+    assert "not everything could be removed" in said.err
+    assert "models" in said.err
+    assert "removed all" not in said.out
+
+
+def test_there_is_nothing_to_clean(tiny_profile, tmp_path, capsys):
+    assert main(["clean", "--profile", tiny_profile, "--runs", str(tmp_path)]) == 0
+    assert "nothing is done yet" in capsys.readouterr().out

@@ -10,10 +10,9 @@ import pytest
 
 from medunlearn.study.design import Cell, original, retrained, unlearned
 from medunlearn.study.jobs import Job, plan_jobs
-from medunlearn.study.journal import failures, is_outdated, record_job
+from medunlearn.study.journal import Ending, failures, is_outdated, record_job
 from medunlearn.study.status import status
 from medunlearn.study.store import Ledger
-from medunlearn.study.tasks import Ending
 
 ROOT = Path(__file__).parents[2]
 CELL = Cell("random", 0.1)
@@ -71,7 +70,7 @@ def test_a_failure_is_told_with_error_host_and_seconds_and_its_like_are_counted(
 def test_a_failed_job_is_told_with_host_and_seconds(ledger):
     (ledger.study.folder / "jobs").mkdir()
     job = next(job for job in plan_jobs(ledger.study.profile) if job.name.startswith("02-original"))
-    record_job(ledger.study, job, Ending(7.04, host="node17"), "the kernel died\nat once", None)
+    record_job(ledger.study, job, Ending(7.04, "the kernel died\nat once", "node17"))
     told = next(line for line in status(ledger.study) if line.startswith("failed: "))
     assert told.startswith(f"failed: {job.name} (node17, 7.04")
     assert told.endswith(" s): the kernel died")
@@ -103,7 +102,7 @@ def test_what_is_being_written_is_told_from_what_a_killed_process_left(ledger):
 def test_a_harmed_record_of_a_job_is_none(ledger, content):
     folder = ledger.study.folder / "jobs"
     folder.mkdir()
-    record_job(ledger.study, Job("01_cohort", "01_cohort", {}, ()), Ending(0), "why", None)
+    record_job(ledger.study, Job("01_cohort", "01_cohort", {}, ()), Ending(0, "why"))
     (folder / "01_cohort.ipynb").write_text("{}")
     assert list(failures(ledger.study, ledger)) == ["01_cohort"]
     (folder / "01_cohort.json").write_bytes(content)
