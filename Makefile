@@ -11,14 +11,11 @@ JOBS ?=
 CLUSTER ?=
 PYTHON ?= python3
 VENV ?= .venv
-FOLDER ?=
-TABLE ?=
-OUTPUT ?=
 PARTS ?=
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV FOLDER TABLE OUTPUT PARTS
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV PARTS
 COMMANDS := reproduce check status tune retime report clean bench bench-gpu
-TARGETS := help setup test test-slow lab new-manifest $(COMMANDS)
+TARGETS := help setup test test-slow lab $(COMMANDS)
 
 SPACE := $(subst ,, )
 GIVEN := $(foreach word,$(subst \$(SPACE),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word))))
@@ -62,7 +59,6 @@ help: ## this list
 	@echo "  CLUSTER=$(CLUSTER)   where they run: local (dask workers here), slurm (jobs of Slurm), tcp://host:port (a dask scheduler); empty: here"
 	@echo "  PARTS=$(PARTS)   what bench measures: loops, processes, peak, shortcuts, study, whole, growth; empty: all but the last two"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
-	@echo "  FOLDER=$(FOLDER) TABLE=$(TABLE) OUTPUT=$(OUTPUT)   for new-manifest: images, table (or none), the .yaml to write (or none)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
 
 setup: $(READY) ## make the environment from requirements.lock
@@ -88,9 +84,6 @@ bench: $(READY) ## measure speed (ten minutes on two cores; PARTS=whole and PART
 bench-gpu: $(READY) ## measure speed on a CUDA device, if there is one; makes the laptop study there, too
 $(COMMANDS):
 	@$(RUN) -m medunlearn $@
-
-new-manifest: $(READY) ## a first manifest from a folder of images and a table
-	@$(RUN) -m medunlearn $@ "$(FOLDER)" $(if $(TABLE),"$(TABLE)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from medunlearn.cohort.first_manifest.propose import new_manifest
 from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
@@ -26,7 +25,6 @@ INTERRUPTED = 130
 COMMANDS = {
     "reproduce": "make every model that is missing, then tables, figures and the report",
     "check": "read and validate a dataset, and tell what is in it",
-    "new-manifest": "look at a folder of images and a table, and write a first manifest for them",
     "status": "tell what is done, missing, failed and stale",
     "tune": "search the settings of every method, and freeze them in a file",
     "retime": "measure all costs anew, as reproduce otherwise",
@@ -63,7 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.add_argument(
                 f"--{option}", default=os.environ.get(option.upper()) or default, help=meaning
             )
-    _add_places(commands.choices["new-manifest"])
     given = parser.parse_args(arguments)
     try:
         with told_when_full(Path(given.runs) if given.runs else PROJECT):
@@ -79,23 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _add_places(command: argparse.ArgumentParser) -> None:
-    """What only ``new-manifest`` takes."""
-    command.add_argument("folder", metavar="FOLDER", help="that holds the images")
-    meaning = "CSV or TSV; none if folders or headers tell all"
-    command.add_argument("table", metavar="TABLE", nargs="?", type=Path, help=meaning)
-    meaning = "the manifest, a .yaml file that is not there yet; default: named as the folder"
-    command.add_argument("--output", type=Path, help=meaning)
-
-
 def _run(given: argparse.Namespace) -> int:
     if given.command == "methods":
         print("\n".join(methods_table()))
-        return 0
-    if given.command == "new-manifest":
-        if not given.folder:
-            raise InputError("new-manifest", ["FOLDER is not given: the folder of the images"])
-        print("\n".join(new_manifest(Path(given.folder), given.table, given.output).lines))
         return 0
     data = str(Path(given.data).expanduser().absolute()) if given.data else ""
     if given.command == "check":

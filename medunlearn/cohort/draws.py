@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -148,6 +149,25 @@ def draw_forget_set(
     if faults:
         raise InputError(f"forget set {draw_name(composition, forget_size, order)}", faults)
     return _record(composition, forget_size, order, chosen)
+
+
+def list_refusals(table: pd.DataFrame, wanted: Iterable[tuple[str, float, str]]) -> list[str]:
+    """Why `draw_forget_set` would refuse some of these forget sets.
+
+    Args:
+        table: The cohort: ``patient``, ``partition``, ``sex``, ``label``.
+        wanted: Composition, size and order of each. Of one sex they are looked at where there are
+            both; easy and hard ones wait for the reference models.
+    """
+    ready = {"random", *(_SEX_OF if table["sex"].nunique() == 2 else ())}
+    faults: list[str] = []
+    for composition, size, order in sorted(set(wanted)):
+        if composition in ready:
+            try:
+                draw_forget_set(table, cast("Composition", composition), size, order)
+            except InputError as error:
+                faults += error.faults
+    return list(dict.fromkeys(faults))
 
 
 def draw_development(table: pd.DataFrame) -> Draw:

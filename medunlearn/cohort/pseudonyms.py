@@ -69,7 +69,7 @@ def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
 
 
 def _name(given: object, salt: bytes) -> str:
-    return hmac.new(salt, str(given).encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(salt, str(given).encode(), "sha256").hex()[:32]
 
 
 def _read(path: Path) -> bytes:

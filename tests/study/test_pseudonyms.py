@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medunlearn.cohort.first_manifest.propose import new_manifest
 from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.pseudonyms import SALT
+from medunlearn.cohort.start import write_manifest
 
 ROOT = Path(__file__).parents[2]
 NAMES = (b"KLINIK-", b"aufnahme_")
@@ -50,7 +50,10 @@ def test_no_file_of_a_study_holds_an_id_of_the_source_unless_it_is_turned_off(
     tmp_path: Path, tiny_profile: str
 ):
     folder, runs = clinic(tmp_path / "data" / "clinic"), tmp_path / "runs"
-    manifest = new_manifest(folder, folder / "list.csv", tmp_path / "mine.yaml").path
+    manifest = tmp_path / "mine.yaml"
+    names = {name: name for name in ("image", "patient", "label", "sex")}
+    write_manifest(manifest, folder, folder / "list.csv", reference="no finding", **names)
+    manifest.write_text(manifest.read_text() + "pseudonymise: true\n")
 
     def reproduce() -> str:
         options = {"dataset": manifest, "data": folder.parent, "runs": runs, "device": "cpu"}
