@@ -190,22 +190,17 @@ def _size_faults(
     composition: str, forget_size: float, wanted: int, available: int, patients: int
 ) -> list[str]:
     """What is wrong with a forget size, if anything."""
+    given = f"forget_size {forget_size:g}"
     if not 0 < forget_size < 1:
-        return [
-            f"forget_size {forget_size:g} leaves "
-            f"{'no retain patient' if forget_size >= 1 else 'nothing to forget'}: "
-            "expected a share of the training patients above 0 and below 1"
-        ]
+        leaves = "no retain patient" if forget_size >= 1 else "nothing to forget"
+        remedy = "expected a share of the training patients above 0 and below 1"
+        return [f"{given} leaves {leaves}: {remedy}"]
     if wanted == 0:
-        return [
-            f"forget_size {forget_size:g} of {patients} training patients is no patient at all: "
-            f"expected at least {1 / patients:.3f}"
-        ]
+        remedy = f"expected at least {1 / patients:.3f}"
+        return [f"{given} of {patients} training patients is no patient at all: {remedy}"]
     if wanted > available:
-        return [
-            f"forget_size {forget_size:g} of {patients} training patients is {wanted}, but only "
-            f"{available} may be drawn for composition {composition!r} "
-            f"({DEVELOPMENT_SHARE:.0%} are reserved for tuning): expected at most "
-            f"{available / patients:.2f}"
-        ]
+        free = f"{available} may be drawn for composition {composition!r} "
+        free += f"({DEVELOPMENT_SHARE:.0%} are reserved for tuning)"
+        remedy = f"expected at most {available / patients:.2f}"
+        return [f"{given} of {patients} training patients is {wanted}, but only {free}: {remedy}"]
     return []

@@ -4,21 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from medunlearn.cohort import rules
 from medunlearn.cohort.labels import AnyLabel, Label
-from medunlearn.cohort.rules import (
-    AnyFilter,
-    Derived,
-    InnerPath,
-    InnerPaths,
-    Join,
-    Names,
-    OneOrMore,
-    Part,
-    Split,
-    Text,
-    order_steps,
-    stay_inside,
-)
+from medunlearn.cohort.rules import InnerPath, InnerPaths, Names, OneOrMore, Part, Text
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -146,10 +134,10 @@ class DataManifest(Manifest):
         BeforeValidator(lambda given: "null" if given is None else given),
     ] = "error"
     label: AnyLabel
-    derive: tuple[Derived, ...] = ()
-    joins: Annotated[tuple[Join, ...], Field(validate_default=True)] = ()
-    filters: tuple[AnyFilter, ...] = ()
-    split: Split | None = None
+    derive: tuple[rules.Derived, ...] = ()
+    joins: Annotated[tuple[rules.Join, ...], Field(validate_default=True)] = ()
+    filters: tuple[rules.AnyFilter, ...] = ()
+    split: rules.Split | None = None
     intensity: Range | Literal["window"] | None = None
     """Raw values that become 0 and 255; needed unless images have 8 bits. ``window``: DICOM's."""
     use_channel: Annotated[int, Field(strict=True, ge=0, le=2)] | None = None
@@ -168,9 +156,9 @@ class DataManifest(Manifest):
     @field_validator("joins")
     @classmethod
     def _be_made_of_what_is_there(
-        cls, given: tuple[Join, ...], info: ValidationInfo
-    ) -> tuple[Join, ...]:
-        _, stuck = order_steps([*info.data.get("derive", ()), *given])
+        cls, given: tuple[rules.Join, ...], info: ValidationInfo
+    ) -> tuple[rules.Join, ...]:
+        _, stuck = rules.order_steps([*info.data.get("derive", ()), *given])
         if stuck:
             circle = "; ".join(f"{list(step.made)} from {list(step.needed)}" for step in stuck)
             raise ValueError(f"columns wait for themselves, {circle}: give new columns new names")
@@ -189,7 +177,7 @@ class TableManifest(DataManifest):
 
     table: InnerPaths
     images: InnerPaths
-    image_suffix: Annotated[str, AfterValidator(stay_inside)] = ""
+    image_suffix: Annotated[str, AfterValidator(rules.stay_inside)] = ""
 
 
 class FilesManifest(DataManifest):

@@ -20,6 +20,7 @@ from medunlearn.errors import InputError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 LOOKED_AT, MOST_CLASSES, MOST_FREQUENT, LONGEST = 32, 50, 5, 40
+DICOM = "for DICOM files take the lines for kind dicom of data_manifests/template.yaml"
 DEPTHS = (1, 255, 1023, 4095, 16383, 65535)
 SEXES = {
     "F": {*"fwk", "female", "woman", "weiblich", "frau", "femme", "mujer", "femenino", "donna"},
@@ -42,7 +43,7 @@ def look(folder: Path) -> list[str]:
     endings = Counter(Path(name).suffix.lower() or "without ending" for name in files)
     lines = [f"{len(files):,} files: {', '.join(f'{n:,} {e}' for e, n in endings.most_common())}"]
     if ".dcm" in endings:
-        lines.append("DICOM files: take the lines for kind dicom of data_manifests/template.yaml")
+        lines.append(DICOM)
     looks = _look_at_images(folder, files)
     groups = looks.groupby(["size", "bits", "colour"])["highest"]
     kinds = groups.agg(images="size", most="max").reset_index()
@@ -111,16 +112,15 @@ def write_manifest(
 
     Raises:
         InputError: A name is not there, no image is found by the names, or the file is there
-            already: it is never overwritten. All is told at once.
+            already: it is never overwritten.
     """
     files = [name for name in _files(folder) if Path(name).suffix.lower() in IMAGES]
-    faults = [f"{output} is there already and is kept; correct it, or give another name"]
-    faults *= output.exists()
+    if output.exists():
+        fault = f"{output} is there already and is kept; correct it, or give another name"
+        raise InputError("manifest", [fault])
     if not files:
-        dicom = "for DICOM take the lines for kind dicom of data_manifests/template.yaml"
-        faults.append(f"no image ({', '.join(sorted(IMAGES))}) is below {folder}; {dicom}")
-    if faults:
-        raise InputError("manifest", faults)
+        fault = f"no image ({', '.join(sorted(IMAGES))}) is below {folder}; {DICOM}"
+        raise InputError("manifest", [fault])
     tells = {role: name for role, name in (("sex", sex), ("age", age)) if name}
     needed = [name for name in (image, patient, label, *tells.values()) if name]
     check_columns(read_header(table), needed, table)
@@ -148,11 +148,7 @@ def write_manifest(
 
 def _files(folder: Path) -> list[str]:
     """Paths below a folder, with ``/``; no hidden ones."""
-    found = [
-        (Path(place) / name).relative_to(folder).as_posix()
-        for place, _, names in os.walk(folder)
-        for name in names
-    ]
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in found if not re.search(r"(^|/)(\.|__MACOSX)", name))
 
 
@@ -191,12 +187,11 @@ def _classes(values: "pd.Series[str]", reference: str) -> dict[str, Any]:
     """The label rule: each value is a class."""
     found = sorted(set(values) - {""})
     if reference not in found or not 1 < len(found) <= MOST_CLASSES:
-        some = f"holds {len(found)} different values, as {found[:MOST_FREQUENT]}"
+        some = f"column {values.name!r} has {len(found)} different values, as {found[:5]}; "
         remedy = (
-            f"expected 2 to {MOST_CLASSES}, {reference!r} among them; correct label or reference"
+            f"expected 2 to {MOST_CLASSES}, {reference!r} among them: correct label or reference"
         )
-        fault = f"column {values.name!r} {some}; {remedy}, or see the template's other label rules"
-        raise InputError("manifest", [fault])
+        raise InputError("manifest", [f"{some}{remedy}, or see the template's other rules"])
     classes = [reference, *(value for value in found if value != reference)]
     rule = {"rule": "values", "column": values.name, "classes": classes}
     return {"label": rule | {"reference_class": reference, "mapping": {c: c for c in classes}}}
@@ -204,11 +199,9 @@ def _classes(values: "pd.Series[str]", reference: str) -> dict[str, Any]:
 
 def _sexes(words: "pd.Series[str]") -> dict[str, list[str]]:
     """Words that are known; `check` names the others."""
-    known = {
-        sex: sorted({word for word in words if word.casefold() in told})
-        for sex, told in SEXES.items()
-    }
-    return {sex: found or ([sex] if sex != "missing" else []) for sex, found in known.items()}
+    given = sorted(set(words) - {""})
+    known = {sex: [w for w in given if w.casefold() in told] for sex, told in SEXES.items()}
+    return {"F": known["F"] or ["F"], "M": known["M"] or ["M"], "missing": known["missing"]}
 
 
 def _row_per_image(names: "pd.Series[str]", files: Sequence[str], place: str) -> dict[str, Any]:

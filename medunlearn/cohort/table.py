@@ -5,31 +5,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from medunlearn.cohort import rows, schema
 from medunlearn.cohort.arrays import read_arrays
-from medunlearn.cohort.cells import (
-    Cells,
-    Wrong,
-    list_faults,
-    read_csv,
-    read_header,
-)
+from medunlearn.cohort.cells import Cells, Wrong, list_faults, read_csv, read_header
 from medunlearn.cohort.files import Places, find_images, find_places, list_files
 from medunlearn.cohort.listing import read_listing
-from medunlearn.cohort.manifest import (
-    ArraysManifest,
-    DataManifest,
-    DicomManifest,
-    FilesManifest,
-    TableManifest,
-)
-from medunlearn.cohort.rows import (
-    check_ids,
-    code_age,
-    code_sex,
-    read_split,
-    settle_sex,
-    shape_rows,
-)
+from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 
 OLDEST = 120
@@ -127,7 +108,7 @@ def code_rows(
         paths: The image of each row, where the source knows it.
     """
     wrong: list[Wrong] = []
-    frame = shape_rows(cells.frame, manifest, places, wrong)
+    frame = rows.shape_rows(cells.frame, manifest, places, wrong)
     columns = choose_roles(manifest, list(frame.columns))
     images, patients = frame[columns["image"]], frame[columns["patient"]]
     if paths is not None:
@@ -144,20 +125,20 @@ def code_rows(
         {
             "source_image": images,
             "source_patient": patients,
-            "sex": code_sex(frame.get(columns.get("sex", ""), unknown), manifest, wrong),
-            "age": code_age(frame.get(columns.get("age", ""), unknown), manifest, wrong),
+            "sex": rows.code_sex(frame.get(columns.get("sex", ""), unknown), manifest, wrong),
+            "age": rows.code_age(frame.get(columns.get("age", ""), unknown), manifest, wrong),
             "label": manifest.label.code(frame, wrong),
             "path": paths,
         }
     )
-    same = images if isinstance(manifest, ArraysManifest) else paths.fillna(images)
+    same = images if isinstance(manifest, schema.ArraysManifest) else paths.fillna(images)
     again = images[same.duplicated() & (images != "")]
-    wrong += check_ids(patients)
+    wrong += rows.check_ids(patients)
     wrong.append(Wrong(again, "this image has a row already; remove one of them"))
     if manifest.split is not None:
-        table["split"] = read_split(frame, manifest.split, places, wrong)
+        table["split"] = rows.read_split(frame, manifest.split, places, wrong)
     faults = list_faults(cells._replace(frame=frame), wrong)
-    table = settle_sex(table, manifest, faults, cells.noun)
+    table = rows.settle_sex(table, manifest, faults, cells.noun)
     table = table if faults else table[table["label"].notna()]
     if not faults and table.empty:
         faults = ["no row is left; fill the table or loosen the manifest's filters"]
@@ -181,13 +162,13 @@ def describe_people(table: pd.DataFrame) -> list[str]:
 
 def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Series[str] | None"]:
     """The rows, and where the images are if the source knows it."""
-    if isinstance(manifest, TableManifest):
+    if isinstance(manifest, schema.TableManifest):
         needed = needed_columns(manifest, read_header(places.table))
         return Cells(read_csv(places.table, needed), places.table), None
     needed = needed_columns(manifest)
-    if isinstance(manifest, FilesManifest):
+    if isinstance(manifest, schema.FilesManifest):
         return read_listing(manifest, places, needed)
-    if isinstance(manifest, DicomManifest):
+    if isinstance(manifest, schema.DicomManifest):
         from medunlearn.cohort.dicom import read_headers  # half a second that others need not pay
 
         return read_headers(places, needed)
