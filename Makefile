@@ -11,14 +11,10 @@ JOBS ?=
 CLUSTER ?=
 PYTHON ?= python3
 VENV ?= .venv
-FOLDER ?=
-TABLE ?=
-OUTPUT ?=
-PARTS ?=
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV FOLDER TABLE OUTPUT PARTS
-COMMANDS := reproduce check status tune retime report clean bench bench-gpu
-TARGETS := help setup test test-slow lab new-manifest $(COMMANDS)
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV
+COMMANDS := reproduce check status tune retime report clean
+TARGETS := help setup test test-slow lab bench $(COMMANDS)
 
 SPACE := $(subst ,, )
 GIVEN := $(foreach word,$(subst \$(SPACE),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word))))
@@ -33,7 +29,7 @@ override DATA := $(if $(DATA),$(if $(filter /% ~%,$(DATA)),$(DATA),$(CURDIR)/$(D
 
 # The package is found in this folder, whichever interpreter runs it.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
-export DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PARTS
+export DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER
 
 ifeq ($(VENV),)
 RUN := $(PYTHON)
@@ -60,9 +56,7 @@ help: ## this list
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores, or of GPUs"
 	@echo "  CLUSTER=$(CLUSTER)   where they run: local (dask workers here), slurm (jobs of Slurm), tcp://host:port (a dask scheduler); empty: here"
-	@echo "  PARTS=$(PARTS)   what bench measures: loops, processes, peak, shortcuts, study, whole, growth; empty: all but the last two"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
-	@echo "  FOLDER=$(FOLDER) TABLE=$(TABLE) OUTPUT=$(OUTPUT)   for new-manifest: images, table (or none), the .yaml to write (or none)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
 
 setup: $(READY) ## make the environment from requirements.lock
@@ -84,13 +78,14 @@ tune: $(READY) ## search the settings of every method, once; the study then read
 retime: $(READY) ## measure all costs anew, if something disturbed the clock
 report: $(READY) ## tables and report from the models that are there
 clean: $(READY) ## remove all results of this dataset and profile
-bench: $(READY) ## measure speed (ten minutes on two cores; PARTS=whole and PARTS=growth besides)
-bench-gpu: $(READY) ## measure speed on a CUDA device, if there is one; makes the laptop study there, too
 $(COMMANDS):
 	@$(RUN) -m medunlearn $@
 
-new-manifest: $(READY) ## a first manifest from a folder of images and a table
-	@$(RUN) -m medunlearn $@ "$(FOLDER)" $(if $(TABLE),"$(TABLE)") $(if $(OUTPUT),--output "$(OUTPUT)")
+bench: $(READY) ## measure speed on this machine, or on DEVICE=cuda: ten minutes, an executed notebook
+	@mkdir -p "$(RUNS)"
+	$(RUN) -m papermill notebooks/09_speed.ipynb "$(RUNS)/09_speed.ipynb" --cwd notebooks --log-output \
+	  -p dataset "$(DATASET)" -p data_root "$(DATA)" -p runs "$(RUNS)" -p profile "$(PROFILE)" \
+	  -r device "$(DEVICE)" -p steps 64 -p rounds 9 -p seconds 2.0
 
 lab: $(READY) ## open copies of the notebooks in JupyterLab: what is saved there changes no source
 	@mkdir -p "$(RUNS)/notebooks"

@@ -20,12 +20,16 @@ from medunlearn.cohort.manifest import (
     Manifest,
     PhantomManifest,
 )
-from medunlearn.cohort.partition import check_partitions, partition_patients, patient_table
+from medunlearn.cohort.partition import (
+    check_partitions,
+    partition_patients,
+    patient_table,
+    patients_of_split,
+)
 from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.pixels import open_pixels, store_pixels
 from medunlearn.cohort.pseudonyms import make_salt, pseudonymise, salt_mark
 from medunlearn.cohort.sample import sample_patients
-from medunlearn.cohort.splits import patients_of_split, split_patients
 from medunlearn.cohort.table import read_table
 from medunlearn.cohort.unchanged import stamp_paths, stamp_sources
 from medunlearn.errors import InputError
@@ -202,12 +206,9 @@ def finish_table(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
         age=rows["age"].astype("float32"),
     )
     patients, shares = patient_table(table), manifest.partition.model_dump()
-    if "split" in table:
-        official = patients_of_split(table, subject)
-        partition = split_patients(patients, official, shares, stream("partition"))
-        table = table.drop(columns="split")
-    else:
-        partition = partition_patients(patients, shares, stream("partition"))
+    official = patients_of_split(table, subject) if "split" in table else None
+    partition = partition_patients(patients, shares, stream("partition"), official)
+    table = table.drop(columns="split", errors="ignore")
     table["partition"] = table["patient"].map(partition)
     check_partitions(table, tuple(manifest.label.classes), subject)
     table["development"] = table["patient"].isin(development_patients(table))

@@ -40,18 +40,19 @@ class Wrong(NamedTuple):
 
 def list_faults(cells: Cells, wrong: Sequence[Wrong]) -> list[str]:
     """One fault per cell, of each kind the first few only."""
-    return [fault for kind in wrong for fault in _list_kind(cells, *kind)]
-
-
-def _list_kind(cells: Cells, wrong: "pd.Series[str]", remedy: str) -> list[str]:
-    place = f"{cells.subject.name}, column {wrong.name!r}"
-    faults = [
-        f"{place}, {cells.noun} {row}: given {cell!r}; {remedy}"
-        for row, cell in wrong[:SHOWN].items()
-    ]
-    if len(wrong) > SHOWN:
-        faults.append(f"{place}: and {len(wrong) - SHOWN} more such {cells.noun}s")
+    faults = []
+    for given, remedy in wrong:
+        place = f"{cells.subject.name}, column {given.name!r}"
+        told = [f"{place}, {cells.noun} {row}: given {cell!r}; {remedy}"
+                for row, cell in given[:SHOWN].items()]  # fmt: skip
+        faults += first_few(told, len(given), f"such {cells.noun}s in column {given.name!r}")
     return faults
+
+
+def first_few(faults: Sequence[str], total: int, noun: str) -> list[str]:
+    """The first faults, and how many more there are."""
+    more = [f"and {total - SHOWN} more {noun}"] if total > SHOWN else []
+    return [*faults[:SHOWN], *more]
 
 
 def read_header(path: Path) -> list[str]:
@@ -74,9 +75,9 @@ def read_csv(path: Path, needed: Collection[str]) -> pd.DataFrame:
         InputError: The table cannot be read, lacks a column or has it twice, or has rows with too
             many cells; all are named.
     """
-    _, rows = _read(path, needed)
+    columns = list(dict.fromkeys(needed))
     return pd.DataFrame.from_dict(
-        rows, orient="index", columns=list(dict.fromkeys(needed)), dtype="str"
+        _read(path, columns)[1], orient="index", columns=columns, dtype="str"
     )
 
 
@@ -93,32 +94,32 @@ def check_columns(header: Sequence[str], needed: Collection[str], subject: Path)
         raise InputError(str(subject), faults)
 
 
-def read_numbers(cells: "pd.Series[str]", wrong: list[Wrong]) -> "pd.Series[float]":
+def read_numbers(cells: "pd.Series[str]", wrong: list[Wrong], hint: str = "") -> "pd.Series[float]":
     """Numbers of a column; an empty cell is NaN, anything else that is no number is wrong."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
     not_numbers = cells[(cells != "") & ~np.isfinite(numbers)]
-    wrong.append(Wrong(not_numbers, "expected a number or an empty cell; correct it"))
+    wrong.append(Wrong(not_numbers, f"expected a number or an empty cell; correct it{hint}"))
     return numbers
 
 
-def _read(path: Path, needed: Collection[str] | None) -> tuple[list[str], dict[int, list[str]]]:
+def _read(path: Path, needed: list[str] | None) -> tuple[list[str], dict[int, list[str]]]:
     """Header, and the needed cells of each row; the header alone if none are asked for."""
     rows: dict[int, list[str]] = {}
-    faults: list[str] = []
-    reader = None
+    faults, line = [], 1
     try:
         with _open(path) as file:
-            first_line = file.readline(LONGEST_LINE)
+            first_line = file.readline(2**16)  # csv takes no longer fields
             file.seek(0)
-            delimiter = max(",\t;", key=first_line.count)
-            reader = csv.reader(_lines(file), delimiter=delimiter, strict=True)
+            reader = csv.reader(_lines(file), delimiter=_delimiter(first_line), strict=True)
             header = [cell.strip() for cell in next(reader, [])]
             if needed is None:
                 return header, {}
             check_columns(header, needed, path)
-            at = [header.index(name) for name in dict.fromkeys(needed)]
+            at = [header.index(name) for name in needed]
             # Not pandas.read_csv: it drops a first row's cells beyond the header with a warning.
+            line = reader.line_num + 1
             for number, row in enumerate(reader, start=2):
+                line = reader.line_num + 1
                 if any(row[len(header) :]):
                     fault = "has more cells than the header; put cells with a delimiter in quotes"
                     faults.append(f"{path.name}, row {number}: {fault}")
@@ -126,24 +127,36 @@ def _read(path: Path, needed: Collection[str] | None) -> tuple[list[str], dict[i
                     row += [""] * (len(header) - len(row))
                     rows[number] = [row[column].strip() for column in at]
     except UnicodeDecodeError as error:
-        fault = f"byte {error.start} is not UTF-8; save the table as CSV in UTF-8"
+        fault = f"{_find_wrong_byte(path) or error}: save the table as CSV in UTF-8"
         raise InputError(str(path), [fault]) from None
     except csv.Error as error:
-        line = reader.line_num if reader else 1
         raise InputError(str(path), [f"line {line}: {error}; correct it"]) from None
     except (OSError, EOFError, zlib.error, OverflowError) as error:
         fault = f"cannot be read: {error}; put the whole file there and make it readable"
         raise InputError(str(path), [fault]) from None
     if faults:
-        more = [f"and {len(faults) - SHOWN} more such rows"] if len(faults) > SHOWN else []
-        raise InputError(str(path), faults[:SHOWN] + more)
+        raise InputError(str(path), first_few(faults, len(faults), "such rows"))
     return header, rows
 
 
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
-    return path.open(newline="", encoding="utf-8-sig")
+def _delimiter(first_line: str) -> str:
+    """What parts the header into most cells; what stands in quotes parts nothing."""
+    return max(",\t;", key=lambda mark: len(next(csv.reader([first_line], delimiter=mark), [])))
+
+
+def _open(path: Path, errors: str = "strict") -> TextIO:
+    opened = gzip.open if path.suffix == ".gz" else open
+    return cast(TextIO, opened(path, "rt", encoding="utf-8-sig", errors=errors, newline=""))
+
+
+def _find_wrong_byte(path: Path) -> str:
+    """The line of the first byte that is no UTF-8; a decoder tells it by its own block only."""
+    with _open(path, errors="surrogateescape") as file:
+        for number, line in enumerate(_lines(file), start=1):
+            if odd := [c for c in line if "\udc80" <= c <= "\udcff"]:
+                byte, before = ord(odd[0]) - 0xDC00, line.partition(odd[0])[0][-20:]
+                return f"line {number}: byte 0x{byte:02X} after {before!r} is not UTF-8"
+    return ""
 
 
 def _lines(file: TextIO) -> Iterator[str]:

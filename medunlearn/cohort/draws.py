@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -150,6 +151,25 @@ def draw_forget_set(
     return _record(composition, forget_size, order, chosen)
 
 
+def list_refusals(table: pd.DataFrame, wanted: Iterable[tuple[str, float, str]]) -> list[str]:
+    """Why `draw_forget_set` would refuse some of these forget sets.
+
+    Args:
+        table: The cohort: ``patient``, ``partition``, ``sex``, ``label``.
+        wanted: Composition, size and order of each. Of one sex they are looked at where there are
+            both; easy and hard ones wait for the reference models.
+    """
+    ready = {"random", *(_SEX_OF if table["sex"].nunique() == 2 else ())}
+    faults: list[str] = []
+    for composition, size, order in sorted(set(wanted)):
+        if composition in ready:
+            try:
+                draw_forget_set(table, cast("Composition", composition), size, order)
+            except InputError as error:
+                faults += error.faults
+    return list(dict.fromkeys(faults))
+
+
 def draw_development(table: pd.DataFrame) -> Draw:
     """The patients reserved for tuning, as the forget set that settings are tuned on."""
     return _record(DEVELOPMENT, DEVELOPMENT_SHARE, "shared", development_patients(table))
@@ -170,22 +190,17 @@ def _size_faults(
     composition: str, forget_size: float, wanted: int, available: int, patients: int
 ) -> list[str]:
     """What is wrong with a forget size, if anything."""
+    given = f"forget_size {forget_size:g}"
     if not 0 < forget_size < 1:
-        return [
-            f"forget_size {forget_size:g} leaves "
-            f"{'no retain patient' if forget_size >= 1 else 'nothing to forget'}: "
-            "expected a share of the training patients above 0 and below 1"
-        ]
+        leaves = "no retain patient" if forget_size >= 1 else "nothing to forget"
+        remedy = "expected a share of the training patients above 0 and below 1"
+        return [f"{given} leaves {leaves}: {remedy}"]
     if wanted == 0:
-        return [
-            f"forget_size {forget_size:g} of {patients} training patients is no patient at all: "
-            f"expected at least {1 / patients:.3f}"
-        ]
+        remedy = f"expected at least {1 / patients:.3f}"
+        return [f"{given} of {patients} training patients is no patient at all: {remedy}"]
     if wanted > available:
-        return [
-            f"forget_size {forget_size:g} of {patients} training patients is {wanted}, but only "
-            f"{available} may be drawn for composition {composition!r} "
-            f"({DEVELOPMENT_SHARE:.0%} are reserved for tuning): expected at most "
-            f"{available / patients:.2f}"
-        ]
+        free = f"{available} may be drawn for composition {composition!r} "
+        free += f"({DEVELOPMENT_SHARE:.0%} are reserved for tuning)"
+        remedy = f"expected at most {available / patients:.2f}"
+        return [f"{given} of {patients} training patients is {wanted}, but only {free}: {remedy}"]
     return []

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from medunlearn.cohort.cells import Wrong
-from medunlearn.cohort.fields import LEAVES_FOLDER
+from medunlearn.cohort.rules import LEAVES_FOLDER
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 
@@ -134,7 +134,7 @@ def find_images(
     """
     unsafe = (names + suffix).str.contains(LEAVES_FOLDER)
     usable = names[~unsafe & (names != "")]
-    files = (usable + suffix).map(os.path.normpath)
+    files = (usable + suffix).str.replace("\\", "/").map(os.path.normpath)  # of Windows, too
     wanted = set(files)
     for parent in set(files.map(os.path.dirname)):
         while parent and parent not in wanted:

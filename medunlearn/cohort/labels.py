@@ -6,9 +6,8 @@ import pandas as pd
 from pydantic import Field, ValidationInfo, field_validator
 
 from medunlearn.cohort.cells import Wrong, read_numbers
-from medunlearn.cohort.fields import Names, Part, Text
+from medunlearn.cohort.rules import Names, Part, Text
 
-Codes = "pd.Series[float]"
 TwoClasses = Annotated[tuple[Text, ...], Field(min_length=2, max_length=2)]
 MENTIONED = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1, "": None}
 
@@ -26,10 +25,10 @@ class Label(Part):
             raise ValueError("expected different classes: remove the repeated one")
         return given
 
-    @field_validator("reference_class")
+    @field_validator("reference_class", "empty", check_fields=False)
     @classmethod
-    def _be_a_class(cls, given: str, info: ValidationInfo) -> str:
-        if given not in info.data.get("classes", [given]):
+    def _be_a_class(cls, given: str | None, info: ValidationInfo) -> str | None:
+        if given is not None and given not in info.data.get("classes", [given]):
             raise ValueError(f"expected one of the classes {list(info.data['classes'])}")
         return given
 
@@ -57,21 +56,32 @@ class Label(Part):
 
 
 class _OneColumn(Label):
+    """A rule for one column, whose empty cells are a fault, or of the class that is so stated."""
+
     column: Text
+    empty: Text | None = None
 
     @property
     def needed(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def _filled(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":
+    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
+        """As `Label.code`."""
         given = cells[self.column]
-        remedy = "expected a label; fill the cell or filter the row out"
-        wrong.append(Wrong(given[given == ""], remedy))
-        return given
+        filled = given[given != ""]
+        codes = self._code_filled(filled, wrong).astype(float).reindex(given.index)
+        if self.empty is None:
+            remedy = "expected a label; fill the cell, filter the row out, or state label.empty"
+            wrong.append(Wrong(given[given == ""], remedy))
+            return codes
+        return codes.where(given != "", self.classes.index(self.empty))
+
+    def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:
+        raise NotImplementedError
 
 
 class _Mapped(Label):
-    mapping: Annotated[dict[str, Text], Field(min_length=1)]
+    mapping: Annotated[dict[Text, Text], Field(min_length=1)]
 
     @field_validator("mapping")
     @classmethod
@@ -80,7 +90,8 @@ class _Mapped(Label):
         unknown = [f"{value}: {name}" for value, name in given.items() if name not in classes]
         if unknown:
             raise ValueError(f"{unknown} map to no class: expected one of {classes}")
-        if unused := sorted(set(classes) - set(given.values())):
+        mapped = {*given.values(), info.data.get("empty")}
+        if unused := sorted(set(classes) - mapped):
             raise ValueError(f"nothing maps to {unused}: map a value to each class or remove it")
         return given
 
@@ -89,17 +100,15 @@ class _Mapped(Label):
         return {value: self.classes.index(name) for value, name in self.mapping.items()}
 
 
-class ValuesLabel(_OneColumn, _Mapped):
+class ValuesLabel(_Mapped, _OneColumn):
     """Each value of the column is mapped to a class."""
 
     rule: Literal["values"]
 
-    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
-        """As `Label.code`."""
-        given = cells[self.column]
+    def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:
         remedy = f"expected one of {list(self.mapping)}; correct it, or add it to label.mapping"
         wrong.append(Wrong(given[~given.isin(list(self.mapping))], remedy))
-        return given.map(self._codes).astype(float)
+        return given.map(self._codes)
 
 
 class ThresholdLabel(_OneColumn):
@@ -109,9 +118,8 @@ class ThresholdLabel(_OneColumn):
     rule: Literal["threshold"]
     above: float
 
-    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
-        """As `Label.code`."""
-        return (read_numbers(self._filled(cells, wrong), wrong) > self.above).astype(float)
+    def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:
+        return read_numbers(given, wrong) > self.above
 
 
 class EqualsLabel(_OneColumn):
@@ -121,9 +129,8 @@ class EqualsLabel(_OneColumn):
     rule: Literal["equals"]
     value: Text
 
-    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
-        """As `Label.code`."""
-        return (self._filled(cells, wrong) != self.value).astype(float)
+    def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:  # noqa: ARG002
+        return given != self.value
 
 
 class ContainsLabel(_OneColumn):
@@ -138,11 +145,9 @@ class ContainsLabel(_OneColumn):
     separator: Text
     value: Names
 
-    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
-        """As `Label.code`."""
-        given, wanted = self._filled(cells, wrong), set(self.value)
-        lists = {text: self._findings(text) for text in given.unique()}
-        return given.map({text: float(bool(wanted & found)) for text, found in lists.items()})
+    def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:  # noqa: ARG002
+        wanted = set(self.value)
+        return given.map({text: bool(wanted & self._findings(text)) for text in given.unique()})
 
     def _findings(self, text: str) -> set[str]:
         return {finding.strip(" []()'\"") for finding in text.split(self.separator)}

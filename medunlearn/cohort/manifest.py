@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from medunlearn.cohort import labels, rows, schema
 from medunlearn.cohort.schema import (
     KINDS,
     ArraysManifest,
@@ -35,17 +34,8 @@ __all__ = [
 
 FOLDER = Path(__file__).parents[2] / "data_manifests"
 TEMPLATE = "template"
-FILL_IN = "FILL IN"
-"""Begins every text of a first manifest that could not be guessed."""
 NOT_STATED, NOWHERE = "not stated", "https://example.org"
 """Stand for what a study can do without, until it is passed on."""
-FIELDS = {
-    field
-    for module in (labels, rows, schema)
-    for part in vars(module).values()
-    if isinstance(part, type) and issubclass(part, BaseModel)
-    for field in part.model_fields
-}
 
 
 def manifest_names() -> list[str]:
@@ -86,9 +76,9 @@ def load_manifest(name: str) -> Manifest:
     try:
         manifest = model.model_validate(fields)
     except ValidationError as error:
-        wrong = [e for e in error.errors(include_url=False) if not _is_open(e["input"])]
-        faults += [describe_fault(fault, FIELDS) for fault in wrong]
-    if faults := [*_list_open(fields), *faults, *unknown]:
+        known = _field_names()
+        faults += [describe_fault(fault, known) for fault in error.errors(include_url=False)]
+    if faults := [*faults, *unknown]:
         raise InputError(str(path), faults)
     return manifest
 
@@ -99,24 +89,11 @@ def list_unstated(manifest: Manifest) -> list[str]:
     return [name for name in told if getattr(manifest, name) in {NOT_STATED, NOWHERE}]
 
 
-def _is_open(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(FILL_IN)
-
-
-def _list_open(value: object, place: str = "") -> list[str]:
-    """What a first manifest leaves to be filled in, by field."""
-    if isinstance(value, str):
-        what = value.removeprefix(FILL_IN).strip()
-        remedy = f"replace {value!r}" if place else ""
-        return (
-            [f"{place}: is to be filled in: {what}; {remedy}"] if value.startswith(FILL_IN) else []
-        )
-    inner: list[tuple[str, object]] = []
-    if isinstance(value, dict):
-        inner = [(place, key) for key in value] + [(f"{place}.{k}", v) for k, v in value.items()]
-    elif isinstance(value, list):
-        inner = [(place, each) for each in value]
-    return [fault for where, each in inner for fault in _list_open(each, where.strip("."))]
+def _field_names() -> set[str]:
+    """All that a manifest may hold, which a misspelt field may have meant."""
+    schemas = [model.model_json_schema() for model in KINDS.values()]
+    parts = [part for schema in schemas for part in (schema, *schema.get("$defs", {}).values())]
+    return {name for part in parts for name in part.get("properties", {})}
 
 
 def _find(name: str) -> tuple[Path, list[str]]:

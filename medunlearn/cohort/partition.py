@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medunlearn.cohort.cells import SHOWN, first_few
 from medunlearn.errors import InputError
 
 TRAIN, METHOD_VALIDATION, EVALUATION_VALIDATION, TEST = (
@@ -63,26 +64,66 @@ def stratified_order(
 
 
 def partition_patients(
-    patients: pd.DataFrame, shares: dict[str, float], generator: np.random.Generator
-) -> pd.Series:
+    patients: pd.DataFrame,
+    shares: dict[str, float],
+    generator: np.random.Generator,
+    official: "pd.Series[str] | None" = None,
+) -> "pd.Series[str]":
     """Give every patient one partition; validation is halved for methods and for evaluation.
 
     Args:
         patients: As from ``patient_table``.
         shares: Of patients: ``train``, ``validation``, ``test``; they sum to 1.
         generator: All randomness.
+        official: The official part of each patient, which is kept: ``train``, ``validation``,
+            ``test``, or ``train+validation``, which is divided by the shares of the two.
 
     Returns:
         The partition of each patient, indexed like ``patients``.
     """
-    order = stratified_order(patients, generator)
-    total = len(order)
-    train = round(shares["train"] * total)
-    validation = round(shares["validation"] * total)
+    parts = pd.Series("all", index=patients.index) if official is None else official
+    drawn = []
+    for part, members in sorted(patients.groupby(parts).groups.items()):
+        # every order position is stratified, so consecutive blocks are too
+        order = stratified_order(patients.loc[members], generator)
+        blocks = np.repeat(PARTITIONS, _sizes(str(part), len(order), shares))
+        drawn.append(pd.Series(blocks, index=order, name="partition"))
+    return pd.concat(drawn).sort_index()
+
+
+def _sizes(part: str, total: int, shares: dict[str, float]) -> list[int]:
+    """Patients of a part that each partition gets."""
+    train, validation = {"train": (total, 0), "validation": (0, total), "test": (0, 0)}.get(
+        part, (round(shares["train"] * total), round(shares["validation"] * total))
+    )
+    if part == "train+validation":
+        train = round(total * shares["train"] / (shares["train"] + shares["validation"]))
+        validation = total - train
     half = validation // 2
-    sizes = [train, half, validation - half, total - train - validation]
-    # every order position is stratified, so consecutive blocks are too
-    return pd.Series(np.repeat(PARTITIONS, sizes), index=order, name="partition").sort_index()
+    return [train, half, validation - half, total - train - validation]
+
+
+def patients_of_split(table: pd.DataFrame, subject: str) -> "pd.Series[str]":
+    """The one official part of each patient.
+
+    Args:
+        table: One row for each image: ``patient``, ``source_patient``, ``split``.
+        subject: Named in the error.
+
+    Raises:
+        InputError: A patient's images are in two parts.
+    """
+    pairs = table[["patient", "split", "source_patient"]].drop_duplicates(["patient", "split"])
+    torn = pairs[pairs.duplicated("patient", keep=False)].sort_values(["patient", "split"])
+    names = torn.groupby("patient").agg({"source_patient": "first", "split": " and ".join})
+    remedy = "expected one; correct the split, or leave it out so that patients are drawn"
+    faults = [
+        f"patient {name!r} has images in {parts} of the official split; {remedy}"
+        for name, parts in names.head(SHOWN).itertuples(index=False)
+    ]
+    if faults:
+        raise InputError(subject, first_few(faults, len(names), "patients"))
+    return pairs.set_index("patient")["split"].sort_index()
 
 
 def check_partitions(table: pd.DataFrame, classes: tuple[str, ...], subject: str) -> None:
@@ -94,13 +135,19 @@ def check_partitions(table: pd.DataFrame, classes: tuple[str, ...], subject: str
     counts = table.groupby(["partition", "label"])["patient"].nunique()
     per_class = table.groupby("label")["patient"].nunique()
     faults = [
+        f"class {name!r} has no image at all: correct the manifest's label rule, leave the class "
+        "out (a study needs two), or raise max_patients in the profile"
+        for code, name in enumerate(classes)
+        if code not in per_class
+    ]
+    faults += [
         f"class {name!r} has no patient in partition {partition!r} "
-        f"({per_class.get(code, 0)} in the whole cohort, expected at least 1 in each of "
+        f"({per_class[code]} in the whole cohort, expected at least 1 in each of "
         f"{len(PARTITIONS)}): merge it into another class in the manifest's label rule, "
         "raise max_patients in the profile, or give that partition a larger share"
         for partition in PARTITIONS
         for code, name in enumerate(classes)
-        if counts.get((partition, code), 0) == 0
+        if code in per_class and counts.get((partition, code), 0) == 0
     ]
     if faults:
         raise InputError(subject, faults)

@@ -6,13 +6,13 @@ have the list of its patients: see `pseudonymise`.
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock
 
+from medunlearn.disk import written_whole
 from medunlearn.errors import InputError
 
 SALT = "SECRET-salt-of-pseudonyms"
@@ -69,7 +69,7 @@ def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
 
 
 def _name(given: object, salt: bytes) -> str:
-    return hmac.new(salt, str(given).encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(salt, str(given).encode(), "sha256").hex()[:32]
 
 
 def _read(path: Path) -> bytes:
@@ -88,9 +88,6 @@ def _make(path: Path) -> None:
     with FileLock(path.with_name(".lock")):  # two first runs must get one salt
         if path.exists():
             return
-        partial = path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_BYTES))
-        partial.replace(path)
+        with written_whole(path) as partial:
+            partial.touch(mode=0o600)
+            partial.write_bytes(secrets.token_bytes(_BYTES))

@@ -16,7 +16,7 @@ from medunlearn.cohort.download import verify_files
 from medunlearn.cohort.manifest import DataManifest, Manifest
 from medunlearn.cohort.partition import PARTITIONS
 from medunlearn.cohort.pixels import Pixels, open_pixels
-from medunlearn.cohort.table import examine_table
+from medunlearn.cohort.table import describe_people, examine_table
 from medunlearn.errors import InputError
 
 SHOWN = 5  # examples of each oddity
@@ -57,7 +57,7 @@ def examine_cohort(
     try:
         rows, found, _ = examine_table(manifest, data_root)
     except InputError as error:
-        raise InputError(error.subject, faults + error.faults) from None
+        raise InputError(error.subject, list(dict.fromkeys(faults + error.faults))) from None
     faults += found
     usable, cache = rows[rows["path"].notna() & (rows["path"] != "")], None
     try:
@@ -97,8 +97,7 @@ def describe_oddities(table: pd.DataFrame, pixels: Pixels) -> list[str]:
     """
     digests, constant = _scan(pixels)
     names = table["source_image"].astype(str)
-    missing = [f"{name} {table[name].isna().sum():,}" for name in ("sex", "age")]
-    lines = [f"missing values: {', '.join(missing)} of {len(table):,} images"]
+    lines = describe_people(table)
     flat = names[constant]
     lines.append(f"images of one grey: {len(flat):,}{_examples(list(flat))}")
     twice = table.assign(digest=digests)[~constant]

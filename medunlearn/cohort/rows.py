@@ -1,150 +1,32 @@
-"""What is done to rows before they are coded: columns derived, tables joined, rows filtered."""
+"""Rows as the manifest's rules leave them: columns added, rows filtered, people and parts coded."""
 
-import string
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, Field
 
-from medunlearn.cohort.cells import Wrong, read_csv, read_numbers
-from medunlearn.cohort.fields import InnerPaths, Names, Part, Pattern, Text
+from medunlearn.cohort.cells import SHOWN, Wrong, first_few, read_csv, read_numbers
+from medunlearn.cohort.files import Places
+from medunlearn.cohort.rules import Join, Split, order_steps
+from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 
-
-def _check_template(template: str) -> str:
-    """Only ``{column}`` and ``{column:.2}``, its first two letters: no attribute or conversion."""
-    try:
-        parts = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise ValueError(f"is no template ({error})") from None
-    for _, name, form, conversion in parts:
-        plain = name is None or (name and not set(name) & set(".[]{}"))
-        if not plain or conversion or (form and not form.removeprefix(".").isdecimal()):
-            raise ValueError("expected columns as {column}, or {column:.2} for two letters of it")
-    return template
+NOBODY = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "unknown", "?", "-"}
+"""Words that programs and people write into an empty cell: no id of a patient."""
 
 
-class Extracted(Part):
-    """A new column: what the group of a regular expression finds in another column.
-
-    An empty cell stays empty; where nothing is found it is a fault, or empty if so said.
-    """
-
-    column: Text
-    rule: Literal["extract"]
-    source: Text
-    pattern: Pattern
-    unmatched: Literal["error", "empty"] = "error"
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns that it is made of."""
-        return (self.source,)
-
-    def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":
-        """The new column."""
-        given = cells[self.source]
-        found = given.str.extract(self.pattern, expand=False)
-        if self.unmatched == "error":
-            remedy = f"expected to find {self.pattern!r} in it; correct it, or derive.pattern"
-            wrong.append(Wrong(given[found.isna() & (given != "")], remedy))
-        return found.fillna("")
-
-
-class Composed(Part):
-    """A new column: other columns put together, as ``p{subject_id:.2}/p{subject_id}``."""
-
-    column: Text
-    rule: Literal["compose"]
-    template: Annotated[Text, AfterValidator(_check_template)]
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns that it is made of."""
-        return tuple(name for _, name, *_ in string.Formatter().parse(self.template) if name)
-
-    def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":  # noqa: ARG002
-        """The new column."""
-        rows = cells[list(self.needed)].to_dict("records")
-        made = [self.template.format_map(row) for row in rows]
-        return pd.Series(made, index=cells.index, dtype="str")
-
-
-class First(Part):
-    """A new column: of several columns the first that is not empty."""
-
-    column: Text
-    rule: Literal["first"]
-    sources: Annotated[Names, Field(min_length=2)]
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns that it is made of."""
-        return self.sources
-
-    def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":  # noqa: ARG002
-        """The new column."""
-        made = cells[self.sources[0]]
-        for source in self.sources[1:]:
-            made = made.where(made != "", cells[source])
-        return made
-
-
-Derived = Annotated[Extracted | Composed | First, Field(discriminator="rule")]
-
-
-class Join(Part):
-    """Columns of another table, found by columns that both have; or by ours: theirs."""
-
-    table: InnerPaths
-    by: Annotated[
-        dict[Text, Text],
-        BeforeValidator(lambda given: {given: given} if isinstance(given, str) else given),
-        BeforeValidator(
-            lambda given: {name: name for name in given} if isinstance(given, list) else given
-        ),
-        Field(min_length=1),
-    ]
-    columns: Names
-    unmatched: Literal["error", "empty", "drop"] = "error"
-
-
-class NumberFilter(Part):
-    """Keeps rows whose number is above or below the value."""
-
-    column: Text
-    rule: Literal["above", "below"]
-    value: float
-
-    def keep(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[bool]":
-        """Whether each row is kept."""
-        numbers = read_numbers(cells[self.column], wrong)
-        return numbers > self.value if self.rule == "above" else numbers < self.value
-
-
-class TextFilter(Part):
-    """Keeps rows whose text is (one of) the value(s), or is none of them."""
-
-    column: Text
-    rule: Literal["equals", "one_of", "none_of"]
-    value: Names
-
-    def keep(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[bool]":  # noqa: ARG002
-        """Whether each row is kept."""
-        held = cells[self.column].isin(self.value)
-        return ~held if self.rule == "none_of" else held
-
-
-def derive_columns(
-    frame: pd.DataFrame, derived: Sequence[Extracted | Composed | First], wrong: list[Wrong]
+def shape_rows(
+    frame: pd.DataFrame, manifest: DataManifest, places: Places | None, wrong: list[Wrong]
 ) -> pd.DataFrame:
-    """Add those derived columns whose sources are there; the others wait for a join."""
-    for rule in derived:
-        if rule.column not in frame and set(rule.needed) <= set(frame):
-            frame = frame.assign(**{rule.column: rule.make(frame, wrong)})
-    return frame
+    """Derive columns, join tables (not without places: they then are joined already) and filter."""
+    for step in order_steps([*manifest.derive, *manifest.joins])[0]:
+        if not isinstance(step, Join):
+            frame = frame.assign(**{step.column: step.make(frame, wrong)})
+        elif places is not None:
+            frame = join_table(frame, step, places.find(step.table), wrong)
+    keep = pd.Series(True, index=frame.index)
+    for rule in manifest.filters:
+        keep &= rule.keep(frame, wrong)
+    return frame[keep]
 
 
 def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) -> pd.DataFrame:
@@ -154,12 +36,11 @@ def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) 
         InputError: The table cannot be read, or says two things of one row.
     """
     ours, theirs = list(join.by), list(join.by.values())
-    taken = [name for name in join.columns if name not in theirs]
-    other = read_csv(path, [*theirs, *taken]).drop_duplicates()
+    other = read_csv(path, [*theirs, *join.made]).drop_duplicates()
     twice = other[other.duplicated(theirs)]
     if len(twice):
-        key = ", ".join(twice.iloc[0][theirs])
-        fault = f"row {twice.index[0]}: {key!r} is there twice, with different {taken}"
+        key, said = ", ".join(twice.iloc[0][theirs]), list(join.made)
+        fault = f"row {twice.index[0]}: {key!r} is there twice, with different {said}"
         raise InputError(str(path), [f"{fault}; keep one of these rows"])
     keys = frame[ours].set_axis(theirs, axis=1)
     found = keys.merge(other, how="left", on=theirs, indicator="found").set_axis(frame.index)
@@ -168,15 +49,85 @@ def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) 
         missing = frame[ours].agg(", ".join, axis=1)[~there].rename(", ".join(ours))
         remedy = f"{path.name} has no such {', '.join(theirs)}; add it, or set join.unmatched"
         wrong.append(Wrong(missing, remedy))
-    joined = frame.assign(**{name: found[name].fillna("") for name in taken})
+    joined = frame.assign(**{name: found[name].fillna("") for name in join.made})
     return joined[there] if join.unmatched == "drop" else joined
 
 
-def filter_rows(
-    frame: pd.DataFrame, filters: Sequence[NumberFilter | TextFilter], wrong: list[Wrong]
+def read_split(
+    frame: pd.DataFrame, split: Split, places: Places | None, wrong: list[Wrong]
+) -> "pd.Series[str]":
+    """The official part of each row: train, validation, test or train+validation.
+
+    Args:
+        frame: The rows as text.
+        split: The manifest's rule.
+        places: Where lists are.
+        wrong: Gets rows that the split does not know.
+
+    Raises:
+        InputError: A list is not there, or two lists hold one entry.
+    """
+    given = frame[split.column]
+    words: dict[str, str] = dict(split.mapping or {})
+    expected = f"one of {list(words)}; correct it, or add it to split.mapping"
+    if split.lists is not None and places is not None:
+        expected = f"it in one of {list(split.lists)}; add it there or filter the row out"
+        for name, part in split.lists.items():
+            path = places.find([name])
+            entries = {line.strip() for line in path.read_text().splitlines() if line.strip()}
+            if twice := sorted(entries & words.keys()):
+                fault = f"{twice[0]!r} ({len(twice)} in all) is in another list too; keep one"
+                raise InputError(str(path), [fault])
+            words |= dict.fromkeys(entries, part)
+    wrong.append(Wrong(given[~given.isin(list(words))], f"expected {expected}"))
+    return given.map(words)
+
+
+def check_ids(patients: "pd.Series[str]") -> list[Wrong]:
+    """Cells that are no patient's id."""
+    nobody = patients.str.lower().isin(NOBODY)
+    return [
+        Wrong(patients[patients == ""], "expected a patient's id; fill the cell"),
+        Wrong(patients[nobody], "is no patient's id; fill the cell, or filter the row out"),
+    ]
+
+
+def code_sex(words: "pd.Series[str]", manifest: DataManifest, wrong: list[Wrong]) -> pd.Series:
+    """F, M or None, where the manifest knows sexes."""
+    codes = manifest.sex.codes if manifest.sex else dict.fromkeys(words.unique())
+    known = ", ".join(repr(word) for word in codes if word)
+    remedy = f"expected {known} or an empty cell; correct it, or add the word to the manifest's sex"
+    wrong.append(Wrong(words[~words.isin(list(codes))], remedy))
+    return pd.Series([codes.get(word) for word in words], index=words.index, dtype=object)
+
+
+def code_age(
+    words: "pd.Series[str]", manifest: DataManifest, wrong: list[Wrong]
+) -> "pd.Series[float]":
+    """Years; NaN where not known."""
+    years = {word: "" if age is None else str(age) for word, age in manifest.ages.items()}
+    return read_numbers(
+        words.replace(years), wrong, ", or say in the manifest's ages what it means"
+    )
+
+
+def settle_sex(
+    table: pd.DataFrame, manifest: DataManifest, faults: list[str], noun: str
 ) -> pd.DataFrame:
-    """The rows that every filter keeps."""
-    keep = pd.Series(True, index=frame.index)
-    for rule in filters:
-        keep &= rule.keep(frame, wrong)
-    return frame[keep]
+    """What the manifest says of patients with two sexes: a fault, sex unknown, or left out."""
+    known = table[table["sex"].notna() & (table["source_patient"] != "")]
+    pairs = known.drop_duplicates(["source_patient", "sex"]).sort_values(["source_patient", "sex"])
+    both = pairs.loc[pairs.duplicated("source_patient", keep=False), "source_patient"]
+    affected = table["source_patient"].isin(both)
+    if manifest.conflicting_sex == "drop":
+        return table[~affected]
+    if manifest.conflicting_sex == "null":
+        return table.assign(sex=table["sex"].where(~affected, None))
+    remedy = "correct them, or set conflicting_sex to null (sex unknown) or drop (patient left out)"
+    female, male = both[::2], both[1::2]  # sorted so
+    told = [
+        f"patient {patient!r} is F in {noun} {row}, M in {noun} {other}; {remedy}"
+        for patient, row, other in zip(female[:SHOWN], female.index, male.index, strict=False)
+    ]
+    faults += first_few(told, len(male), "patients with two sexes")
+    return table

@@ -4,8 +4,12 @@ import numpy as np
 import pandas as pd
 
 from medunlearn.cohort.manifest import DataManifest
-from medunlearn.cohort.partition import TRAIN, patient_table, stratified_order
-from medunlearn.cohort.splits import patients_of_split
+from medunlearn.cohort.partition import (
+    TRAIN,
+    patient_table,
+    patients_of_split,
+    stratified_order,
+)
 from medunlearn.randomness import stream
 
 

@@ -4,18 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from medunlearn.cohort.fields import (
-    InnerPath,
-    InnerPaths,
-    Names,
-    OneOrMore,
-    Part,
-    Share,
-    Text,
-    stay_inside,
-)
+from medunlearn.cohort import rules
 from medunlearn.cohort.labels import AnyLabel, Label
-from medunlearn.cohort.rows import Derived, Join, NumberFilter, TextFilter
+from medunlearn.cohort.rules import InnerPath, InnerPaths, Names, OneOrMore, Part, Text
+
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Columns(Part):
@@ -62,34 +55,6 @@ class Partition(Part):
         total = given + sum(info.data.values())
         if len(info.data) == 2 and abs(total - 1) > 1e-6:
             raise ValueError(f"the three shares sum to {total:.6g}: expected 1")
-        return given
-
-
-Official = Literal["train", "validation", "test", "train+validation"]
-
-
-class Split(Part):
-    """The official split: a column whose values are mapped to partitions, or lists of images.
-
-    Patients of ``train+validation`` are drawn into the two by their shares.
-
-    Args:
-        column: Holds the words of the mapping, or what the lists hold.
-        mapping: Word to partition.
-        lists: Text files with one entry a line, each with its partition.
-    """
-
-    column: Text
-    mapping: Annotated[dict[str, Official], Field(min_length=1)] | None = None
-    lists: Annotated[dict[InnerPath, Official], Field(min_length=1)] | None = None
-
-    @field_validator("lists")
-    @classmethod
-    def _have_one_rule(
-        cls, given: dict[str, str] | None, info: ValidationInfo
-    ) -> dict[str, str] | None:
-        if (given is None) == (info.data.get("mapping") is None):
-            raise ValueError("expected one of the two: mapping or lists")
         return given
 
 
@@ -162,15 +127,17 @@ class DataManifest(Manifest):
     distribution: tuple[FileObject, ...] = ()
     columns: Columns
     sex: Annotated[SexValues | None, Field(validate_default=True)] = None
+    ages: dict[Text, Annotated[float, Field(ge=0)] | None] = Field(default={})
+    """What words in the column of ages mean in years: ``"90+": 90``, ``unknown: null``."""
     conflicting_sex: Annotated[
         Literal["error", "null", "drop"],
         BeforeValidator(lambda given: "null" if given is None else given),
     ] = "error"
     label: AnyLabel
-    derive: tuple[Derived, ...] = ()
-    joins: tuple[Join, ...] = ()
-    filters: tuple[Annotated[NumberFilter | TextFilter, Field(discriminator="rule")], ...] = ()
-    split: Split | None = None
+    derive: tuple[rules.Derived, ...] = ()
+    joins: Annotated[tuple[rules.Join, ...], Field(validate_default=True)] = ()
+    filters: tuple[rules.AnyFilter, ...] = ()
+    split: rules.Split | None = None
     intensity: Range | Literal["window"] | None = None
     """Raw values that become 0 and 255; needed unless images have 8 bits. ``window``: DICOM's."""
     use_channel: Annotated[int, Field(strict=True, ge=0, le=2)] | None = None
@@ -186,6 +153,17 @@ class DataManifest(Manifest):
             raise ValueError("expected both or neither: columns.sex, and sex with its words")
         return given
 
+    @field_validator("joins")
+    @classmethod
+    def _be_made_of_what_is_there(
+        cls, given: tuple[rules.Join, ...], info: ValidationInfo
+    ) -> tuple[rules.Join, ...]:
+        _, stuck = rules.order_steps([*info.data.get("derive", ()), *given])
+        if stuck:
+            circle = "; ".join(f"{list(step.made)} from {list(step.needed)}" for step in stuck)
+            raise ValueError(f"columns wait for themselves, {circle}: give new columns new names")
+        return given
+
     @field_validator("intensity")
     @classmethod
     def _know_the_window(cls, given: object, info: ValidationInfo) -> object:
@@ -199,7 +177,7 @@ class TableManifest(DataManifest):
 
     table: InnerPaths
     images: InnerPaths
-    image_suffix: Annotated[str, AfterValidator(stay_inside)] = ""
+    image_suffix: Annotated[str, AfterValidator(rules.stay_inside)] = ""
 
 
 class FilesManifest(DataManifest):

@@ -3,31 +3,17 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
+from medunlearn.cohort import rows, schema
 from medunlearn.cohort.arrays import read_arrays
-from medunlearn.cohort.cells import (
-    SHOWN,
-    Cells,
-    Wrong,
-    list_faults,
-    read_csv,
-    read_header,
-    read_numbers,
-)
-from medunlearn.cohort.files import Places, find_images, find_places
+from medunlearn.cohort.cells import Cells, Wrong, list_faults, read_csv, read_header
+from medunlearn.cohort.files import Places, find_images, find_places, list_files
 from medunlearn.cohort.listing import read_listing
-from medunlearn.cohort.manifest import (
-    ArraysManifest,
-    DataManifest,
-    DicomManifest,
-    FilesManifest,
-    TableManifest,
-)
-from medunlearn.cohort.rows import derive_columns, filter_rows, join_table
-from medunlearn.cohort.splits import read_split
+from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
+
+OLDEST = 120
 
 
 class Reading(NamedTuple):
@@ -86,17 +72,15 @@ def needed_columns(manifest: DataManifest, header: list[str] | None = None) -> l
         manifest: Names the columns.
         header: What the source has; of several names for a role the first that it has is taken.
     """
-    roles = choose_roles(manifest, header)
-    made = {rule.column for rule in manifest.derive}
-    made |= {name for join in manifest.joins for name in join.columns}
+    steps = [*manifest.derive, *manifest.joins]
     used = [
-        *roles.values(),
+        *choose_roles(manifest, header).values(),
         *manifest.label.needed,
         *(rule.column for rule in manifest.filters),
         *([manifest.split.column] if manifest.split else []),
-        *(name for rule in manifest.derive for name in rule.needed),
-        *(name for join in manifest.joins for name in join.by),
+        *(name for step in steps for name in step.needed),
     ]
+    made = {name for step in steps for name in step.made}
     return [name for name in dict.fromkeys(used) if name not in made]
 
 
@@ -124,45 +108,37 @@ def code_rows(
         paths: The image of each row, where the source knows it.
     """
     wrong: list[Wrong] = []
-    frame = derive_columns(cells.frame, manifest.derive, wrong)
-    for join in manifest.joins:
-        if places is None:  # its columns are among the rows
-            break
-        frame = join_table(frame, join, places.find(join.table), wrong)
-        frame = derive_columns(frame, manifest.derive, wrong)
-    frame = filter_rows(frame, manifest.filters, wrong)
+    frame = rows.shape_rows(cells.frame, manifest, places, wrong)
     columns = choose_roles(manifest, list(frame.columns))
     images, patients = frame[columns["image"]], frame[columns["patient"]]
     if paths is not None:
         paths = paths.reindex(frame.index)
     elif places is not None:
         suffix = getattr(manifest, "image_suffix", "")
-        paths, wrong_images = find_images(images, suffix, places)
-        wrong += wrong_images
+        paths, missing = find_images(images, suffix, places)
+        lost = len(paths) > 1 and paths.isna().all()
+        wrong += [_explain_missing(images, suffix, places)] if lost else missing
     else:
         paths = images
+    unknown = pd.Series("", index=frame.index, dtype="str")
     table = pd.DataFrame(
         {
             "source_image": images,
             "source_patient": patients,
-            "sex": _code_sex(frame, columns, manifest, wrong),
-            "age": read_numbers(frame[columns["age"]], wrong) if "age" in columns else np.nan,
+            "sex": rows.code_sex(frame.get(columns.get("sex", ""), unknown), manifest, wrong),
+            "age": rows.code_age(frame.get(columns.get("age", ""), unknown), manifest, wrong),
             "label": manifest.label.code(frame, wrong),
             "path": paths,
         }
     )
-    same = images if isinstance(manifest, ArraysManifest) else paths.fillna(images)
-    wrong += [
-        Wrong(patients[patients == ""], "expected a patient's id; fill the cell"),
-        Wrong(
-            images[same.duplicated() & (images != "")],
-            "this image has a row already; remove one of them",
-        ),
-    ]
+    same = images if isinstance(manifest, schema.ArraysManifest) else paths.fillna(images)
+    again = images[same.duplicated() & (images != "")]
+    wrong += rows.check_ids(patients)
+    wrong.append(Wrong(again, "this image has a row already; remove one of them"))
     if manifest.split is not None:
-        table["split"] = read_split(frame, manifest.split, places, wrong)
+        table["split"] = rows.read_split(frame, manifest.split, places, wrong)
     faults = list_faults(cells._replace(frame=frame), wrong)
-    table = _settle_sex(table, manifest, faults, cells.noun)
+    table = rows.settle_sex(table, manifest, faults, cells.noun)
     table = table if faults else table[table["label"].notna()]
     if not faults and table.empty:
         faults = ["no row is left; fill the table or loosen the manifest's filters"]
@@ -171,15 +147,28 @@ def code_rows(
     return Reading(ordered, faults, cells.subject)
 
 
+def describe_people(table: pd.DataFrame) -> list[str]:
+    """Lines for people: missing values, ages that nobody has, and a sex that all have."""
+    missing = [f"{name} {table[name].isna().sum():,}" for name in ("sex", "age")]
+    lines = [f"missing values: {', '.join(missing)} of {len(table):,} images"]
+    odd = table[(table["age"] < 0) | (table["age"] > OLDEST)]
+    if len(odd):
+        some = ", ".join(f"{age:g}" for age in sorted(odd["age"].unique(), reverse=True)[:5])
+        lines.append(f"WARNING: {len(odd):,} ages are below 0 or above {OLDEST} years ({some})")
+    if len(sexes := table["sex"].dropna().unique()) == 1:
+        lines.append(f"WARNING: all whose sex is known are {sexes[0]}: sexes cannot be compared")
+    return lines
+
+
 def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Series[str] | None"]:
     """The rows, and where the images are if the source knows it."""
-    if isinstance(manifest, TableManifest):
+    if isinstance(manifest, schema.TableManifest):
         needed = needed_columns(manifest, read_header(places.table))
         return Cells(read_csv(places.table, needed), places.table), None
     needed = needed_columns(manifest)
-    if isinstance(manifest, FilesManifest):
+    if isinstance(manifest, schema.FilesManifest):
         return read_listing(manifest, places, needed)
-    if isinstance(manifest, DicomManifest):
+    if isinstance(manifest, schema.DicomManifest):
         from medunlearn.cohort.dicom import read_headers  # half a second that others need not pay
 
         return read_headers(places, needed)
@@ -187,37 +176,20 @@ def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Ser
     return cells, pd.Series(str(places.table), index=cells.frame.index, dtype="str")
 
 
-def _code_sex(
-    cells: pd.DataFrame, columns: dict[str, str], manifest: DataManifest, wrong: list[Wrong]
-) -> pd.Series:
-    if manifest.sex is None:
-        return pd.Series([None] * len(cells), index=cells.index, dtype=object)
-    words, codes = cells[columns["sex"]], manifest.sex.codes
-    known = ", ".join(repr(word) for word in codes if word)
-    remedy = f"expected {known} or an empty cell; correct it, or add the word to the manifest's sex"
-    wrong.append(Wrong(words[~words.isin(list(codes))], remedy))
-    return pd.Series([codes.get(word) for word in words], index=words.index, dtype=object)
-
-
-def _settle_sex(
-    table: pd.DataFrame, manifest: DataManifest, faults: list[str], noun: str
-) -> pd.DataFrame:
-    """What the manifest says of patients with two sexes: a fault, sex unknown, or left out."""
-    known = table[table["sex"].notna() & (table["source_patient"] != "")]
-    rows = known.rename_axis("row").reset_index().groupby(["sex", "source_patient"])["row"].first()
-    female, male = (rows[rows.index.isin([sex], level=0)].droplevel(0) for sex in "FM")
-    both = female.index.intersection(male.index)
-    affected = table["source_patient"].isin(both)
-    if manifest.conflicting_sex == "drop":
-        return table[~affected]
-    if manifest.conflicting_sex == "null":
-        return table.assign(sex=table["sex"].where(~affected, None))
-    remedy = "correct them, or set conflicting_sex to null (sex unknown) or drop (patient left out)"
-    faults += [
-        f"patient {patient!r} is F in {noun} {female[patient]}, M in {noun} {male[patient]}; "
-        + remedy
-        for patient in both[:SHOWN]
-    ]
-    if len(both) > SHOWN:
-        faults.append(f"and {len(both) - SHOWN} more patients with two sexes")
-    return table
+def _explain_missing(images: "pd.Series[str]", suffix: str, places: Places) -> Wrong:
+    """Why no row has an image, told once: names lack an ending, or rows are of patients."""
+    files, _ = list_files(places, "")
+    name = next((name for name in images if name), "")
+    ends = {Path(file).suffix for file in files if Path(file).with_suffix("").as_posix() == name}
+    of_one = [file for file in files if name and name in file]
+    remedy = f"none of the {len(images)} names is a file below {[str(p) for p in places.images]}"
+    if ends:
+        remedy += f"; set image_suffix: {min(ends)}"
+    elif len(of_one) > 1:
+        remedy += (
+            f", but {of_one[:2]} hold this one: if the table has a row for each patient, not for "
+            "each image, take kind: files and joins, as data_manifests/template.yaml shows"
+        )
+    else:
+        remedy += f", where there are {list(files)[:2]}; correct columns.image or images"
+    return Wrong(images[:1] + suffix, remedy)

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pandas as pd
 import yaml
 
+from medunlearn.cohort.draws import list_refusals
 from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
 from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
 from medunlearn.study.design import ModelSpec, all_models, all_timings
@@ -19,6 +20,7 @@ from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.store import Ledger, State
 from medunlearn.study.study import Study
 
+FEW_PATIENTS = 2_000  # each order may lack what another has
 KINDS = 4
 """Kinds of models that a line names; of more it tells the number."""
 
@@ -115,7 +117,20 @@ def check(dataset: str, data_root: str, profile: str) -> list[str]:
     unstated = list_unstated(manifest)
     if unstated:
         oddities.append(f"not stated in the manifest yet: {', '.join(unstated)}")
+    oddities += _doubt_forget_sets(table, profile)
     return [head, "", counts, "", *oddities, "", *estimate_profiles(manifest, table)]
+
+
+def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:
+    """Why a study of this profile would be refused; of a large cohort one order is looked at."""
+    profile, patients = load_profile(name), table["patient"].nunique()
+    if patients > (profile.max_patients or patients):
+        return []  # it is of a sample
+    cells = [(spec.cell, spec.seed) for spec in all_models(profile) if spec.cell]
+    orders = [(c, c.order(s) if patients < FEW_PATIENTS else "shared") for c, s in cells]
+    wanted = [(cell.composition, cell.forget_size, order) for cell, order in orders]
+    said = f"WARNING: reproduce refuses this dataset with profile {name}"
+    return [f"{said}: {fault}" for fault in list_refusals(table, wanted)]
 
 
 def estimate_profiles(manifest: Manifest, table: pd.DataFrame) -> list[str]:

@@ -14,7 +14,6 @@ from medunlearn.cohort.draws import development_patients, draw_forget_set
 from medunlearn.cohort.files import LEAVES_FOLDER
 from medunlearn.cohort.manifest import FOLDER, DataManifest, load_manifest, manifest_names
 from medunlearn.cohort.partition import PARTITIONS, partition_patients, patient_table
-from medunlearn.cohort.splits import split_patients
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
@@ -130,7 +129,7 @@ def test_the_official_split_is_kept_for_every_patient(cohort, shares, data):
     words = ["train", "validation", "test", "train+validation"]
     chosen = st.lists(st.sampled_from(words), min_size=len(patients), max_size=len(patients))
     official = pd.Series(data.draw(chosen), index=patients.index)
-    partition = split_patients(patients, official, shares, stream("test"))
+    partition = partition_patients(patients, shares, stream("test"), official)
     assert sorted(partition.index) == patients.index.tolist()
     for patient, given_ in partition.items():
         assert given_.split("_")[0] in official[patient]

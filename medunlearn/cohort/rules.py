@@ -1,0 +1,238 @@
+"""What a manifest may say of rows: columns derived, tables joined, rows filtered, a split."""
+
+import re
+import string
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import pandas as pd
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from medunlearn.cohort.cells import Wrong, read_numbers
+
+LEAVES_FOLDER = r"^[\\/~]|^[A-Za-z]:|(?:^|[\\/])\.\.(?:[\\/]|$)|\x00"
+
+
+def stay_inside(path: str) -> str:
+    """Refuse a path that is absolute or goes up."""
+    if re.search(LEAVES_FOLDER, path):
+        raise ValueError("expected a path inside the data root: remove '..' and the leading slash")
+    return path
+
+
+def _compile(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"is no regular expression ({error})") from None
+    if groups != 1:
+        raise ValueError(f"has {groups} groups in round brackets, expected 1: what to take")
+    return pattern
+
+
+def _check_template(template: str) -> str:
+    """Only ``{column}`` and ``{column:.2}``, its first two letters: no attribute or conversion."""
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"is no template ({error})") from None
+    for _, name, form, conversion in parts:
+        plain = name is None or (name and not set(name) & set(".[]{}"))
+        if not plain or conversion or not re.fullmatch(r"(\.[0-9]+)?", form or ""):
+            raise ValueError("expected columns as {column}, or {column:.2} for two letters of it")
+    return template
+
+
+def _name_both(given: object) -> object:
+    """``a`` or ``[a, b]`` as ``{a: a, b: b}``."""
+    names = [given] if isinstance(given, str) else given
+    return {name: name for name in names} if isinstance(names, list) else names
+
+
+Text = Annotated[str, Field(min_length=1)]
+OneOrMore = BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
+Names = Annotated[tuple[Text, ...], OneOrMore, Field(min_length=1)]
+InnerPath = Annotated[Text, AfterValidator(stay_inside)]
+InnerPaths = Annotated[tuple[InnerPath, ...], OneOrMore, Field(min_length=1)]
+
+
+class Part(BaseModel):
+    """A group of fields: no unknown ones, none changed later, no infinite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _NewColumn(Part):
+    column: Text
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        return (self.column,)
+
+
+class Extracted(_NewColumn):
+    """A new column: what the group of a regular expression finds in another column.
+
+    An empty cell stays empty; where nothing is found it is a fault, or empty if so said.
+    """
+
+    rule: Literal["extract"]
+    source: Text
+    pattern: Annotated[Text, AfterValidator(_compile)]
+    unmatched: Literal["error", "empty"] = "error"
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that it is made of."""
+        return (self.source,)
+
+    def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":
+        """The new column."""
+        given = cells[self.source]
+        found = given.str.extract(self.pattern, expand=False)
+        if self.unmatched == "error":
+            remedy = f"expected to find {self.pattern!r} in it; correct it, or derive.pattern"
+            wrong.append(Wrong(given[found.isna() & (given != "")], remedy))
+        return found.fillna("")
+
+
+class Composed(_NewColumn):
+    """A new column: other columns put together, as ``p{subject_id:.2}/p{subject_id}``."""
+
+    rule: Literal["compose"]
+    template: Annotated[Text, AfterValidator(_check_template)]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that it is made of."""
+        return tuple(name for _, name, *_ in string.Formatter().parse(self.template) if name)
+
+    def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":  # noqa: ARG002
+        """The new column."""
+        made = pd.Series("", index=cells.index, dtype="str")
+        for text, name, form, _ in string.Formatter().parse(self.template):
+            made += text
+            if name:
+                made += cells[name].str[: int(form[1:])] if form else cells[name]
+        return made
+
+
+class First(_NewColumn):
+    """A new column: of several columns the first that is not empty."""
+
+    rule: Literal["first"]
+    sources: Annotated[Names, Field(min_length=2)]
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that it is made of."""
+        return self.sources
+
+    def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":  # noqa: ARG002
+        """The new column."""
+        made = cells[self.sources[0]]
+        for source in self.sources[1:]:
+            made = made.where(made != "", cells[source])
+        return made
+
+
+Derived = Annotated[Extracted | Composed | First, Field(discriminator="rule")]
+
+
+class Join(Part):
+    """Columns of another table, found by columns that both have; or by ours: theirs."""
+
+    table: InnerPaths
+    by: Annotated[dict[Text, Text], BeforeValidator(_name_both), Field(min_length=1)]
+    columns: Names
+    unmatched: Literal["error", "empty", "drop"] = "error"
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Our columns that it is found by."""
+        return tuple(self.by)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The columns that it adds."""
+        return tuple(name for name in self.columns if name not in self.by)
+
+
+Step = Extracted | Composed | First | Join
+
+
+def order_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """Steps in an order in which each finds its columns, and those that wait for themselves."""
+    ordered: list[Step] = []
+    left = list(steps)
+    while ready := [s for s in left if not {n for o in left for n in o.made} & set(s.needed)]:
+        ordered += ready
+        left = [step for step in left if step not in ready]
+    return ordered, left
+
+
+class NumberFilter(Part):
+    """Keeps rows whose number is above or below the value."""
+
+    column: Text
+    rule: Literal["above", "below"]
+    value: float
+
+    def keep(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[bool]":
+        """Whether each row is kept."""
+        numbers = read_numbers(cells[self.column], wrong)
+        return numbers > self.value if self.rule == "above" else numbers < self.value
+
+
+class TextFilter(Part):
+    """Keeps rows whose text is (one of) the value(s), or is none of them."""
+
+    column: Text
+    rule: Literal["equals", "one_of", "none_of"]
+    value: Annotated[tuple[str, ...], OneOrMore, Field(min_length=1)]
+
+    def keep(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[bool]":  # noqa: ARG002
+        """Whether each row is kept."""
+        held = cells[self.column].isin(self.value)
+        return ~held if self.rule == "none_of" else held
+
+
+AnyFilter = Annotated[NumberFilter | TextFilter, Field(discriminator="rule")]
+
+
+Official = Literal["train", "validation", "test", "train+validation"]
+
+
+class Split(Part):
+    """The official split: a column whose values are mapped to partitions, or lists of images.
+
+    Patients of ``train+validation`` are drawn into the two by their shares.
+
+    Args:
+        column: Holds the words of the mapping, or what the lists hold.
+        mapping: Word to partition.
+        lists: Text files with one entry a line, each with its partition.
+    """
+
+    column: Text
+    mapping: Annotated[dict[str, Official], Field(min_length=1)] | None = None
+    lists: Annotated[dict[InnerPath, Official], Field(min_length=1)] | None = Field(
+        default=None, validate_default=True
+    )
+
+    @field_validator("lists")
+    @classmethod
+    def _have_one_rule(
+        cls, given: dict[str, str] | None, info: ValidationInfo
+    ) -> dict[str, str] | None:
+        if (given is None) == (info.data.get("mapping") is None) and "mapping" in info.data:
+            raise ValueError("expected one of the two: mapping or lists")
+        return given
