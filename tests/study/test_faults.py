@@ -191,7 +191,7 @@ def test_a_killed_kernel_fails_its_job_alone_and_the_next_run_makes_the_rest(tin
     assert "another run is at work here" in said.read_text()
     assert "Traceback" not in said.read_text()
     until(lambda: not ledger.missing(list(following.models)))
-    interrupt(*process, "the kernel died")
+    interrupt(*process, "Kernel died")
     record = json.loads((tiny_study.folder / "jobs" / f"{killed.name}.json").read_text())
     assert record["status"] == "failed"
     assert 0 < record["seconds"] < 300

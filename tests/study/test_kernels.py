@@ -177,7 +177,7 @@ def test_a_notebook_may_start_processes_of_its_own(
 @pytest.mark.parametrize(
     ("threads", "runs"), [(8, 24), pytest.param(16, 144, marks=pytest.mark.slow)]
 )
-def test_many_threads_run_notebooks_at_once(
+def test_many_threads_run_notebooks_at_once_and_so_does_a_running_event_loop(
     kernels: WarmKernels, notebook: Writer, tmp_path: Path, threads: int, runs: int
 ) -> None:
     path = notebook("print(x)")
@@ -186,26 +186,14 @@ def test_many_threads_run_notebooks_at_once(
     def run(number: int) -> None:
         execute(path, tmp_path / f"{number}.ipynb", {"x": number}, kernels)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, range(runs)))
-    assert [text(tmp_path / f"{n}.ipynb") for n in range(runs)] == [f"{n}\n" for n in range(runs)]
-    assert threading.active_count() == alive
-
-
-def test_runs_inside_a_running_event_loop(
-    kernels: WarmKernels, notebook: Writer, tmp_path: Path
-) -> None:
-    path = notebook("print(x)")
-
-    def run(number: int) -> None:
-        execute(path, tmp_path / f"{number}.ipynb", {"x": number}, kernels)
-
     async def session() -> None:
         run(0)
-        await asyncio.gather(*(asyncio.to_thread(run, number) for number in (1, 2, 3)))
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, range(1, runs)))
 
     asyncio.run(session())
-    assert [text(tmp_path / f"{n}.ipynb") for n in range(4)] == [f"{n}\n" for n in range(4)]
+    assert [text(tmp_path / f"{n}.ipynb") for n in range(runs)] == [f"{n}\n" for n in range(runs)]
+    assert threading.active_count() == alive
 
 
 def test_close_from_another_thread_ends_all_runs_and_leaves_no_file(
@@ -231,18 +219,6 @@ def test_close_from_another_thread_ends_all_runs_and_leaves_no_file(
     assert not folder.exists()
 
 
-def test_an_interrupt_of_the_main_thread_ends_the_kernel(
-    kernels: WarmKernels, notebook: Writer, tmp_path: Path
-) -> None:
-    mark = tmp_path / "mark"
-    path = notebook(MARK, f"os.kill({os.getpid()}, 2); {SLEEP}")
-    with pytest.raises(KeyboardInterrupt):
-        execute(path, tmp_path / "out.ipynb", {"mark": str(mark)}, kernels)
-    wait_for(lambda: not psutil.pid_exists(pids(mark)[0]), LIMIT)
-    assert (tmp_path / "out.failed.ipynb").exists()
-    execute(notebook(), tmp_path / "out.ipynb", {}, kernels)
-
-
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_outlives_the_owner(notebook: Writer, tmp_path: Path, end: signal.Signals) -> None:
     path = notebook("import subprocess; subprocess.Popen(['sleep', '600'])", MARK, SLEEP)
@@ -257,18 +233,6 @@ def test_nothing_outlives_the_owner(notebook: Writer, tmp_path: Path, end: signa
     assert said.count("begin") == 1, "a kernel has run the owner's script"
     assert not list(tmp_path.glob("[01].ipynb"))
     assert len(list(tmp_path.glob("*.failed.ipynb"))) == (2 if end == signal.SIGINT else 0)
-
-
-def test_an_owner_killed_during_the_imports_leaves_nothing(
-    notebook: Writer, tmp_path: Path
-) -> None:
-    owner = start_owner(tmp_path, "pandas", 1, notebook())
-    wait_for(lambda: len(owner.children(recursive=True)) == 2)
-    family = owner.children(recursive=True)
-    owner.kill()
-    owner.communicate()
-    _, alive = psutil.wait_procs(family, timeout=60)  # the imports go on to their end
-    assert alive == []
 
 
 def test_kernels_end_with_the_fork_server_and_later_ones_get_another(
