@@ -60,12 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with told_when_full(Path(given.runs) if given.runs else PROJECT):
             return _run(given)
-    except (InputError, DiskFullError) as error:
+    except (InputError, DiskFullError, LostError) as error:
         print(f"medunlearn: {error}", file=sys.stderr)
-        return 2
-    except LostError as error:
-        print(f"medunlearn: {error}", file=sys.stderr)
-        return 1
+        return 1 if isinstance(error, LostError) else 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED

@@ -79,7 +79,8 @@ class SlurmJobs:
             self.cluster.scale(jobs=self.number)
         if self.vain > VAIN * self.number:
             told = f"{self.vain} Slurm jobs in a row ended before their worker was there"
-            raise LostError(f"{told}; what they wrote lies in {self.logs}")
+            ask = "is their walltime shorter than a worker's start?"
+            raise LostError(f"{told}; {ask} What they wrote lies in {self.logs}")
 
     def close(self) -> None:
         """Cancel them all, whatever dask knows of them: an interrupt reaches its sbatch, too."""

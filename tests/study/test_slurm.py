@@ -1,0 +1,163 @@
+"""Workers as Slurm jobs, as far as no Slurm is needed: `test_slurm_cluster` has a real one."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import dask.config
+import pytest
+
+from medunlearn.errors import InputError
+from medunlearn.study import slurm as module
+from medunlearn.study.cluster import check_cluster
+from medunlearn.study.journal import LostError
+from medunlearn.study.slurm import VAIN, SlurmJobs
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_all_that_slurm_lacks_is_told_at_once(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("medunlearn.study.cluster.find_spec", lambda _: None)
+    with pytest.raises(InputError) as caught:
+        check_cluster("slurm", None)
+    words = ("pip install dask-jobqueue", "JOBS=", "sbatch")
+    assert [w in f for w, f in zip(words, caught.value.faults, strict=True)] == [True] * 3
+
+
+def test_what_sbatch_or_dask_refuses_is_one_clear_error_and_an_interrupt_stays_one(tmp_path):
+    """dask-jobqueue makes of an interrupt an end without a fault, for whoever imports it."""
+    code = f"""
+import signal
+from medunlearn.study.slurm import SlurmJobs
+from medunlearn.errors import InputError
+try:
+    SlurmJobs("run", 1, "cpu", {str(tmp_path)!r})
+except InputError as error:
+    print(error)
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+    for memory, said in (("1GB", "No such file or directory: 'sbatch'"), ("", "how much cores")):
+        environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+        environment["DASK_JOBQUEUE__SLURM__INTERFACE"] = "lo"
+        if memory:
+            environment["DASK_JOBQUEUE__SLURM__MEMORY"] = memory
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert said in done.stdout
+        assert "jobqueue.yaml" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("device", "own", "asked"),
+    [
+        ("cpu", [], []),
+        ("cuda", [], ["--gpus-per-node=1"]),
+        ("cuda", ["--gres=lscratch:50"], ["--gres=lscratch:50", "--gpus-per-node=1"]),
+        ("cuda", ["--gres=gpu:h100:1"], ["--gres=gpu:h100:1"]),
+        ("cuda", ["-G 1"], ["-G 1"]),
+    ],
+)
+def test_the_script_of_a_slurm_job(tmp_path, monkeypatch, device, own, asked):
+    scripts, scaled = [], []
+    monkeypatch.setattr(module, "_run", lambda *_, script="": scripts.append(script))
+    monkeypatch.setattr(
+        "dask_jobqueue.slurm.SLURMCluster.scale", lambda _, jobs=0: scaled.append(jobs)
+    )
+    settings = {
+        "queue": "gpu", "walltime": "08:00:00", "memory": "16GB", "job-cpu": 3,
+        "job-extra-directives": own, "job-script-prologue": ["module load cuda"],
+        "scheduler-options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
+    }  # fmt: skip
+    with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in settings.items()}):
+        jobs = SlurmJobs("run-7", 2, device, tmp_path / "logs")
+        jobs.close()
+    assert scaled[0] == 2
+    lines = scripts[0].splitlines()
+    for line in ("-J run-7", "-p gpu", "-t 08:00:00", "-n 1", "--cpus-per-task=3", "--mem=15G"):
+        assert f"#SBATCH {line}" in lines
+    assert [x[8:] for x in lines if x[8:].startswith(("--g", "-G"))] == asked
+    assert "module load cuda" in lines
+    assert "--nthreads 1" in lines[-1]
+    assert "--no-nanny" in lines[-1]
+    assert f"#SBATCH -o {tmp_path}/logs" in "\n".join(lines)
+
+
+class Cluster:
+    """Of three jobs: the first has a worker, the second waits, the third ended."""
+
+    def __init__(self, *there):
+        self.scheduler_info = {"workers": {name: {"name": name} for name in there}}
+        self.workers = {name: SimpleNamespace(job_id=name[1:]) for name in ("w1", "w2", "w3")}
+        self.calls = []
+
+    def sync(self, _, names):
+        self.calls.append(sorted(names))
+
+    def scale_down(self):
+        pass
+
+    def scale(self, jobs):
+        self.calls.append(jobs)
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Three Slurm jobs; ``squeue`` says what it is told to."""
+
+    def make(cluster, queue):
+        jobs = object.__new__(SlurmJobs)
+        jobs.cluster, jobs.name, jobs.number, jobs.logs = cluster, "run-7", 3, "/logs"
+        jobs.vain, jobs.next = 0, 0.0
+
+        def run(*command):
+            assert command[0] == "squeue"
+            assert "--name=run-7" in command
+            if queue is None:
+                raise RuntimeError("squeue: Unable to contact slurm controller")
+            return "\n".join(queue)
+
+        monkeypatch.setattr(module, "_run", run)
+        return jobs
+
+    return make
+
+
+def test_jobs_that_ended_are_replaced_and_those_that_wait_are_left_alone(held):
+    cluster = Cluster("w1")
+    held(cluster, ["1", "2"]).tend()
+    assert cluster.calls == [["w3"], 3]
+
+
+def test_slurm_is_asked_now_and_then_and_not_while_all_are_there(held):
+    full, seldom = Cluster("w1", "w2", "w3"), Cluster("w1")
+    held(full, []).tend()
+    jobs = held(seldom, ["1", "2", "3"])
+    jobs.tend()
+    jobs.tend()
+    assert full.calls == []
+    assert seldom.calls == [[], 3]
+
+
+def test_where_slurm_does_not_answer_nothing_is_taken_for_ended(held):
+    cluster = Cluster()
+    held(cluster, None).tend()
+    assert cluster.calls == []
+
+
+def test_jobs_that_always_end_before_their_worker_is_there_end_the_run(held):
+    jobs = held(Cluster(), [])
+    for _ in range(VAIN):
+        jobs.tend()
+        jobs.next = 0
+    with pytest.raises(LostError, match=r"12 Slurm jobs in a row ended .*walltime.*/logs"):
+        jobs.tend()
+    jobs.cluster, jobs.next = Cluster("w1"), 0
+    jobs.tend()
+    assert jobs.vain == 0
