@@ -76,9 +76,8 @@ def read_csv(path: Path, needed: Collection[str]) -> pd.DataFrame:
             many cells; all are named.
     """
     columns = list(dict.fromkeys(needed))
-    return pd.DataFrame.from_dict(
-        _read(path, columns)[1], orient="index", columns=columns, dtype="str"
-    )
+    rows = _read(path, columns)[1]
+    return pd.DataFrame(list(rows.values()), index=list(rows), columns=columns, dtype="str")
 
 
 def check_columns(header: Sequence[str], needed: Collection[str], subject: Path) -> None:

@@ -65,7 +65,11 @@ def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
     one by its rank, without the salt. Nor are faults pseudonymised, which name files and rows:
     they are printed, and stay in ``jobs/`` if a file changes while a study runs.
     """
-    return table.assign(**{name: table[name].map(lambda x: _name(x, salt)) for name in _NAMES})
+    hidden = {}
+    for column in _NAMES:
+        names = {given: _name(given, salt) for given in table[column].unique()}
+        hidden[column] = table[column].map(names)
+    return table.assign(**hidden)
 
 
 def _name(given: object, salt: bytes) -> str:

@@ -98,7 +98,7 @@ def code_sex(words: "pd.Series[str]", manifest: DataManifest, wrong: list[Wrong]
     known = ", ".join(repr(word) for word in codes if word)
     remedy = f"expected {known} or an empty cell; correct it, or add the word to the manifest's sex"
     wrong.append(Wrong(words[~words.isin(list(codes))], remedy))
-    return pd.Series([codes.get(word) for word in words], index=words.index, dtype=object)
+    return pd.Series([codes.get(word) for word in words.tolist()], index=words.index, dtype=object)
 
 
 def code_age(

@@ -14,6 +14,7 @@ from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 
 OLDEST = 120
+LAST_PART = r"([^\\/]+)$"
 
 
 class Reading(NamedTuple):
@@ -177,19 +178,21 @@ def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Ser
 
 
 def _explain_missing(images: "pd.Series[str]", suffix: str, places: Places) -> Wrong:
-    """Why no row has an image, told once: names lack an ending, or rows are of patients."""
-    files, _ = list_files(places, "")
-    name = next((name for name in images if name), "")
-    ends = {Path(file).suffix for file in files if Path(file).with_suffix("").as_posix() == name}
-    of_one = [file for file in files if name and name in file]
-    remedy = f"none of the {len(images)} names is a file below {[str(p) for p in places.images]}"
+    """Why no row has an image, told once: other endings, paths of elsewhere, rows of patients."""
+    given = images[images != ""][:1]
+    name = "".join(given)
+    last = name.replace("\\", "/").rpartition("/")[2]
+    files = [Path(file) for file in list_files(places, "")[0]]
+    ends = [file.suffix for file in files if file.with_suffix("").as_posix() == name]
+    held = [str(file) for file in files if name in str(file)]
     if ends:
-        remedy += f"; set image_suffix: {min(ends)}"
-    elif len(of_one) > 1:
-        remedy += (
-            f", but {of_one[:2]} hold this one: if the table has a row for each patient, not for "
-            "each image, take kind: files and joins, as data_manifests/template.yaml shows"
-        )
+        remedy = f"set image_suffix: {ends[0]}"
+    elif last + suffix in {file.name for file in files}:
+        remedy = f"keep the end of the path: derive a column by extract, pattern {LAST_PART!r}"
+    elif len(held) > 1:
+        remedy = f"but {held[:2]} hold this one; if rows are of patients, not of images, "
+        remedy += "take kind: files and joins, as data_manifests/template.yaml shows"
     else:
-        remedy += f", where there are {list(files)[:2]}; correct columns.image or images"
-    return Wrong(images[:1] + suffix, remedy)
+        remedy = f"there are {[str(file) for file in files[:2]]}; correct columns.image or images"
+    below = [str(place) for place in places.images]
+    return Wrong(given, f"none of the {len(images)} names is a file below {below}; {remedy}")

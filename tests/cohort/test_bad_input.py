@@ -144,6 +144,11 @@ def nothing(_: Path) -> None:
     pass
 
 
+def elsewhere(folder: Path) -> None:
+    for number in range(20):
+        edit(f"\n{number}.", f"\nX:\\a\\{number}.")(folder)
+
+
 def remove_all(folder: Path) -> None:
     for path in (folder / "scans").iterdir():
         path.unlink()
@@ -241,8 +246,10 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("all without ending", nothing, BY_PATIENT | {"columns": {"image": "n", "patient": "who"}}
          | {"derive": [{"column": "n", "rule": "extract", "source": "file", "pattern": r"(\d+)"}]},
          ["row 2: given '0'", "none of the 20 names", "image_suffix: .png"]),
+        ("all paths of elsewhere", elsewhere, {},
+         ["row 2: given 'X:\\\\a\\\\0.png'", "none of the 20", "pattern '([^"]),
         ("a table per patient", per_patient, BY_PATIENT,
-         ["row 2: given 'P0'", "P0_1.png", "row for each patient", "kind: files", "joins"]),
+         ["row 2: given 'P0'", "P0_1.png", "rows are of patients", "kind: files", "joins"]),
         ("image is a link out", link("images/3.png"), {}, ["row 5", "link out of"]),
         ("image is a loop", link("images/3.png", "3.png"), {}, ["row 5", "no such file"]),
         ("no image", replace("images/3.png", b"text"), {}, ["3.png: its content is no image"]),

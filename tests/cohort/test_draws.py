@@ -1,30 +1,21 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.cohort.draws import development_patients, draw_forget_set, draw_half
+from medunlearn.cohort.draws import (
+    development_patients,
+    draw_forget_set,
+    draw_half,
+    list_refusals,
+)
 from medunlearn.cohort.partition import patient_table
 from medunlearn.errors import InputError
 
 
 def sexes(table, draw):
     return set(table.loc[table["patient"].isin(draw.patients), "sex"])
-
-
-def test_a_forget_set_is_of_training_patients_only(cohort_table):
-    draw = draw_forget_set(cohort_table, "random", 0.1, "shared")
-    chosen = cohort_table[cohort_table["patient"].isin(draw.patients)]
-    assert set(chosen["partition"]) == {"train"}
-    assert len(draw.patients) == 50
-
-
-def test_sets_of_one_order_are_nested_in_size(cohort_table):
-    sizes = [draw_forget_set(cohort_table, "random", s, "seed3") for s in (0.05, 0.1, 0.4)]
-    small, middle, large = (set(draw.patients) for draw in sizes)
-    assert small < middle < large
 
 
 def test_seeds_have_orders_of_their_own(cohort_table):
@@ -55,13 +46,14 @@ def test_a_draw_is_recorded_with_patients_and_hash(cohort_table, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["random-0.1-shared.json"]
 
 
-def test_a_record_of_another_draw_is_replaced_and_the_same_one_is_not_touched(
-    cohort_table, tmp_path
+@pytest.mark.parametrize("content", ["", '{"composition": "ran', '{"sha256": "of another"}'])
+def test_another_or_a_harmed_record_is_replaced_and_the_same_is_not_touched(
+    cohort_table, tmp_path, content
 ):
+    path = tmp_path / "random-0.1-shared.json"
+    path.write_text(content)
     draw = draw_forget_set(cohort_table, "random", 0.1, "shared")
-    other = replace(draw, patients=draw.patients[:-1], sha256="of another cohort")
-    other.write(tmp_path)
-    path = draw.write(tmp_path)
+    assert draw.write(tmp_path) == path
     assert json.loads(path.read_text())["sha256"] == draw.sha256
     before = path.stat().st_mtime_ns
     assert draw.write(tmp_path).stat().st_mtime_ns == before
@@ -84,17 +76,11 @@ def test_an_impossible_size_is_refused_with_what_is_possible(cohort_table, size,
 
 
 def test_a_set_that_takes_a_whole_class_is_refused(cohort_table):
-    train = cohort_table["partition"] == "train"
-    first = draw_forget_set(cohort_table, "random", 0.1, "shared").patients
-    table = cohort_table.assign(label=0)
-    table.loc[train & table["patient"].isin(first), "label"] = 0
-    # one patient only has class 1, and the whole composition is drawn
-    rare = next(p for p in first if p not in set(development_patients(table)))
-    table.loc[table["patient"] == rare, ["label", "sex"]] = [1, "F"]
-    women = table[train & (table["sex"] == "F")]["patient"].nunique()
-    reserved = set(development_patients(table))
-    free = len(set(table.loc[train & (table["sex"] == "F"), "patient"]) - reserved)
-    assert free <= women
+    """One patient has class 1; all patients of her sex who may be drawn are."""
+    rare = draw_forget_set(cohort_table, "female", 0.1, "shared").patients[0]
+    table = cohort_table.assign(label=(cohort_table["patient"] == rare).astype(int))
+    women = table[(table["partition"] == "train") & (table["sex"] == "F")]["patient"].unique()
+    free = len(set(women) - set(development_patients(table)))
     with pytest.raises(InputError, match="takes every image of class code 1"):
         draw_forget_set(table, "female", free / 500, "shared")
 
@@ -152,9 +138,13 @@ def test_hard_without_known_difficulty_is_refused(cohort_table):
         draw_forget_set(cohort_table, "hard", 0.1, "shared")
 
 
-@pytest.mark.parametrize("content", [b"", b'{"composition": "ran', b"\xff\xfe\x00"])
-def test_a_harmed_record_of_a_draw_is_written_anew(tmp_path, cohort_table, content):
-    draw = draw_forget_set(cohort_table, "random", 0.1, "shared")
-    whole = draw.write(tmp_path).read_bytes()
-    (tmp_path / "random-0.1-shared.json").write_bytes(content)
-    assert draw.write(tmp_path).read_bytes() == whole
+def test_why_a_small_cohort_would_be_refused_is_told_at_once():
+    table = pd.DataFrame({"patient": range(24), "sex": ["F", "M"] * 12, "label": [0, 1, 1] * 8})
+    table = table.assign(partition=["train", "train", "test", "validation_method"] * 6)
+    wanted = [("random", 0.02, "shared"), ("random", 0.1, "seed0"), ("random", 0.1, "seed0")]
+    said = list_refusals(table, [*wanted, ("easy", 0.02, "shared")])
+    assert len(said) == 2
+    assert "no patient at all" in said[0]
+    assert "single image" in said[1]
+    assert not list_refusals(table, [("random", 0.2, "shared")])
+    assert list_refusals(table.assign(sex="F"), [("male", 0.2, "shared")]) == []

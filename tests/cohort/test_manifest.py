@@ -13,25 +13,15 @@ from medunlearn.cohort.manifest import (
 )
 from medunlearn.errors import InputError
 
+LABEL = {"rule": "threshold", "column": "x", "above": 0, "classes": ["no", "yes"]}
+LABEL |= {"reference_class": "no"}
 WHOLE = {
-    "name": "mine",
-    "kind": "table",
-    "title": "My images",
-    "source": "https://example.org",
-    "licence": "CC0",
-    "citation": "none",
-    "how_to_get": "ask me",
-    "folders": "mine",
-    "table": "table.csv",
-    "images": ["images"],
-    "columns": {"image": "file", "patient": "id", "sex": "sex"},
-    "sex": {"F": "f", "M": "m"},
-    "label": {"rule": "threshold", "column": "x", "above": 0, "classes": ["no", "yes"]}
-    | {"reference_class": "no"},
-    "channels": 1,
-    "horizontal_flip": False,
-    "partition": {"train": 0.5, "validation": 0.2, "test": 0.3},
-}
+    "name": "mine", "kind": "table", "title": "My images", "source": "https://example.org",
+    "licence": "CC0", "citation": "none", "how_to_get": "ask me", "folders": "mine",
+    "table": "table.csv", "images": ["images"], "label": LABEL, "channels": 1,
+    "columns": {"image": "file", "patient": "id", "sex": "sex"}, "sex": {"F": "f", "M": "m"},
+    "horizontal_flip": False, "partition": {"train": 0.5, "validation": 0.2, "test": 0.3},
+}  # fmt: skip
 
 
 def _write(folder: Path, without: str = "", **changes: object) -> str:
@@ -55,10 +45,6 @@ def test_every_shipped_manifest_loads_under_its_own_name(name: str):
     assert manifest.label.classes[manifest.label.reference_code] == manifest.label.reference_class
 
 
-def test_the_four_datasets_are_found():
-    assert {"ham10000", "lgg_mri", "nih_chestxray14", "phantom"} <= set(manifest_names())
-
-
 def test_chest_images_are_not_flipped():
     assert not any(load_manifest(name).horizontal_flip for name in ("phantom", "nih_chestxray14"))
 
@@ -67,14 +53,6 @@ def test_unknown_dataset_lists_the_choices():
     (fault,) = _faults("ham1000")
     assert "'ham1000'" in fault
     assert all(name in fault for name in manifest_names())
-
-
-def test_a_path_to_a_manifest_is_accepted(tmp_path: Path):
-    manifest = load_manifest(_write(tmp_path))
-    assert isinstance(manifest, TableManifest)
-    assert manifest.table == ("table.csv",)
-    assert manifest.image_size == 64
-    assert manifest.conflicting_sex == "error"
 
 
 def test_five_different_faults_are_named_in_one_error(tmp_path: Path):
@@ -108,15 +86,12 @@ def test_a_misspelt_field_is_told_its_likely_name(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "tables"}, "'phantom', 'table', 'files', 'dicom' or 'arrays'"),
         ({"title": 3}, "quotes"),
         ({"channels": "3"}, "expected 1 or 3"),
         ({"image_size": 64.5}, "image_size"),
         ({"image_size": "64"}, "whole number"),
         ({"horizontal_flip": "no"}, "true or false"),
         ({"source": "my disk"}, "source"),
-        ({"folders": "../elsewhere"}, "inside the data root"),
-        ({"table": "/etc/passwd"}, "inside the data root"),
         ({"images": ["images", "C:\\images"]}, "images.1"),
         ({"folders": []}, "folders"),
         ({"sex": {"F": "f", "M": ["m", "f"]}}, "['f']"),
@@ -126,10 +101,10 @@ def test_a_misspelt_field_is_told_its_likely_name(tmp_path: Path):
         ({"filters": [{"column": "x", "rule": "above", "value": "ten"}]}, "filters.0.value"),
         ({"filters": [{"column": "x", "rule": "over", "value": 1}]}, "'over'"),
         ({"partition": {"train": 1.0, "validation": 0.2, "test": 0.3}}, "partition.train"),
-        ({"label": WHOLE["label"] | {"above": float("nan")}}, "finite"),
-        ({"label": WHOLE["label"] | {"classes": ["no", "yes", "maybe"]}}, "label.classes"),
-        ({"label": WHOLE["label"] | {"classes": ["no", "no"]}}, "repeated"),
-        ({"label": WHOLE["label"] | {"rule": "magic"}}, "'threshold'"),
+        ({"label": LABEL | {"above": float("nan")}}, "finite"),
+        ({"label": LABEL | {"classes": ["no", "yes", "maybe"]}}, "label.classes"),
+        ({"label": LABEL | {"classes": ["no", "no"]}}, "repeated"),
+        ({"label": LABEL | {"rule": "magic"}}, "'threshold'"),
         ({"label": ["no", "yes"]}, "label"),
         ({"name": "other"}, "the file's name, 'mine'"),
     ],
@@ -148,18 +123,13 @@ def test_a_mapping_must_meet_the_classes(tmp_path: Path, mapping, words: str):
     assert words in fault
 
 
-def test_yaml_null_for_conflicting_sex_means_null(tmp_path: Path):
-    manifest = load_manifest(_write(tmp_path, conflicting_sex=None))
+def test_a_path_is_accepted_and_null_for_conflicting_sex_means_null(tmp_path: Path):
+    path = _write(tmp_path, without="sex", columns={"image": "a", "patient": "b"}, table="t.csv")
+    manifest = load_manifest(path)
     assert isinstance(manifest, TableManifest)
-    assert manifest.conflicting_sex == "null"
-
-
-def test_a_dataset_without_sex_is_possible(tmp_path: Path):
-    manifest = load_manifest(
-        _write(tmp_path, without="sex", columns={"image": "file", "patient": "id"})
-    )
-    assert isinstance(manifest, TableManifest)
-    assert manifest.sex is None
+    assert (manifest.table, manifest.image_size, manifest.sex) == (("t.csv",), 64, None)
+    assert manifest.conflicting_sex == "error"
+    assert load_manifest(_write(tmp_path, conflicting_sex=None)).conflicting_sex == "null"
 
 
 def test_a_repeated_key_is_a_fault_with_both_lines(tmp_path: Path):
@@ -185,13 +155,9 @@ def test_broken_or_unsafe_yaml_names_line_and_column(tmp_path: Path, text: str):
 )
 def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, content: bytes):
     path = tmp_path / "mine.yaml"
+    assert "check the path" in _faults(str(path))[0]
     path.write_bytes(content)
     assert _faults(str(path))
-
-
-def test_a_missing_file_is_refused(tmp_path: Path):
-    (fault,) = _faults(str(tmp_path / "mine.yaml"))
-    assert "check the path" in fault
 
 
 def test_a_manifest_cannot_be_changed():

@@ -3,9 +3,7 @@ import pandas as pd
 import pytest
 
 from medunlearn.cohort.partition import (
-    PARTITIONS,
     check_partitions,
-    partition_patients,
     patient_table,
     stratified_order,
 )
@@ -21,15 +19,6 @@ def test_a_patient_is_described_by_sex_and_rarest_label():
     assert patients.index.tolist() == [3, 7]
     assert patients["rarest"].tolist() == [0, 1]
     assert patients["sex"].isna().tolist() == [True, False]
-
-
-def test_no_patient_is_in_two_partitions(cohort_table):
-    assert cohort_table.groupby("patient")["partition"].nunique().max() == 1
-
-
-def test_shares_are_of_patients_and_validation_is_halved(cohort_table):
-    counts = cohort_table.groupby("partition")["patient"].nunique()
-    assert counts[list(PARTITIONS)].tolist() == [500, 100, 100, 300]
 
 
 def test_every_partition_holds_the_sexes_in_proportion(cohort_table):
@@ -60,14 +49,6 @@ def test_every_patient_of_a_stratum_may_come_first():
     patients = pd.DataFrame({"sex": ["F"] * 4, "rarest": [0] * 4})
     firsts = [stratified_order(patients, stream("test", seed))[0] for seed in range(400)]
     assert np.bincount(firsts, minlength=4).min() > 60
-
-
-def test_patients_of_unknown_sex_are_a_stratum_of_their_own():
-    patients = pd.DataFrame({"sex": [None, "F", None, "M"], "rarest": [0, 0, 0, 0]})
-    partition = partition_patients(
-        patients, {"train": 0.5, "validation": 0.25, "test": 0.25}, stream("test")
-    )
-    assert sorted(partition.index) == [0, 1, 2, 3]
 
 
 def test_a_class_without_a_patient_in_a_partition_is_refused(cohort_table):
