@@ -13,13 +13,7 @@ from medunlearn.statistics.error_rates import (
     summarise,
 )
 from medunlearn.statistics.simulation import Scenario, grid, simulate_gaps
-from medunlearn.statistics.verdicts import (
-    DIFFERENT,
-    EQUIVALENT,
-    INCONCLUSIVE,
-    NEGLIGIBLE,
-    judge,
-)
+from medunlearn.statistics.verdicts import DIFFERENT, EQUIVALENT, INCONCLUSIVE, NEGLIGIBLE, judge
 
 MARGIN = 0.03
 VERDICTS = [DIFFERENT, EQUIVALENT, NEGLIGIBLE, INCONCLUSIVE]

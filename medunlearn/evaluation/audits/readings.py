@@ -12,9 +12,7 @@ from scipy.special import log_expit
 
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST
 from medunlearn.evaluation.audits.membership import log_mean_probability, rmia
-from medunlearn.evaluation.performance import (
-    probabilities,
-)
+from medunlearn.evaluation.performance import probabilities
 from medunlearn.evaluation.scores import label_confidence
 from medunlearn.evaluation.subsets import Subset, Subsets
 
