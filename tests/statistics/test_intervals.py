@@ -64,11 +64,24 @@ def test_no_spread_at_all_gives_no_limits(values):
     assert np.isnan([found.low, found.high]).all()
 
 
+def test_runs_with_draws_of_their_own_vary_by_runs_alone():
+    values = np.array([0.1, 0.3, 0.2])
+    found = runs_interval(values, 50)
+    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert np.isnan(runs_interval(values[:1], 50).low)
+
+
 def test_one_seed_or_one_patient_gives_no_limits():
     assert np.isnan(contrast_interval([np.ones((1, 9))]).low)
     found = contrast_interval([np.eye(3), np.ones((3, 1))], (0.999, 0.001))
     assert found.estimate == pytest.approx(0.333 + 0.001)
     assert np.isnan([found.low, found.standard_error]).all()
+    one = regression_interval(np.ones((1, 9)), np.ones((9, 1)), np.ones(1))
+    assert one.estimate == pytest.approx(1)
+    assert np.isnan(one.low)
+    none_to_spare = regression_interval(np.eye(4)[:, :2], np.eye(2), np.array([1.0, -1.0]))
+    assert np.isnan(none_to_spare.low)
 
 
 @pytest.mark.parametrize(("seeds", "weights"), [((2, 3), (1, -1)), ((2, 2), (1, -1, 0))])
@@ -174,14 +187,6 @@ def test_a_patient_alone_in_a_group_gives_no_limits_unless_beside_the_point():
     assert (others.low, others.df) == (pytest.approx(expected.low), pytest.approx(expected.df))
 
 
-def test_one_seed_or_no_patient_to_spare_gives_a_regression_no_limits():
-    values = np.random.default_rng(10).normal(size=(4, 2))
-    assert np.isnan(regression_interval(values, np.eye(2), np.array([1.0, -1.0])).low)
-    one = regression_interval(np.ones((1, 9)), np.ones((9, 1)), np.ones(1))
-    assert one.estimate == pytest.approx(1)
-    assert np.isnan(one.low)
-
-
 def share_covered(kind, *, seeds, patients, seed_sd, runs, random):
     """Replicates whose 95 % interval holds the truth, 0: four groups weighted, or adjusted."""
     sizes = np.array([0.4, 0.3, 0.2, 0.1]) * patients
@@ -246,14 +251,6 @@ def test_it_covers_the_truth_where_seeds_or_patients_alone_do_not(seeds, seed_sd
     assert covered["both"] / runs >= 0.95 - error
     worst = "patients" if seed_sd else "seeds"
     assert covered[worst] / runs < 0.95 - error
-
-
-def test_runs_with_draws_of_their_own_vary_by_runs_alone():
-    values = np.array([0.1, 0.3, 0.2])
-    found = runs_interval(values, 50)
-    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert np.isnan(runs_interval(values[:1], 50).low)
 
 
 SIZES = (0.05, 0.1, 0.2, 0.3)
