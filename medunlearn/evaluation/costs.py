@@ -11,11 +11,7 @@ from scipy import stats
 REGIONS = ("training", "preparation", "unlearning")
 """A method that needs originals of its own (SISA) pays for their training too."""
 
-TUNING = [
-    f"{what}{limit}"
-    for what in ("tuning", "total", "break_even")
-    for limit in ("", "_low", "_high")
-]
+TUNING = [a + b for a in ("tuning", "total", "break_even") for b in ("", "_low", "_high")]
 """Columns of ``add_tuning``."""
 
 INDEX = ["device", "method", "forget_size", "repeat"]
@@ -54,17 +50,10 @@ def cost_ratios(costs: pd.DataFrame) -> pd.DataFrame:
         device. Empty if the cost pass has not run.
     """
     exclusive = costs[costs["exclusive"]]
-    bills = exclusive.pivot_table(
-        index=INDEX,
-        columns="region",
-        values="seconds",
-        fill_value=0,
-    ).reset_index()
+    wide = exclusive.pivot_table(index=INDEX, columns="region", values="seconds", fill_value=0)
+    bills = wide.reindex(columns=sorted(REGIONS), fill_value=0.0).reset_index()
     if bills.empty:
         return pd.DataFrame(columns=[*INDEX, *REGIONS, "seconds", "ratio"])
-    for region in REGIONS:
-        if region not in bills:
-            bills[region] = 0.0
     bills["seconds"] = bills[list(REGIONS)].sum(axis=1)
     # seconds of one device say nothing about another: without a retraining there is no ratio
     retraining = bills[bills["method"] == "retrain"].groupby("device")["seconds"].median()
@@ -124,44 +113,35 @@ def add_tuning(
         The ratios with ``tuning``, ``total`` and ``break_even``, each with ``_low`` and ``_high``;
         NaN for a method that was not tuned.
     """
-    rows = []
-    for row in ratios.to_dict("records"):
-        spent = bills.loc[bills["method"] == row["method"], "seconds"]
-        if len(spent):
-            row |= _with_tuning(row, spent, retraining, level)
-        rows.append(row)
+    rows = [
+        row
+        | _tuning(row, bills.loc[bills["method"] == row["method"], "seconds"], retraining, level)
+        for row in ratios.to_dict("records")
+    ]
     return pd.DataFrame(rows, columns=[*ratios.columns, *TUNING])
 
 
-def _with_tuning(
+def _tuning(
     row: Mapping[Hashable, Any], spent: pd.Series, retraining: Sequence[float], level: float
 ) -> dict[Hashable, Any]:
-    tuning = _ratio(spent, pd.Series(retraining), level)
-    seeds, one = len(spent), row["estimate"]
-    paid = seeds * tuning["estimate"]
+    """The columns ``TUNING`` of one row; none of a method that was not tuned."""
+    if not len(spent):
+        return {}
+    tuning, seeds = _ratio(spent, pd.Series(retraining), level), len(spent)
+    paid, one = seeds * tuning["estimate"], row["estimate"]
+    total, free = paid + one, np.array([tuning["df"], row["df"]])
     # standard errors of logarithms times the values are those of the values
-    parts = np.array([paid * tuning["standard_error"], one * row["standard_error"]])
-    free = np.array([tuning["df"], row["df"]])
-    total = paid + one
-    half = _half_width(parts, free, level)
-    found: dict[Hashable, Any] = {
-        "tuning": paid,
-        "tuning_low": seeds * tuning["low"],
-        "tuning_high": seeds * tuning["high"],
-        "total": total,
-        "total_low": total - half,
-        "total_high": total + half,
-        "break_even": np.inf,
-        # a request may cost less than a retraining, though it is estimated to cost more
-        "break_even_low": paid / (1 - row["low"]) if row["low"] < 1 else np.inf,
-        "break_even_high": np.inf,
-    }
+    errors = np.array([paid * tuning["standard_error"], one * row["standard_error"]])
+    half = _half_width(errors, free, level)
+    paid_limits = seeds * tuning["low"], seeds * tuning["high"]
+    # a request may cost less than a retraining, though it is estimated to cost more
+    earned = (np.inf, paid / (1 - row["low"]) if row["low"] < 1 else np.inf, np.inf)
     if one < 1:
         number = paid / (1 - one)
-        factor = np.exp(_half_width(np.array([parts[0] / paid, parts[1] / (1 - one)]), free, level))
-        high = np.inf if row["high"] >= 1 else number * factor
-        found |= {"break_even": number, "break_even_low": number / factor, "break_even_high": high}
-    return found
+        factor = np.exp(_half_width(errors / [paid, 1 - one], free, level))
+        earned = (number, number / factor, np.inf if row["high"] >= 1 else number * factor)
+    values = (paid, *paid_limits, total, total - half, total + half, *earned)
+    return dict(zip(TUNING, values, strict=True))
 
 
 def _half_width(errors: NDArray[np.float64], df: NDArray[np.float64], level: float) -> float:

@@ -9,9 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from medunlearn.evaluation.performance import (
-    Predicted,
-)
+from medunlearn.evaluation.performance import Predicted
 from medunlearn.evaluation.subsets import Subset
 from medunlearn.statistics.intervals import Interval, contrast_interval
 from medunlearn.statistics.simulation import Gaps

@@ -3,10 +3,7 @@ import pandas as pd
 import pytest
 
 from medunlearn.evaluation.difficulty import References
-from medunlearn.evaluation.performance import (
-    Predicted,
-    probabilities,
-)
+from medunlearn.evaluation.performance import Predicted, probabilities
 from medunlearn.evaluation.subsets import Subset
 
 

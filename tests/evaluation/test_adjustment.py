@@ -29,17 +29,13 @@ def gaps(table, mean, seeds=4):
     return mean.to_numpy() + 0.05 * random.normal(size=(seeds, len(table)))
 
 
-def test_a_gap_on_one_label_only_is_no_difference_of_the_sexes(table):
+def test_adjusted_for_the_label_what_women_alone_lose_is_left(table):
     values = gaps(table, 0.2 * table["rarest"])
     found, names = adjusted_difference(table, values)
     assert names == "label"
-    raw = values[:, :200].mean() - values[:, 200:].mean()
-    assert raw > 0.08
+    assert values[:, :200].mean() - values[:, 200:].mean() > 0.08
     assert found.low < 0 < found.high
     assert abs(found.estimate) < 0.02
-
-
-def test_what_is_left_is_women_minus_men(table):
     values = gaps(table, 0.2 * table["rarest"] + 0.1 * (table["sex"] == "F"))
     assert adjusted_difference(table, values)[0].estimate == pytest.approx(0.1, abs=0.02)
 
@@ -61,17 +57,11 @@ def test_patients_of_unknown_sex_do_not_count(table):
     assert age_standardised_difference(more, stranger) == age_standardised_difference(table, values)
 
 
-def test_a_gap_of_the_old_is_no_difference_of_the_sexes(table):
+def test_standardised_by_age_what_the_old_lose_goes_and_what_women_lose_stays(table):
     values = gaps(table, 0.2 * (table["age"] > 55))
     found = age_standardised_difference(table, values)
-    assert found is not None
     assert abs(found.estimate) < 0.5 * (values[:, :200].mean() - values[:, 200:].mean())
-
-
-def test_bands_weigh_as_many_patients_as_they_have(table):
-    values = gaps(table, 0.1 * (table["sex"] == "F"))
-    found = age_standardised_difference(table, values)
-    assert found is not None
+    found = age_standardised_difference(table, gaps(table, 0.1 * (table["sex"] == "F")))
     assert found.estimate == pytest.approx(0.1, abs=0.02)
 
 
@@ -87,4 +77,3 @@ def test_covariates_are_in_the_order_of_patient_values():
     assert table.index.tolist() == study.subsets.of(DRAW, "forget", "all").patient_ids.tolist()
     ease = study.cohort.drop_duplicates("patient").set_index("patient")["ease"]
     assert (table["confidence"] == ease[table.index]).all()
-    assert make_study(seeds=1, difficulty=False, test=50).difficulty.empty

@@ -19,29 +19,19 @@ def test_preparation_counts_and_the_unit_is_the_median_retraining():
         + rows("salun", 0.1, "unlearning", [2, 2])
         + rows("salun", 0.1, "preparation", [1, 2])
         + rows("finetune", 0.1, "unlearning", [1])
+        + rows("sisa", 0.1, "training", [20])  # originals of its own are paid for
     )
     found = cost_ratios(costs).set_index(["method", "repeat"])
     assert found.loc[("salun", 0), "ratio"] == pytest.approx(0.3)
     assert found.loc[("salun", 1), "ratio"] == pytest.approx(0.4)
     assert found.loc[("finetune", 0), "preparation"] == 0
+    assert found.loc[("sisa", 0), "ratio"] == 2
     assert "retrain" not in found.index.get_level_values("method")
 
 
-def test_a_method_with_originals_of_its_own_pays_for_them():
-    costs = pd.DataFrame(
-        rows("retrain", 0.1, "unlearning", [10])
-        + rows("sisa", 0.1, "training", [20])
-        + rows("sisa", 0.1, "unlearning", [5])
-    )
-    assert cost_ratios(costs)["ratio"].tolist() == [2.5]
-
-
-def test_timings_of_the_grid_are_no_costs():
-    costs = pd.DataFrame(rows("salun", 0.1, "unlearning", [2], exclusive=False))
-    assert cost_ratios(costs).empty
-
-
-def test_seconds_of_one_device_are_not_divided_by_those_of_another():
+def test_only_the_cost_pass_and_only_one_device_make_a_ratio():
+    grid = pd.DataFrame(rows("salun", 0.1, "unlearning", [2], exclusive=False))
+    assert cost_ratios(grid).empty
     costs = pd.DataFrame(
         rows("retrain", 0.1, "unlearning", [10], device="slow")
         + rows("salun", 0.1, "unlearning", [1], device="fast")
@@ -79,16 +69,15 @@ def test_tuning_counts_all_seeds_and_is_added_to_one_request():
     assert found["total"] == pytest.approx(9.2, rel=1e-3)
     assert found["total_low"] > 1
     assert found["break_even"] == pytest.approx(9 / 0.8, rel=1e-3)
-
-
-def test_tuning_is_divided_by_a_retraining_of_the_device_it_was_timed_on():
+    # seconds of the device that the trials were timed on
     slow = with_tuning(retraining=(99, 100, 101), salun=[290, 300, 310]).loc["salun"]
-    assert slow["tuning"] == pytest.approx(9, rel=1e-3)
-    assert slow["estimate"] == pytest.approx(0.2, rel=1e-2)
+    assert slow[["tuning", "estimate"]].tolist() == pytest.approx([9, 0.2], rel=1e-2)
 
 
 def test_who_costs_more_than_a_retraining_never_breaks_even():
-    found = with_tuning(eu_k=[1, 1, 1.1]).loc["eu_k"]
+    every = with_tuning(eu_k=[1, 1, 1.1])
+    assert every.loc["ssd", ["tuning", "total", "break_even"]].isna().all()  # not tuned
+    found = every.loc["eu_k"]
     assert found["break_even"] == found["break_even_low"] == found["break_even_high"] == np.inf
 
 
@@ -101,12 +90,6 @@ def test_who_may_cost_less_than_a_retraining_may_break_even():
     assert found["estimate"] > 1 > found["low"]
     assert found["break_even"] == found["break_even_high"] == np.inf
     assert np.isfinite(found["break_even_low"])
-
-
-def test_a_method_that_was_not_tuned_has_no_total():
-    found = with_tuning(salun=[29, 30, 31])
-    assert found.loc["ssd", ["tuning", "total", "break_even"]].isna().all()
-    assert len(found) == 3
 
 
 def test_intervals_of_total_and_break_even_hold_the_truth_as_often_as_they_say():

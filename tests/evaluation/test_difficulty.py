@@ -69,11 +69,8 @@ def test_reliability_is_that_of_all_models_together(partition):
     assert np.mean(found) == pytest.approx(1 / (1 + 4 / models), abs=0.05)
 
 
-def test_pure_noise_is_not_reliable():
+def test_neither_noise_nor_a_single_pair_of_models_is_reliable():
     assert abs(reliability(make_references(1e4)[0], "test")) < 0.3
-
-
-def test_one_pair_of_models_has_no_reliability():
     assert np.isnan(reliability(make_references(0.1, models=2)[0], "train"))
 
 

@@ -16,6 +16,7 @@ from medunlearn.evaluation.performance import (
     false_positive_rate,
     threshold_at,
     true_positive_rate,
+    weight_below,
 )
 from medunlearn.evaluation.subsets import Subset
 
@@ -100,21 +101,18 @@ def test_pseudo_values_are_those_of_leaving_each_patient_out(case, measure):
     assert abs(shift.mean()) < 0.01
 
 
-def test_area_without_skill_is_a_half_and_with_all_skill_one():
+def test_area_without_skill_is_a_half_with_all_skill_one_and_of_an_absent_class_unknown():
     labels = np.array([0, 0, 1, 1])
     subset = Subset(np.arange(4), np.arange(4), labels, labels, 0)
-    none = Predicted(np.full((4, 2), 0.5), 0.5)
-    all_of_it = Predicted(np.eye(2)[labels], 0.5)
-    assert auroc(subset, none).mean() == pytest.approx(0.5)
-    assert auroc(subset, all_of_it).mean() == pytest.approx(1)
-    turned = Predicted(1 - np.eye(2)[labels], 0.5)
-    assert auroc(subset, turned).mean() == pytest.approx(0)
+    truth = np.eye(2)[labels]
+    for probability, area in ((np.full((4, 2), 0.5), 0.5), (truth, 1), (1 - truth, 0)):
+        assert auroc(subset, Predicted(probability, 0.5)).mean() == pytest.approx(area)
+    assert np.isnan(auroc(subset, Predicted(np.full((4, 3), 1 / 3), 0.5))).all()
 
 
-def test_area_of_an_absent_class_is_not_a_number():
-    labels = np.zeros(5, int)
-    subset = Subset(np.arange(5), np.arange(5), labels, labels, 0)
-    assert np.isnan(auroc(subset, Predicted(np.full((5, 3), 1 / 3), 0.5))).all()
+def test_weight_below_counts_a_tie_half():
+    below = weight_below(np.array([0.0, 1, 2, 9]), np.array([2.0, 1, 2]), np.array([4.0, 2, 1]))
+    assert below.tolist() == [0, 1, 2 + 5 / 2, 7]
 
 
 def test_pooled_classes_count_as_one_in_balanced_accuracy():

@@ -34,14 +34,6 @@ def simulate(random, *, seeds, patients, seed_sd=0.02, patient_sd=0.1, noise=0.3
     ]
 
 
-def test_the_estimate_is_the_difference_of_means():
-    groups = [np.array([[1.0, 2, 3], [2, 3, 4]]), np.array([[0.0, 1], [1, 1]])]
-    found = contrast_interval(groups)
-    assert found.estimate == pytest.approx(2.5 - 0.75)
-    assert (found.runs, found.patients) == (2, 5)
-    assert found.low < found.estimate < found.high
-
-
 def test_components_and_degrees_of_freedom_are_those_of_the_formula():
     """Worked out for 2 seeds x 3 patients, one group."""
     values = np.array([[1.0, 2.0, 6.0], [2.0, 5.0, 5.0]])
@@ -72,11 +64,24 @@ def test_no_spread_at_all_gives_no_limits(values):
     assert np.isnan([found.low, found.high]).all()
 
 
+def test_runs_with_draws_of_their_own_vary_by_runs_alone():
+    values = np.array([0.1, 0.3, 0.2])
+    found = runs_interval(values, 50)
+    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert np.isnan(runs_interval(values[:1], 50).low)
+
+
 def test_one_seed_or_one_patient_gives_no_limits():
     assert np.isnan(contrast_interval([np.ones((1, 9))]).low)
     found = contrast_interval([np.eye(3), np.ones((3, 1))], (0.999, 0.001))
     assert found.estimate == pytest.approx(0.333 + 0.001)
     assert np.isnan([found.low, found.standard_error]).all()
+    one = regression_interval(np.ones((1, 9)), np.ones((9, 1)), np.ones(1))
+    assert one.estimate == pytest.approx(1)
+    assert np.isnan(one.low)
+    none_to_spare = regression_interval(np.eye(4)[:, :2], np.eye(2), np.array([1.0, -1.0]))
+    assert np.isnan(none_to_spare.low)
 
 
 @pytest.mark.parametrize(("seeds", "weights"), [((2, 3), (1, -1)), ((2, 2), (1, -1, 0))])
@@ -91,6 +96,8 @@ def test_two_groups_pool_their_degrees_of_freedom():
     v_s, v_p, v_e = components(groups, (1, -1))
     v = max(v_s + v_p - v_e, v_s, v_p)
     found = contrast_interval(groups)
+    assert found.estimate == pytest.approx(groups[0].mean() - groups[1].mean())
+    assert (found.runs, found.patients) == (5, 52)
     assert found.standard_error == pytest.approx(v**0.5)
     df = v**2 / (v_s**2 / 4 + v_p**2 / 50 + v_e**2 / (4 * 50))
     assert found.df == pytest.approx(max(4, df))
@@ -113,13 +120,6 @@ def test_a_difference_of_differences_and_a_standardised_mean_follow_the_formula(
         assert found.df == pytest.approx(max(5, v**2 / spread))
 
 
-def test_weights_scale_the_interval():
-    groups = simulate(np.random.default_rng(3), seeds=5, patients=30)
-    one, three = contrast_interval(groups), contrast_interval(groups, (-3, 3))
-    assert (three.low, three.high) == (pytest.approx(-3 * one.high), pytest.approx(-3 * one.low))
-    assert three.df == pytest.approx(one.df)
-
-
 def dummies(sizes):
     """Intercept and one dummy: the first group against the second."""
     return np.column_stack([np.ones(sum(sizes)), np.repeat([1.0, 0.0], sizes)])
@@ -135,14 +135,6 @@ def test_a_regression_on_one_dummy_is_the_contrast_of_two_groups(seed_sd):
     expected = contrast_interval(groups)
     for field in ("estimate", "standard_error", "df", "low", "high", "runs", "patients"):
         assert getattr(found, field) == pytest.approx(getattr(expected, field)), field
-
-
-def test_a_regression_on_nothing_is_the_mean():
-    values = np.random.default_rng(5).normal(size=(4, 20))
-    found = regression_interval(values, np.ones((20, 1)), np.ones(1))
-    expected = contrast_interval([values])
-    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
-    assert found.df == pytest.approx(expected.df)
 
 
 def test_with_seeds_alike_it_is_hc2_of_statsmodels():
@@ -193,14 +185,6 @@ def test_a_patient_alone_in_a_group_gives_no_limits_unless_beside_the_point():
     others = regression_interval(values, design, np.array([0.0, 1.0, 0.0]))
     expected = contrast_interval([values[:, 1:10], values[:, 10:]])
     assert (others.low, others.df) == (pytest.approx(expected.low), pytest.approx(expected.df))
-
-
-def test_one_seed_or_no_patient_to_spare_gives_a_regression_no_limits():
-    values = np.random.default_rng(10).normal(size=(4, 2))
-    assert np.isnan(regression_interval(values, np.eye(2), np.array([1.0, -1.0])).low)
-    one = regression_interval(np.ones((1, 9)), np.ones((9, 1)), np.ones(1))
-    assert one.estimate == pytest.approx(1)
-    assert np.isnan(one.low)
 
 
 def share_covered(kind, *, seeds, patients, seed_sd, runs, random):
@@ -267,14 +251,6 @@ def test_it_covers_the_truth_where_seeds_or_patients_alone_do_not(seeds, seed_sd
     assert covered["both"] / runs >= 0.95 - error
     worst = "patients" if seed_sd else "seeds"
     assert covered[worst] / runs < 0.95 - error
-
-
-def test_runs_with_draws_of_their_own_vary_by_runs_alone():
-    values = np.array([0.1, 0.3, 0.2])
-    found = runs_interval(values, 50)
-    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
-    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert np.isnan(runs_interval(values[:1], 50).low)
 
 
 SIZES = (0.05, 0.1, 0.2, 0.3)

@@ -117,22 +117,21 @@ def test_without_a_margin_no_equivalence_is_asked():
     assert found["p_equivalence_adjusted"].isna().all()
 
 
-def test_holm_within_a_claim():
-    """Worked out: .01, .02, .03 become 3 x .01, 2 x .02, and no less than the one before."""
+@pytest.mark.parametrize(
+    ("confirmatory", "name", "adjusted"),
+    [(True, "Holm", [0.04, 0.03, 0.04]), (False, "Benjamini-Hochberg", [0.03, 0.03, 0.03])],
+)
+def test_holm_corrects_what_is_confirmatory_and_benjamini_hochberg_what_is_not(
+    confirmatory, name, adjusted
+):
+    """Of .03, .01, .02: Holm steps down by 3, 2, 1; the other multiplies by 3 / rank."""
     errors = 0.05 / stats.t.isf(np.array([0.03, 0.01, 0.02]) / 2, 10)
-    found = judged(*(contrast(0.05, e) for e in errors), contrast(0.05, 0.01, family="C4"))
-    assert found["p_difference_adjusted"][:3].tolist() == pytest.approx([0.04, 0.03, 0.04])
-    assert found["p_difference_adjusted"][3] == found["p_difference"][3]
-    assert set(found["correction"]) == {"Holm"}
-
-
-def test_benjamini_hochberg_for_what_is_exploratory():
-    """Worked out: .01, .02, .03 times 3 / rank."""
-    errors = 0.05 / stats.t.isf(np.array([0.03, 0.01, 0.02]) / 2, 10)
-    rows = [contrast(0.05, e, confirmatory=False) for e in errors]
-    found = judged(*rows, contrast(0.05, 0.001), contrast(0.05, 0.001, family="x"))
-    assert found["p_difference_adjusted"][:3].tolist() == pytest.approx([0.03, 0.03, 0.03])
-    assert found["correction"].tolist() == ["Benjamini-Hochberg"] * 3 + ["Holm"] * 2
+    rows = [contrast(0.05, e, confirmatory=confirmatory) for e in errors]
+    others = [contrast(0.05, confirmatory=not confirmatory), contrast(0.05, family="C4")]
+    found = judged(*rows, *others)
+    assert found["p_difference_adjusted"][:3].tolist() == pytest.approx(adjusted)
+    assert found["p_difference_adjusted"][3:].tolist() == found["p_difference"][3:].tolist()
+    assert set(found["correction"][:3]) == {name}
 
 
 def test_equivalence_is_corrected_apart_from_difference():

@@ -10,13 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medunlearn.evaluation.controls.estimators import same_estimates
-from medunlearn.evaluation.controls.outcomes import (
-    FAILED,
-    NOT_RUN,
-    PASSED,
-    UNINFORMATIVE,
-    Outcome,
-)
+from medunlearn.evaluation.controls.outcomes import FAILED, NOT_RUN, PASSED, UNINFORMATIVE, Outcome
 from medunlearn.evaluation.controls.permuted import permuted_sex
 from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
 from medunlearn.evaluation.measurements import FLOOR, NOTHING, Measurements, line_ups
