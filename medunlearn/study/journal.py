@@ -17,7 +17,7 @@ _REPORTING = (
     "medunlearn.evaluation.audits.audit",
     "medunlearn.evaluation.calibration",
     "medunlearn.evaluation.claims",
-    "medunlearn.evaluation.controls.battery",
+    "medunlearn.evaluation.controls.run_controls",
     "medunlearn.evaluation.costs",
     "medunlearn.evaluation.results",
     "medunlearn.evaluation.strata",
