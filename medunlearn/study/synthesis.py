@@ -12,7 +12,12 @@ from medunlearn.disk import written_whole
 from medunlearn.evaluation.audits.audit import audit
 from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
-from medunlearn.evaluation.controls.battery import AREAS, AUDITS, run_controls, switched_off
+from medunlearn.evaluation.controls.run_controls import (
+    AREAS,
+    AUDITS,
+    run_controls,
+    switched_off,
+)
 from medunlearn.evaluation.costs import add_tuning, cost_intervals
 from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED, Measurements
 from medunlearn.evaluation.results import measure_results

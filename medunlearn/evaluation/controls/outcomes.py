@@ -1,6 +1,7 @@
 """What came of a control: a row of the table that the synthesis prints before all verdicts."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ class Outcome:
         low: Lower limit.
         high: Upper limit.
         rate: Share of ``runs``.
-        nominal: What the rate is held to.
+        nominal: What the rate is compared with.
         runs: Contrasts, replicates or permutations that had a result.
     """
 
@@ -47,6 +48,11 @@ class Outcome:
     def not_run(self, reason: str) -> "Outcome":
         """The same, with the reason."""
         return replace(self, state=NOT_RUN, found=reason)
+
+    def came_out(self, passed: bool | None, found: str, **numbers: Any) -> "Outcome":
+        """The same as it came out: passed, failed or (None) uninformative."""
+        state = {True: PASSED, False: FAILED, None: UNINFORMATIVE}[passed]
+        return replace(self, state=state, found=found, **numbers)
 
 
 def rejections(p: Floats, nominal: float = ALPHA) -> tuple[float, float, int]:

@@ -1,21 +1,13 @@
 """A control without an effect: sex permuted among patients, a thousand times."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import patient_table
-from medunlearn.evaluation.controls.decisions import Decisions, decide, sex_contrast, too_few
-from medunlearn.evaluation.controls.outcomes import (
-    ALPHA,
-    FAILED,
-    PASSED,
-    UNINFORMATIVE,
-    Outcome,
-    rejections,
-)
+from medunlearn.evaluation.controls.outcomes import ALPHA, Outcome, rejections
+from medunlearn.evaluation.controls.resampling import Decisions, decide, replicate, too_few
 from medunlearn.evaluation.measurements import LineUp, Measurements
 from medunlearn.randomness import stream
 from medunlearn.statistics.verdicts import Terms, p_values
@@ -36,7 +28,7 @@ def permuted_sex(
 
     This checks that persons are the units; seeds are checked by simulated studies. A gap may vary
     between persons by luck alone, a new one with each seed: then the spread over seeds holds all
-    of it, and hides a fault in the unit (simulated: gaps pass with every patient in it four
+    of it, and hides an error in the unit (simulated: gaps pass with every patient in it four
     times). Levels vary between persons in all seeds alike, so sexes are dealt for levels, too.
     """
     named = "label x difficulty" if len(measurements.difficulty) else "label"
@@ -53,56 +45,43 @@ def permuted_sex(
         elif reason := too_few(terms, decisions):
             yield outcome.not_run(reason)
         else:
+            values = decisions.gaps if what == "gap" else decisions.ours
             cells = _cells(measurements, decisions) * (how != "freely")
-            right = decisions.tally(decisions.ours)
-            values = right - decisions.tally(decisions.theirs) if what == "gap" else right
-            found = _permute(decisions, values, cells, permutations, stream("control", what, how))
+            dealt = _deal(decisions, cells, permutations, stream("control", what, how))
+            found = replicate((values, decisions.whole, women) for women in dealt)
             note = "; difficulty was not measured" if how == "within label" else ""
-            yield _read(outcome, *found, centred=how != "freely", note=note)
+            yield _read(outcome, found, how != "freely", note)
 
 
 def _cells(measurements: Measurements, decisions: Decisions) -> Ints:
     """Label of each patient, and difficulty if it was measured, as one code."""
     ids = decisions.patient_ids
-    labels = patient_table(measurements.cohort)["rarest"].reindex(ids).astype(str)
-    if measurements.difficulty.empty:
-        return np.unique(labels, return_inverse=True)[1].astype(np.int64)
-    by_sample = measurements.difficulty.set_index("sample")["stratum"]
-    rows = measurements.cohort.drop_duplicates("patient").set_index("patient").reindex(ids)
-    both = labels + " " + rows["sample"].map(by_sample).astype(str)
-    return np.unique(both, return_inverse=True)[1].astype(np.int64)
+    cells = patient_table(measurements.cohort)["rarest"].reindex(ids).astype(str)
+    if not measurements.difficulty.empty:
+        by_sample = measurements.difficulty.set_index("sample")["stratum"]
+        rows = measurements.cohort.drop_duplicates("patient").set_index("patient").reindex(ids)
+        cells = cells + " " + rows["sample"].map(by_sample).astype(str)
+    return np.unique(cells, return_inverse=True)[1].astype(np.int64)
 
 
-def _permute(
-    decisions: Decisions, values: Floats, cells: Ints, times: int, random: np.random.Generator
-) -> tuple[Floats, Floats, Floats]:
-    """Estimate, standard error and df of each permutation of persons within cells."""
-    _, first, sources = np.unique(decisions.sources, return_index=True, return_inverse=True)
-    women, cells = decisions.women[first], cells[first]
+def _deal(
+    decisions: Decisions, cells: Ints, times: int, random: np.random.Generator
+) -> Iterator[NDArray[np.bool_]]:
+    """Sexes permuted among the persons of each cell, as (patients,)."""
+    women, cells = decisions.female_persons, cells[[each[0] for each in decisions.persons]]
     home = np.argsort(cells, kind="stable")
-    rows = []
     for _ in range(times):
         dealt = np.empty_like(women)
         dealt[home] = women[np.lexsort((random.random(len(cells)), cells))]
-        found = sex_contrast(values, decisions.whole, dealt[sources], 0.95)
-        rows.append((found.estimate, found.standard_error, found.df))
-    estimate, error, df = np.array(rows).T
-    return estimate, error, df
+        yield dealt[decisions.sources]
 
 
-def _read(
-    outcome: Outcome, estimate: Floats, error: Floats, df: Floats, *, centred: bool, note: str
-) -> Outcome:
+def _read(outcome: Outcome, found: Floats, centred: bool, note: str) -> Outcome:
+    estimate, error, df = found
     centre = float(estimate.mean())
     difference, _ = p_values(estimate - centre * centred, error, df, np.nan)
     rate, limit, runs = rejections(difference)
     if not runs or np.ptp(estimate) < 1e-12:
-        return replace(outcome, state=UNINFORMATIVE, found="permutations make no difference")
-    return replace(
-        outcome,
-        state=FAILED if rate > limit else PASSED,
-        found=f"different in {rate:.1%} of {runs} (up to {limit:.1%} is chance){note}",
-        estimate=centre,
-        rate=rate,
-        runs=runs,
-    )
+        return outcome.came_out(None, "permutations make no difference")
+    text = f"different in {rate:.1%} of {runs} (up to {limit:.1%} is chance){note}"
+    return outcome.came_out(rate <= limit, text, estimate=centre, rate=rate, runs=runs)

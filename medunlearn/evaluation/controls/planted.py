@@ -1,35 +1,27 @@
 """Controls with a known truth: a bias, and doses of one, planted into honest models."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from medunlearn.evaluation.adjustment import adjusted_difference, covariates
-from medunlearn.evaluation.controls.decisions import (
+from medunlearn.evaluation.controls.outcomes import ALPHA, POWER, Outcome, rejections
+from medunlearn.evaluation.controls.resampling import (
     Decisions,
     balanced_values,
     decide,
-    members,
+    replicate,
     sex_contrast,
     too_few,
-)
-from medunlearn.evaluation.controls.outcomes import (
-    ALPHA,
-    FAILED,
-    PASSED,
-    POWER,
-    UNINFORMATIVE,
-    Outcome,
-    rejections,
 )
 from medunlearn.evaluation.measurements import LineUp, Measurements, Run
 from medunlearn.randomness import stream
 from medunlearn.statistics.verdicts import Terms, p_values, refuse
 
 Floats = NDArray[np.float64]
+World = tuple[Floats, Floats, NDArray[np.bool_]]
 
 DOSES = (0, 1, 2)
 """In margins."""
@@ -52,16 +44,12 @@ def planted_bias(
     if nothing is None or floor is None:
         return outcome.not_run(f"not measured: {'do nothing' if nothing is None else 'set B'}")
     fresh = {pair.seed: run for run, pair in zip(floor.runs, floor.base, strict=True)}
-    trios = [
-        (ours, fresh[pair.seed], pair)
-        for ours, pair in zip(nothing.runs, nothing.base, strict=True)
-        if pair.seed in fresh
-    ]
+    pairs = zip(nothing.runs, nothing.base, strict=True)
+    trios = [(ours, fresh[pair.seed], pair) for ours, pair in pairs if pair.seed in fresh]
     if len({run.draw for trio in trios for run in trio}) > 1:
         return outcome.not_run("the seeds do not share one forget set")
     table = covariates(measurements, floor.base[0].draw, "forget")
-    women = table["sex"].eq("F").fillna(False).to_numpy(bool)
-    men = table["sex"].eq("M").fillna(False).to_numpy(bool)
+    women, men = (table["sex"].eq(sex).fillna(False).to_numpy(bool) for sex in "FM")
     if reason := refuse(terms, len(trios), int(min(women.sum(), men.sum()))):
         return outcome.not_run(reason)
 
@@ -72,18 +60,14 @@ def planted_bias(
     there = float(np.mean([(take(o) - take(a))[women].mean() for o, _, a in trios]))
     found, names = adjusted_difference(table, values, level=measurements.level)
     if not np.isfinite(found.standard_error):
-        return replace(outcome, state=UNINFORMATIVE, found="the contrast has no spread or model")
+        return outcome.came_out(None, "the contrast has no spread or model")
     p, _ = p_values(found.estimate, found.standard_error, found.df, terms.margins["forget"])
     quantiles = stats.t.ppf([1 - ALPHA / 2, POWER], found.df)
     detectable = float(quantiles.sum() * found.standard_error)
-    seen = p < ALPHA and found.estimate > 0
-    judged = there > detectable
-    return replace(
-        outcome,
-        state=(PASSED if seen else FAILED) if judged else UNINFORMATIVE,
-        found=f"{found.estimate:+.3f} ({found.low:+.3f} to {found.high:+.3f}, adjusted for "
-        f"{names}); the women's gap of doing nothing is {there:+.3f}, detectable is "
-        f"{detectable:.3f}",
+    return outcome.came_out(
+        bool(p < ALPHA and found.estimate > 0) if there > detectable else None,
+        f"{found.estimate:+.3f} ({found.low:+.3f} to {found.high:+.3f}, adjusted for {names}); "
+        f"the women's gap of doing nothing is {there:+.3f}, detectable is {detectable:.3f}",
         estimate=found.estimate,
         low=found.low,
         high=found.high,
@@ -99,7 +83,7 @@ def planted_dose(
     Set B's right decisions are turned wrong, so that the class-balanced difference of the sexes is
     the dose: what set B itself differs by is offset, by turning men's decisions where need be. Who
     is harmed is drawn by person, and harmed by all seeds: a bias would not change its victims with
-    the seed, and were it to, seeds alone would carry its spread and a fault in the unit of
+    the seed, and were it to, seeds alone would carry its spread and an error in the unit of
     patients would stay unseen. Each replicate draws persons anew within each sex, so that
     estimates spread about the dose as those of other test sets would, and plants anew. Seeds stay
     as they are: that they count as units is checked by simulated studies, not here.
@@ -115,73 +99,64 @@ def planted_dose(
         for dose, each in zip(DOSES, asked, strict=True)
     ]
     decisions = None if floor is None else decide(measurements, floor)
-    if decisions is None or (reason := too_few(terms, decisions)):
-        reason = "not measured: set B" if decisions is None else reason
+    reason = "not measured: set B" if decisions is None else too_few(terms, decisions)
+    shares = []
+    if decisions is not None and not reason:
+        shares = [_shares(decisions, dose * margin) for dose in DOSES]
+        if not (np.array(shares) <= 1).all():
+            reason = "set B is right too seldom to be turned wrong"
+    if decisions is None or reason:
         yield from (outcome.not_run(reason) for outcome in outcomes)
         return
-    shares = np.array([_shares(decisions, dose * margin) for dose in DOSES])
-    if not (shares <= 1).all():
-        reason = "set B is right too seldom to be turned wrong"
-        yield from (outcome.not_run(reason) for outcome in outcomes)
-        return
-    found = np.array([_replicate(decisions, shares, number) for number in range(replicates)])
-    difference, equivalence = p_values(found[..., 0].T, found[..., 1].T, found[..., 2].T, margin)
-    for dose, outcome in zip(DOSES, outcomes, strict=True):
-        means = float(found[:, dose, 0].mean())
-        yield _read(outcome, dose, difference[dose], equivalence[dose], means)
+    worlds = (each for number in range(replicates) for each in _plant(decisions, shares, number))
+    found = replicate(worlds).reshape(3, replicates, len(DOSES))
+    for dose, outcome, each in zip(DOSES, outcomes, np.moveaxis(found, 2, 0), strict=True):
+        yield _read(outcome, dose, each, margin)
 
 
 def _shares(decisions: Decisions, dose: float) -> tuple[float, float]:
     """Of women's and of men's right decisions to be turned wrong for F - M to be -dose."""
-    right, whole, women = decisions.tally(decisions.ours), decisions.whole, decisions.women
-    gaps = right - decisions.tally(decisions.theirs)
-    standing = sex_contrast(gaps, whole, women, 0.95).estimate
-    level, of_men = (
+    right, whole, women = decisions.ours, decisions.whole, decisions.women
+    change = -dose - sex_contrast(decisions.gaps, whole, women).estimate
+    of_women, of_men = (
         float(balanced_values(right[..., side], whole[:, side]).mean()) for side in (women, ~women)
     )
-    change = -dose - standing
     with np.errstate(divide="ignore", invalid="ignore"):
-        turned = np.array([max(0.0, -change), max(0.0, change)]) / np.array([level, of_men])
+        turned = np.array([max(0.0, -change), max(0.0, change)]) / np.array([of_women, of_men])
     return float(turned[0]), float(turned[1])
 
 
-def _replicate(decisions: Decisions, shares: Floats, number: int) -> Floats:
-    """Estimate, standard error and df at each dose, on persons drawn with replacement."""
-    random = stream("control", "dose", number)
-    _, first = np.unique(decisions.sources, return_index=True)
-    persons = decisions.women[first]
-    drawn = [random.choice(np.flatnonzero(side), side.sum()) for side in (persons, ~persons)]
-    chosen = np.concatenate(drawn)
-    patients, person = members(decisions.sources, chosen)
-    world = decisions.resample(patients)
-    theirs, luck = world.tally(world.theirs), random.random(len(chosen))[person[world.owners]]
-    rows = []
+def _plant(
+    decisions: Decisions, shares: Sequence[tuple[float, float]], number: int
+) -> Iterator[World]:
+    """A world for each dose, all of the same persons, drawn with replacement."""
+    random, women = stream("control", "dose", number), decisions.female_persons
+    drawn = [random.choice(np.flatnonzero(side), side.sum()) for side in (women, ~women)]
+    homes = [decisions.persons[person] for side in drawn for person in side]
+    luck = np.repeat(random.random(len(homes)), [len(patients) for patients in homes])
+    world = decisions.resample(np.concatenate(homes))
     for of_women, of_men in shares:
-        turned = luck < np.where(world.women[world.owners], of_women, of_men)
-        gaps = world.tally(np.where(turned, 0.0, world.ours)) - theirs
-        found = sex_contrast(gaps, world.whole, world.women, 0.95)
-        rows.append((found.estimate, found.standard_error, found.df))
-    return np.array(rows)
+        left = luck >= np.where(world.women, of_women, of_men)
+        yield world.ours * left - world.theirs, world.whole, world.women
 
 
-def _read(
-    outcome: Outcome, dose: int, difference: Floats, equivalence: Floats, estimate: float
-) -> Outcome:
+def _read(outcome: Outcome, dose: int, found: Floats, margin: float) -> Outcome:
+    estimate, error, df = found
+    difference, equivalence = p_values(estimate, error, df, margin)
     differs, limit, runs = rejections(difference)
     equals, _, _ = rejections(equivalence)
     if not runs:
-        return replace(outcome, state=UNINFORMATIVE, found="no replicate has a spread")
-    state = {
-        0: FAILED if differs > limit else PASSED if equals >= POWER else UNINFORMATIVE,
-        1: FAILED if equals > limit else PASSED,
-        2: PASSED if differs >= POWER else UNINFORMATIVE,
+        return outcome.came_out(None, "no replicate has a spread")
+    passed = {
+        0: False if differs > limit else equals >= POWER or None,
+        1: equals <= limit,
+        2: differs >= POWER or None,
     }[dose]
     allowed = "" if dose == 2 else f" (up to {limit:.1%} is chance)"
-    return replace(
-        outcome,
-        state=state,
-        found=f"different in {differs:.1%}, equivalent in {equals:.1%} of {runs}{allowed}",
-        estimate=estimate,
+    return outcome.came_out(
+        passed,
+        f"different in {differs:.1%}, equivalent in {equals:.1%} of {runs}{allowed}",
+        estimate=float(estimate.mean()),
         rate=equals if dose == 1 else differs,
         runs=runs,
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.controls import decisions as module
+from medunlearn.evaluation.controls import resampling as module
 from medunlearn.evaluation.controls.permuted import permuted_sex
 from medunlearn.evaluation.measurements import NOTHING, line_ups
 from tests.evaluation.synthetic import TERMS, make_study

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from medunlearn.evaluation.controls import decisions as module
+from medunlearn.evaluation.controls import resampling as module
 from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
 from medunlearn.evaluation.measurements import FLOOR, NOTHING, line_ups
 from tests.evaluation.synthetic import TERMS, make_study
