@@ -177,10 +177,10 @@ def _study(count: int, folder: Path) -> Study:
 
 
 def make_models(count: int, folder: Path, _device: str) -> Costs:
-    """Fill a ledger with models that nobody trained, each with files as real ones have them."""
-    from medunlearn.benchmark.ledgers import fill_ledger
+    """Fill a store with models that nobody trained, each with files as real ones have them."""
+    from medunlearn.benchmark.ledgers import fill_store
 
-    fill_ledger(_study(count, folder))
+    fill_store(_study(count, folder))
     return {}
 
 
@@ -196,12 +196,12 @@ def look(count: int, folder: Path, _device: str) -> Costs:
 
 def collect(count: int, folder: Path, _device: str) -> Costs:
     """Gather tables from all models."""
-    from medunlearn.study.store import Ledger
+    from medunlearn.study.store import Store
     from medunlearn.study.tables import collect_tables
 
     costs, study = Costs(), _study(count, folder)
     with _costing(costs, "collect tables"):
-        collect_tables(study, Ledger(study))
+        collect_tables(study, Store(study))
     return costs
 
 

@@ -55,7 +55,7 @@ class Accounts:
 
     @property
     def overhead(self) -> float:
-        """Share of the making of models that papermill, kernels, ledger and engine add."""
+        """Share of the making of models that papermill, kernels, store and engine add."""
         made = sum(self.models.values())
         return (sum(self.jobs.values()) - made) / made
 
@@ -114,7 +114,7 @@ def describe_accounts(folder: Path) -> list[Line]:
     parts = {
         **accounts.regions,
         "prediction, relearning, writing": rest,
-        "papermill, kernels, ledger, engine": sum(accounts.jobs.values()) - made,
+        "papermill, kernels, store, engine": sum(accounts.jobs.values()) - made,
         "cohort and synthesis": accounts.others,
     }
     lines = [figure(what, name, seconds, "s") for name, seconds in parts.items()]

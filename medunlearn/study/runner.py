@@ -12,7 +12,7 @@ from medunlearn.study.engine import POLL, run_jobs
 from medunlearn.study.jobs import SYNTHESIS, Job
 from medunlearn.study.journal import record_job
 from medunlearn.study.keys import notebook_key
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, Study, study_parameters
 from medunlearn.study.tasks import Carrier, Ending, Task
 
@@ -23,13 +23,13 @@ class Runner:
 
     Args:
         study: The study.
-        ledger: Its models.
+        store: Its models.
         carrier: Takes notebooks to where they run.
         write: Takes a line of progress.
     """
 
     study: Study
-    ledger: Ledger
+    store: Store
     carrier: Carrier
     write: Callable[[str], None]
 
@@ -39,7 +39,7 @@ class Runner:
             jobs,
             self._submit,
             slots=self.carrier.slots,
-            done=self.ledger.is_done,
+            done=self.store.is_done,
             settle=self._settle,
             write=self.write,
         )
@@ -62,7 +62,7 @@ class Runner:
                 executed = self.study.folder / "jobs" / f"{job.name}.ipynb"
                 write_html(executed, self.study.folder / "report" / "index.html")
             if fault is None and not job.models:
-                key = notebook_key(self.study, job.notebook, self.ledger)
+                key = notebook_key(self.study, job.notebook, self.store)
         except Exception as error:
             fault = str(error) or type(error).__name__
         record_job(self.study, job, ending, fault, key)
@@ -71,18 +71,18 @@ class Runner:
     def _absent(self, job: Job) -> str | None:
         """The first model that a job was to make and has not, though it was given time to show."""
         deadline = time.monotonic() + self.carrier.lag
-        while absent := [spec.title for spec in job.models if not self.ledger.is_done(spec)]:
+        while absent := [spec.title for spec in job.models if not self.store.is_done(spec)]:
             if time.monotonic() >= deadline:
                 return absent[0]
             time.sleep(POLL)
-            list(self.ledger.folder.glob("*"))  # asks a network's file system anew
+            list(self.store.folder.glob("*"))  # asks a network's file system anew
         return None
 
 
 @contextmanager
 def open_runner(
     study: Study,
-    ledger: Ledger,
+    store: Store,
     *,
     jobs: int | None = None,
     cluster: str = "",
@@ -92,7 +92,7 @@ def open_runner(
 
     Args:
         study: The study.
-        ledger: Its models.
+        store: Its models.
         jobs: At a time; default: one for each core or GPU of this machine, or as many as the
             workers of a running scheduler take.
         cluster: ``local``, ``slurm``, the address of a scheduler, or empty for this process.
@@ -111,11 +111,11 @@ def open_runner(
             data_root=study.data_root,
             write=write,
         ) as carrier:
-            yield Runner(study, ledger, carrier, write)
+            yield Runner(study, store, carrier, write)
         return
     # papermill takes a second to import: not for commands that only look
     from medunlearn.study.carriers import ThreadCarrier
 
     devices = visible_devices() if study.device == "cuda" else []
     with ThreadCarrier(jobs or default_jobs(study.device), devices) as threads:
-        yield Runner(study, ledger, threads, write)
+        yield Runner(study, store, threads, write)

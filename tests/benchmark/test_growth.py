@@ -6,10 +6,10 @@ import pytest
 
 from medunlearn.benchmark import growth
 from medunlearn.benchmark.growth import STAGES, measure_images, measure_runs, tell_growth
-from medunlearn.benchmark.ledgers import fill_ledger
+from medunlearn.benchmark.ledgers import fill_store
 from medunlearn.evaluation.predictions import read_predictions
 from medunlearn.study.design import all_models, all_timings
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
 from medunlearn.study.tables import collect_tables, load_tables
 
@@ -66,16 +66,16 @@ def test_runs_go_through_every_stage(monkeypatch):
     ]
 
 
-def test_a_filled_ledger_is_read_like_a_real_one(tiny_study):
-    count = fill_ledger(tiny_study)
-    ledger, specs = Ledger(tiny_study), all_models(tiny_study.profile)
+def test_a_filled_store_is_read_like_a_real_one(tiny_study):
+    count = fill_store(tiny_study)
+    store, specs = Store(tiny_study), all_models(tiny_study.profile)
     assert count == len(specs) + len(all_timings(tiny_study.profile))
-    assert ledger.missing(specs) == []
-    collect_tables(tiny_study, ledger)
+    assert store.missing(specs) == []
+    collect_tables(tiny_study, store)
     tables = load_tables(tiny_study)
     assert tables.absent == []
     assert tables.logits.shape == (len(specs), len(tiny_study.cohort.table), 4)
-    last = read_predictions(ledger.path(specs[-1]) / "predictions.parquet")
+    last = read_predictions(store.path(specs[-1]) / "predictions.parquet")
     assert np.array_equal(tables.logits[-1], last)
 
 

@@ -60,7 +60,7 @@ def test_regions_others_and_idle_time_add_up(study):
     assert accounts.idle == pytest.approx(1 - 200 / 240)
     told = {line.side: line.median for line in describe_accounts(study)}
     assert told["prediction, relearning, writing"] == 168 - 155
-    assert told["papermill, kernels, ledger, engine"] == 12
+    assert told["papermill, kernels, store, engine"] == 12
     assert told["overhead of notebook 03"] == pytest.approx(100 * 6 / 74)
 
 

@@ -29,7 +29,7 @@ from medunlearn.study.design import original
 from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.jobs import Job
 from medunlearn.study.runner import Runner
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.tasks import CarrierError, Ending, NotStartedError, Task
 from medunlearn.study.worker import Terms, UnfitWorkerError, faults_of_worker, fingerprint
 from tests.study.grid import JOBS
@@ -142,9 +142,9 @@ def test_a_closed_connection_is_told_with_what_to_do(carry):
 
 @pytest.mark.parametrize(("lag", "fault"), [(10, None), (0, "the notebook ended without ")])
 def test_a_file_of_another_host_is_given_time_to_show(tiny_study, monkeypatch, lag, fault):
-    ledger, looks = Ledger(tiny_study), count()
-    monkeypatch.setattr(ledger, "is_done", lambda _: next(looks) > 1)
-    runner = Runner(tiny_study, ledger, SimpleNamespace(lag=lag), print)
+    store, looks = Store(tiny_study), count()
+    monkeypatch.setattr(store, "is_done", lambda _: next(looks) > 1)
+    runner = Runner(tiny_study, store, SimpleNamespace(lag=lag), print)
     (tiny_study.folder / "jobs").mkdir()
     told = runner._settle(Job("02-o", "02", {}, (original(0),)), Ending(1.0))
     assert told == (fault and fault + original(0).title)
