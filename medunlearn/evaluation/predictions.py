@@ -42,7 +42,7 @@ def write_predictions(path: Path, model_key: str, logits: NDArray[np.float32]) -
 
     Args:
         path: A parquet file.
-        model_key: The model's name in the ledger.
+        model_key: The model's name in the store.
         logits: (samples, classes); the row number is the sample's id.
     """
     samples, classes = logits.shape

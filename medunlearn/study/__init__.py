@@ -1,4 +1,4 @@
-"""The grid of models, the ledger that holds them, and the jobs that compute them."""
+"""The grid of models, the store that holds them, and the jobs that compute them."""
 
 import sys
 

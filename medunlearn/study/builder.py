@@ -1,4 +1,4 @@
-"""Where models are made: the cohort on the device, the recipe, and the ledger they go to."""
+"""Where models are made: the cohort on the device, the recipe, and the store they go to."""
 
 import copy
 import secrets
@@ -22,7 +22,7 @@ from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
 from medunlearn.study.design import KEPT, ModelSpec, is_watched, made_from, original
 from medunlearn.study.devices import clock_alone, device_shared
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 from medunlearn.training import initial_state, prepare_device, train
 
@@ -30,7 +30,7 @@ WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.parquet"
 COSTS, RELEARNING = "costs.parquet", "relearning.parquet"
 
 
-class Workbench:
+class Builder:
     """Makes the models of a study that are not made yet.
 
     Args:
@@ -40,7 +40,7 @@ class Workbench:
 
     def __init__(self, study: Study, *, keep: bool = False) -> None:
         self.study = study
-        self.ledger = Ledger(study)
+        self.store = Store(study)
         self.keep = keep
         self.device = prepare_device(study.device)
         self._warm: set[str | None] = set()
@@ -77,11 +77,11 @@ class Workbench:
         self._make([original(spec.seed) for spec in specs], self._train)
         self._make(specs, self._try)
 
-    def with_settings(self, method: str, settings: Mapping[str, Setting]) -> "Workbench":
-        """The same workbench, images and all, for other settings of one method."""
+    def with_settings(self, method: str, settings: Mapping[str, Setting]) -> "Builder":
+        """The same builder, images and all, for other settings of one method."""
         other = copy.copy(self)
         other.study = self.study.with_settings(method, settings)
-        other.ledger = Ledger(other.study)
+        other.store = Store(other.study)
         return other
 
     def _halves(self, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
@@ -96,11 +96,11 @@ class Workbench:
             RuntimeError: Names every model that failed, and why.
         """
         faults = []
-        for spec in self.ledger.missing(list(specs)):
-            if self.ledger.is_done(spec):  # by another notebook, since this one has begun
+        for spec in self.store.missing(list(specs)):
+            if self.store.is_done(spec):  # by another notebook, since this one has begun
                 continue
             try:
-                with self.ledger.writing(spec) as folder:
+                with self.store.writing(spec) as folder:
                     make(folder, spec)
             except Exception as fault:
                 faults.append(f"{spec.title}: {type(fault).__name__}: {fault}")
@@ -164,7 +164,7 @@ class Workbench:
         """The samples that a model may keep, and those it is to forget (none of an original)."""
         table = self.study.cohort.table
         training = table[table["partition"] == TRAIN]
-        forgotten = self.ledger.forget_set(spec).patients if spec.cell else ()
+        forgotten = self.store.forget_set(spec).patients if spec.cell else ()
         forget = training["patient"].isin(forgotten)
         samples, inside = training["sample"].to_numpy(np.int64), forget.to_numpy(bool)
         return samples[~inside], samples[inside]
@@ -183,16 +183,16 @@ class Workbench:
     def trained(self, spec: ModelSpec) -> nn.Module:
         """An original or a retrained model, from its weights, in evaluation mode."""
         model = initial_state(self.recipe, spec.seed, "cpu")
-        return load_weights(model, self.ledger.file(spec, WEIGHTS)).to(self.device).eval()
+        return load_weights(model, self.store.file(spec, WEIGHTS)).to(self.device).eval()
 
     def logits(self, spec: ModelSpec) -> NDArray[np.float32]:
         """Stored predictions of a model, (samples, classes)."""
-        return read_predictions(self.ledger.file(spec, PREDICTIONS))
+        return read_predictions(self.store.file(spec, PREDICTIONS))
 
     def costs(self, specs: Sequence[ModelSpec]) -> pd.DataFrame:
         """Stored bills of models, one row for each timed region."""
         bills = [
-            pd.read_parquet(self.ledger.file(spec, COSTS)).assign(
+            pd.read_parquet(self.store.file(spec, COSTS)).assign(
                 method=spec.method, forget_size=spec.cell.forget_size if spec.cell else None
             )
             for spec in specs
@@ -209,7 +209,7 @@ class Workbench:
         exclusive: bool = False,
     ) -> None:
         """Predictions, costs, relearning where it is watched, and weights that are needed again."""
-        key = self.ledger.entry(spec).key
+        key = self.store.entry(spec).key
         if is_watched(self.study.profile, spec):
             retain, forget = map(self.batches, self.training_rows(spec))
             settings = self.study.profile.relearning.model_dump()
@@ -225,7 +225,7 @@ class Workbench:
         self, spec: ModelSpec, clock: Clock, *, exclusive: bool, repeat: int = 0
     ) -> pd.DataFrame:
         """One row for each timed region."""
-        told = {"model_key": self.ledger.entry(spec).key, "repeat": repeat, **stamp(self.device)}
+        told = {"model_key": self.store.entry(spec).key, "repeat": repeat, **stamp(self.device)}
         told |= {"sitting": self._sitting, "exclusive": exclusive}
         return pd.DataFrame(
             [{**told, "region": name, **asdict(region)} for name, region in clock.regions.items()]

@@ -11,7 +11,7 @@ from medunlearn.study.design import ModelSpec
 from medunlearn.study.jobs import SYNTHESIS, Job
 from medunlearn.study.journal import Ending, record_job
 from medunlearn.study.keys import notebook_key
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, Study, study_parameters
 
 if TYPE_CHECKING:  # a second to import: not for commands that only look
@@ -60,13 +60,13 @@ class Engine:
 
     Args:
         study: The study.
-        ledger: Its models.
+        store: Its models.
         workers: Where notebooks are executed.
         write: Takes a line of progress.
     """
 
     study: Study
-    ledger: Ledger
+    store: Store
     workers: "Workers"
     write: Callable[[str], None]
 
@@ -89,7 +89,7 @@ class Engine:
             slots, endings = self.workers.slots(), list[tuple[Job, Ending]]()
             for job in _ready(waiting, list(running.values()), slots):
                 waiting.remove(job)
-                if absent := [spec.title for spec in job.needs if not self.ledger.is_done(spec)]:
+                if absent := [spec.title for spec in job.needs if not self.store.is_done(spec)]:
                     fault = f"needs {absent[0]}, which could not be made"
                     endings.append((job, Ending(0, fault)))
                 else:
@@ -123,7 +123,7 @@ class Engine:
                 executed = self.study.folder / "jobs" / f"{job.name}.ipynb"
                 write_html(executed, self.study.folder / "report" / "index.html")
             if ending.fault is None and not job.models:
-                key = notebook_key(self.study, job.notebook, self.ledger)
+                key = notebook_key(self.study, job.notebook, self.store)
         except Exception as error:
             ending = ending._replace(fault=str(error) or type(error).__name__)
         record_job(self.study, job, ending, key)
@@ -132,11 +132,11 @@ class Engine:
     def _absent(self, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
         """The models that a job was to make and has not, though they were given time to show."""
         deadline = time.monotonic() + LAG
-        while absent := [spec for spec in specs if not self.ledger.is_done(spec)]:
+        while absent := [spec for spec in specs if not self.store.is_done(spec)]:
             if time.monotonic() >= deadline:
                 break
             time.sleep(POLL)
-            list(self.ledger.folder.glob("*"))  # asks a network's file system anew
+            list(self.store.folder.glob("*"))  # asks a network's file system anew
         return absent
 
 
@@ -159,7 +159,7 @@ def _ready(waiting: Sequence[Job], running: Sequence[Job], slots: int) -> list[J
 @contextmanager
 def open_engine(
     study: Study,
-    ledger: Ledger,
+    store: Store,
     *,
     jobs: int | None = None,
     cluster: str = "",
@@ -169,7 +169,7 @@ def open_engine(
 
     Args:
         study: The study.
-        ledger: Its models.
+        store: Its models.
         jobs: At a time; default: one for each core or GPU of this machine, or as many as the
             workers of a running scheduler take.
         cluster: Where they run: empty or ``local``, ``slurm``, or the address of a scheduler.
@@ -184,4 +184,4 @@ def open_engine(
     (study.folder / "jobs").mkdir(exist_ok=True)
     kernels = Kernels(study.folder, study.data_root, study.device)
     with open_workers(cluster, kernels, jobs, write) as workers:
-        yield Engine(study, ledger, workers, write)
+        yield Engine(study, store, workers, write)

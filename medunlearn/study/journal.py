@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from medunlearn.disk import read_record, write_record
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, plan_jobs
 from medunlearn.study.keys import notebook_key
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 
 
@@ -21,7 +21,7 @@ class LostError(RuntimeError):
     """No job can be executed any more; the message says why and what to do."""
 
 
-def is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
+def is_outdated(study: Study, notebook: str, store: Store) -> bool:
     """Whether such a notebook was not executed yet, or not on what is there now."""
     path = study.folder / "jobs" / f"{notebook}.json"
     record = read_record(path)
@@ -30,18 +30,18 @@ def is_outdated(study: Study, notebook: str, ledger: Ledger) -> bool:
     files = ("index.html", "results.csv", "verdicts.csv", "verdicts.json", "figures/gaps.png")
     if notebook == SYNTHESIS and not all((study.folder / "report" / f).is_file() for f in files):
         return True
-    return bool(record.get("key") != notebook_key(study, notebook, ledger))
+    return bool(record.get("key") != notebook_key(study, notebook, store))
 
 
-def is_report_current(study: Study, ledger: Ledger) -> bool:
+def is_report_current(study: Study, store: Store) -> bool:
     """Whether the report was made from the code and the models that are there now."""
-    return not is_outdated(study, SYNTHESIS, ledger)
+    return not is_outdated(study, SYNTHESIS, store)
 
 
-def failures(study: Study, ledger: Ledger) -> dict[str, dict[str, Any]]:
+def failures(study: Study, store: Store) -> dict[str, dict[str, Any]]:
     """Records of the jobs that still have something to make and failed at it, by name."""
-    left = [job.name for job in missing_jobs(plan_jobs(study.profile), ledger.is_done)]
-    left += [name for name in (COHORT, SYNTHESIS) if is_outdated(study, name, ledger)]
+    left = [job.name for job in missing_jobs(plan_jobs(study.profile), store.is_done)]
+    left += [name for name in (COHORT, SYNTHESIS) if is_outdated(study, name, store)]
     found = {name: read_record(study.folder / "jobs" / f"{name}.json") for name in left}
     return {name: record for name, record in found.items() if record and record.get("fault")}
 

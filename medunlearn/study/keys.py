@@ -25,7 +25,7 @@ from medunlearn.study.jobs import COHORT, NOTEBOOKS
 from medunlearn.study.study import PROJECT, Study
 
 if TYPE_CHECKING:
-    from medunlearn.study.store import Ledger
+    from medunlearn.study.store import Store
 
 _MEASURED = frozenset({"medunlearn.cost"})
 """What methods import, and what decides no model but measurements of cost."""
@@ -68,13 +68,13 @@ def describe(
     return ingredients
 
 
-def notebook_key(study: Study, notebook: str, ledger: "Ledger") -> str:
+def notebook_key(study: Study, notebook: str, store: "Store") -> str:
     """What decides a notebook that makes no model: all code upstream, configuration and models."""
     path = PROJECT / "notebooks" / f"{notebook}.ipynb"
     specs = [*all_models(study.profile), *all_timings(study.profile)]
     if notebook == COHORT:  # it reads no model
         specs = []
-    models = [ledger.files(ledger.entry(spec).key) for spec in specs]
+    models = [store.files(store.entry(spec).key) for spec in specs]
     return canonical_hash(
         [
             notebook_hash(path),

@@ -15,7 +15,7 @@ from medunlearn.study.devices import check_device
 from medunlearn.study.engine import open_engine
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, needed_bytes, plan_jobs
 from medunlearn.study.journal import is_outdated
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
 
@@ -53,20 +53,20 @@ def reproduce(
             the cluster is not there or not fit.
         LostError: The connection to the cluster is lost.
     """
-    ledger, report = Ledger(study), study.folder / "report" / "index.html"
+    store, report = Store(study), study.folder / "report" / "index.html"
     with alone(study.folder):
         for spec in all_timings(study.profile) if retime else []:
-            ledger.discard(spec)
-        jobs = [] if only_report else _plan(study, ledger)
-        todo = [spec for job in jobs for spec in job.models if not ledger.is_done(spec)]
-        if not jobs and not only_report and not is_outdated(study, SYNTHESIS, ledger):
+            store.discard(spec)
+        jobs = [] if only_report else _plan(study, store)
+        todo = [spec for job in jobs for spec in job.models if not store.is_done(spec)]
+        if not jobs and not only_report and not is_outdated(study, SYNTHESIS, store):
             return Outcome(report, {}, 0)
-        with open_engine(study, ledger, jobs=workers, cluster=cluster, write=write) as engine:
+        with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
             faults = engine.run(jobs)
-            if any(ledger.is_done(spec) for spec in all_models(study.profile)):
-                collect_tables(study, ledger)
+            if any(store.is_done(spec) for spec in all_models(study.profile)):
+                collect_tables(study, store)
                 faults |= engine.run([Job(SYNTHESIS, SYNTHESIS, {}, ())])
-    return Outcome(report, faults, sum(ledger.is_done(spec) for spec in todo))
+    return Outcome(report, faults, sum(store.is_done(spec) for spec in todo))
 
 
 def obtain_tables(study: Study) -> Tables:
@@ -80,15 +80,15 @@ def obtain_tables(study: Study) -> Tables:
     """
     try:
         with alone(study.folder):
-            ledger = Ledger(study)
-            if jobs := _plan(study, ledger):
+            store = Store(study)
+            if jobs := _plan(study, store):
                 if any(job.models for job in jobs):
                     check_device(study.device)
-                with open_engine(study, ledger) as engine:
+                with open_engine(study, store) as engine:
                     faults = engine.run(jobs)
-                if not any(ledger.is_done(spec) for spec in all_models(study.profile)):
+                if not any(store.is_done(spec) for spec in all_models(study.profile)):
                     raise RuntimeError(f"no model could be made: {faults}")
-            collect_tables(study, ledger)
+            collect_tables(study, store)
     except BusyError:
         if not (study.folder / "tables" / "absent.json").is_file():
             raise
@@ -147,13 +147,13 @@ def clean(folder: Path) -> None:
                 ) from None
 
 
-def _plan(study: Study, ledger: Ledger) -> list[Job]:
+def _plan(study: Study, store: Store) -> list[Job]:
     """The jobs that are left, after what killed runs left behind has been taken away."""
-    ledger.sweep()
-    ledger.discard_outdated([*all_models(study.profile), *all_timings(study.profile)])
-    jobs = missing_jobs(plan_jobs(study.profile), ledger.is_done)
-    _check_space(study, [s for job in jobs for s in job.models if not ledger.is_done(s)])
-    if is_outdated(study, COHORT, ledger):
+    store.sweep()
+    store.discard_outdated([*all_models(study.profile), *all_timings(study.profile)])
+    jobs = missing_jobs(plan_jobs(study.profile), store.is_done)
+    _check_space(study, [s for job in jobs for s in job.models if not store.is_done(s)])
+    if is_outdated(study, COHORT, store):
         jobs.append(Job(COHORT, COHORT, {}, ()))
     return jobs
 

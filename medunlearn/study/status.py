@@ -17,7 +17,7 @@ from medunlearn.study.devices import device_shared
 from medunlearn.study.folders import is_held, partials
 from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.profile import PROFILES, Profile, load_profile
-from medunlearn.study.store import Ledger, State
+from medunlearn.study.store import State, Store
 from medunlearn.study.study import Study
 
 FEW_PATIENTS = 2_000  # each order may lack what another has
@@ -27,9 +27,9 @@ KINDS = 4
 
 def status(study: Study) -> list[str]:
     """Lines for people: a count for each kind of model, then reasons, failures and the report."""
-    ledger = Ledger(study)
+    store = Store(study)
     specs = [*all_models(study.profile), *all_timings(study.profile)]
-    states = ledger.states(specs)
+    states = store.states(specs)
     counts = Counter((spec.kind, state) for spec, state in states.items())
     lines = [f"{study.title}: {study.folder}", ""]
     lines.append(f"{'models':<36}" + "".join(f"{state:>9}" for state in get_args(State)))
@@ -37,24 +37,24 @@ def status(study: Study) -> list[str]:
         f"{kind:<36}" + "".join(f"{counts[kind, state]:>9}" for state in get_args(State))
         for kind in dict.fromkeys(spec.kind for spec in specs)
     ]
-    lines += _tell_stale(ledger, [spec for spec in specs if states[spec] == "stale"])
-    lines += _tell_failed(ledger, [spec for spec in specs if states[spec] == "failed"])
+    lines += _tell_stale(store, [spec for spec in specs if states[spec] == "stale"])
+    lines += _tell_failed(store, [spec for spec in specs if states[spec] == "failed"])
     lines += [
         f"failed: {name} ({record.get('host')}, {record.get('seconds')} s): "
         f"{_first_line(record['fault'])}"
-        for name, record in failures(study, ledger).items()
+        for name, record in failures(study, store).items()
     ]
-    lines += _tell_partial(ledger, specs)
+    lines += _tell_partial(store, specs)
     report = str(study.folder / "report" / "index.html")
-    current = is_report_current(study, ledger)
+    current = is_report_current(study, store)
     lines += ["", "report: " + (report if current else "missing or out of date")]
     return lines
 
 
-def _tell_stale(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
+def _tell_stale(store: Store, specs: list[ModelSpec]) -> list[str]:
     """One line for each reason, with the kinds of models that it made stale."""
     found: dict[str, list[str]] = defaultdict(list)
-    for spec, reasons in ledger.stale(specs).items():
+    for spec, reasons in store.stale(specs).items():
         for reason in reasons:
             found[reason].append(spec.kind)
     return [
@@ -63,10 +63,10 @@ def _tell_stale(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
     ]
 
 
-def _tell_failed(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
+def _tell_failed(store: Store, specs: list[ModelSpec]) -> list[str]:
     """One line for each kind of model and error: the first such model, and how many more."""
     found: dict[tuple[str, str], list[tuple[ModelSpec, dict[str, Any]]]] = defaultdict(list)
-    for spec, note in ledger.failures(specs).items():
+    for spec, note in store.failures(specs).items():
         found[spec.kind, note["error"]].append((spec, note))
     lines = []
     for (_, error), notes in found.items():
@@ -77,13 +77,13 @@ def _tell_failed(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
     return lines
 
 
-def _tell_partial(ledger: Ledger, specs: list[ModelSpec]) -> list[str]:
+def _tell_partial(store: Store, specs: list[ModelSpec]) -> list[str]:
     """What is being written, or was left by somebody who was killed at it."""
-    titles = {ledger.entry(spec).key: spec.title for spec in specs}
+    titles = {store.entry(spec).key: spec.title for spec in specs}
     fates = ("was left by a killed process; the next run removes it", "is being written")
     return [
         f"partial: {titles.get(key, key)} {fates[is_held(path)]}"
-        for path, key in partials(ledger.folder).items()
+        for path, key in partials(store.folder).items()
     ]
 
 

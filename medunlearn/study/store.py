@@ -41,7 +41,7 @@ class Entry(NamedTuple):
         return list(self.ingredients["inputs"])
 
 
-class Ledger:
+class Store:
     """Finds, checks and writes the models of a study.
 
     A look checks a record's signature, and size and time of its files. Reading checks their bytes.

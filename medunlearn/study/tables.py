@@ -16,7 +16,7 @@ from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.disk import write_record, written_whole
 from medunlearn.evaluation.difficulty import measure_difficulty, reliability
 from medunlearn.study.design import ModelSpec, all_models, all_timings, is_watched, references
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 
 DIFFICULTY_COLUMNS = ["sample", "confidence_out", "memorisation", "stratum"]
@@ -62,7 +62,7 @@ class Tables:
     absent: list[str]
 
 
-def collect_tables(study: Study, ledger: Ledger) -> None:
+def collect_tables(study: Study, store: Store) -> None:
     """Write ``tables/`` from the models that are done; each file appears whole.
 
     That is ``{models,predictions,costs,relearning,difficulty}.parquet``, ``draws.json``,
@@ -73,24 +73,24 @@ def collect_tables(study: Study, ledger: Ledger) -> None:
     for left in folder.glob("*.partial*"):  # by a killed run: nobody else writes here
         left.unlink()
     design, timings = all_models(study.profile), all_timings(study.profile)
-    done = [spec for spec in design if ledger.is_done(spec)]
-    every = [*done, *(spec for spec in timings if ledger.is_done(spec))]
+    done = [spec for spec in design if store.is_done(spec)]
+    every = [*done, *(spec for spec in timings if store.is_done(spec))]
     watched = [spec for spec in done if is_watched(study.profile, spec)]
-    rows = [_row(spec, ledger.entry(spec).key) for spec in every]
+    rows = [_row(spec, store.entry(spec).key) for spec in every]
     _write(folder / "models.parquet", [pa.Table.from_pandas(pd.DataFrame(rows))])
     files = {"costs.parquet": every, "predictions.parquet": done, "relearning.parquet": watched}
     for name, specs in files.items():
         # one model at a time: memory does not grow with the study
-        parts = (pq.read_table(ledger.file(spec, name)) for spec in specs)
+        parts = (pq.read_table(store.file(spec, name)) for spec in specs)
         _write(folder / name, parts if specs else [RELEARNING.empty_table()])
     difficulty, reliable = pd.DataFrame(columns=DIFFICULTY_COLUMNS), {}
     if (halves := references(study.profile)) and set(halves) <= set(done):
-        known = ledger.references()  # all of them: half of the models would be another measure
+        known = store.references()  # all of them: half of the models would be another measure
         difficulty = measure_difficulty(known)
         reliable = {part: reliability(known, part) for part in (TRAIN, TEST)}
     _write(folder / "difficulty.parquet", [pa.Table.from_pandas(difficulty)])
     write_record(folder / "reliability.json", reliable)
-    drawn = [ledger.forget_set(spec) for spec in done if spec.cell]
+    drawn = [store.forget_set(spec) for spec in done if spec.cell]
     write_record(folder / "draws.json", {draw.name: list(draw.patients) for draw in drawn})
     made = set(every)
     absent = [spec.title for spec in [*design, *timings] if spec not in made]

@@ -13,26 +13,26 @@ from medunlearn.evaluation.costs import disturbed
 from medunlearn.evaluation.scores import patient_accuracy
 from medunlearn.methods import Setting, get_method
 from medunlearn.sources import canonical_hash
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.design import ModelSpec, development_seeds, original, trial
 from medunlearn.study.tuned import Found, Tuned, method_code
 from medunlearn.tuning import WORST, Trial, choose, find_ranges, score, search
 
 
-def tune_method(bench: Workbench, method: str) -> Found:
-    """Search the settings of one method; trials that were made before are read from the ledger.
+def tune_method(builder: Builder, method: str) -> Found:
+    """Search the settings of one method; trials that were made before are read from the store.
 
     Args:
-        bench: Of the study whose settings are to be found.
+        builder: Of the study whose settings are to be found.
         method: Name in the registry.
     """
-    study, record = bench.study, get_method(method)
+    study, record = builder.study, get_method(method)
     usual = {**record.settings, **study.usual_settings(method)}
     ranges = find_ranges(record, usual, study.profile.training.epochs)  # type: ignore[arg-type]
     gaps: list[float] = []
 
     def evaluate(settings: dict[str, Setting]) -> Trial:
-        tried, specs = _with_settings(bench, method, settings), _specs(bench, method)
+        tried, specs = _with_settings(builder, method, settings), _specs(builder, method)
         tried.try_out(specs)
         gaps.append(float(np.mean([oracle_gap(tried, spec) for spec in specs])))
         return replace(_score(tried, specs), settings=settings)
@@ -56,25 +56,25 @@ def tune_method(bench: Workbench, method: str) -> Found:
     )
 
 
-def tune_nothing(bench: Workbench) -> tuple[Trial, Trial]:
+def tune_nothing(builder: Builder) -> tuple[Trial, Trial]:
     """The two yardsticks of a search: the originals as they are, and models retrained, timed."""
-    retrained, untouched = _specs(bench, "retrain"), _specs(bench, "original")
-    bench.try_out(retrained)
-    bench.try_out(untouched)
-    return _score(bench, untouched), _score(bench, retrained)
+    retrained, untouched = _specs(builder, "retrain"), _specs(builder, "original")
+    builder.try_out(retrained)
+    builder.try_out(untouched)
+    return _score(builder, untouched), _score(builder, retrained)
 
 
-def oracle_gap(bench: Workbench, spec: ModelSpec) -> float:
+def oracle_gap(builder: Builder, spec: ModelSpec) -> float:
     """|acc_f - acc_f(retrained)| + |acc_e - acc_e(retrained)| of a trial: for comparison alone.
 
     Nothing is chosen by it: who unlearns has no retrained model. What would have been is called
     ``oracle_tuned`` wherever it is told.
     """
-    table = bench.study.cohort.table
-    forgotten = bench.ledger.forget_set(spec).patients
+    table = builder.study.cohort.table
+    forgotten = builder.store.forget_set(spec).patients
     forget = (table["partition"] == TRAIN) & table["patient"].isin(forgotten)
     held_out = table["partition"] == EVALUATION_VALIDATION
-    mine, ideal = bench.logits(spec), bench.logits(trial("retrain", spec.seed))
+    mine, ideal = builder.logits(spec), builder.logits(trial("retrain", spec.seed))
     found = sum(
         abs(patient_accuracy(mine, table, part) - patient_accuracy(ideal, table, part))
         for part in (forget, held_out)
@@ -82,22 +82,22 @@ def oracle_gap(bench: Workbench, spec: ModelSpec) -> float:
     return found if np.isfinite(found) else WORST
 
 
-def freeze(bench: Workbench, methods: list[str]) -> Tuned:
-    """All that was found, from trials that are in the ledger.
+def freeze(builder: Builder, methods: list[str]) -> Tuned:
+    """All that was found, from trials that are in the store.
 
     Raises:
         InputError: Trials were timed on more than one device.
     """
-    study, seeds = bench.study, development_seeds(bench.study.profile)
-    untouched, retrained = tune_nothing(bench)
-    found = {method: tune_method(bench, method) for method in methods}
+    study, seeds = builder.study, development_seeds(builder.study.profile)
+    untouched, retrained = tune_nothing(builder)
+    found = {method: tune_method(builder, method) for method in methods}
     bills = pd.concat(
         [
-            _with_settings(bench, method, tried.settings).costs(_specs(bench, method))
+            _with_settings(builder, method, tried.settings).costs(_specs(builder, method))
             for method in methods
             for tried in found[method].trials
         ]
-        + [bench.costs(_specs(bench, "retrain"))]
+        + [builder.costs(_specs(builder, "retrain"))]
     )
     if len(devices := sorted(bills["device"].unique())) > 1:
         raise InputError(
@@ -114,38 +114,38 @@ def freeze(bench: Workbench, methods: list[str]) -> Tuned:
         exclusive=bool(bills["exclusive"].all()),
         timed=len(bills),
         disturbed=len(disturbed(bills)),
-        patients=len(bench.ledger.forget_set(trial("original", seeds[0])).patients),
+        patients=len(builder.store.forget_set(trial("original", seeds[0])).patients),
         seeds=seeds,
         doing_nothing=untouched.score,
         retraining_seconds=list(retrained.seconds),
-        original_seconds=[float(bench.costs([original(s)])["seconds"].sum()) for s in seeds],
+        original_seconds=[float(builder.costs([original(s)])["seconds"].sum()) for s in seeds],
         methods=found,
     )
 
 
-def _specs(bench: Workbench, method: str) -> list[ModelSpec]:
+def _specs(builder: Builder, method: str) -> list[ModelSpec]:
     """A trial of the method on every development seed."""
-    return [trial(method, seed) for seed in development_seeds(bench.study.profile)]
+    return [trial(method, seed) for seed in development_seeds(builder.study.profile)]
 
 
-def _with_settings(bench: Workbench, method: str, settings: dict[str, Setting]) -> Workbench:
-    """The workbench of a trial: what is not searched is as usual, whatever was tuned before."""
-    usual = bench.study.usual_settings(method)
-    return bench.with_settings(method, {**usual, **settings})
+def _with_settings(builder: Builder, method: str, settings: dict[str, Setting]) -> Builder:
+    """The builder of a trial: what is not searched is as usual, whatever was tuned before."""
+    usual = builder.study.usual_settings(method)
+    return builder.with_settings(method, {**usual, **settings})
 
 
-def _score(bench: Workbench, specs: list[ModelSpec]) -> Trial:
+def _score(builder: Builder, specs: list[ModelSpec]) -> Trial:
     """A trial from the stored predictions and bills of its seeds."""
     scores = [
         score(
-            bench.logits(spec),
-            bench.logits(original(spec.seed)),
-            bench.study.cohort.table,
-            bench.ledger.forget_set(spec).patients,
+            builder.logits(spec),
+            builder.logits(original(spec.seed)),
+            builder.study.cohort.table,
+            builder.store.forget_set(spec).patients,
         )
         for spec in specs
     ]
     found, forget, evaluation = (float(np.mean(each)) for each in zip(*scores, strict=True))
     told = [None if np.isnan(each) else each for each in (forget, evaluation)]
-    seconds = [float(bench.costs([spec])["seconds"].sum()) for spec in specs]
+    seconds = [float(builder.costs([spec])["seconds"].sum()) for spec in specs]
     return Trial({}, found, told[0], told[1], tuple(seconds))

@@ -6,7 +6,7 @@ from pathlib import Path
 from medunlearn.study.engine import open_engine
 from medunlearn.study.jobs import Job
 from medunlearn.study.reproduce import alone
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 from medunlearn.study.tuned import tuned_path, write_tuned
 
@@ -14,7 +14,7 @@ from medunlearn.study.tuned import tuned_path, write_tuned
 def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, dict[str, str]]:
     """Search the settings of every method of the profile, and freeze what was found.
 
-    One search runs at a time, whatever JOBS is: each trial is timed. Trials that are in the ledger
+    One search runs at a time, whatever JOBS is: each trial is timed. Trials that are in the store
     are not made again, so a search that was stopped goes on.
 
     Args:
@@ -34,16 +34,16 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
     ]
     name, profile = study.cohort.manifest.name, study.profile_name
     path = tuned_path(profile, name)
-    ledger = Ledger(study)
+    store = Store(study)
     with alone(study.folder):
-        ledger.sweep()
-        with open_engine(study, ledger, jobs=1, write=write) as engine:
+        store.sweep()
+        with open_engine(study, store, jobs=1, write=write) as engine:
             faults = engine.run(jobs)
         if not faults:
             # torch takes a second to import, and may not be needed
-            from medunlearn.study.builder import Workbench
+            from medunlearn.study.builder import Builder
             from medunlearn.study.trials import freeze
 
-            found = freeze(Workbench(study), methods)
+            found = freeze(Builder(study), methods)
             write_tuned(found, path, dataset=study.dataset, profile=profile)
     return path, faults

@@ -8,7 +8,7 @@ import torch
 from medunlearn.cost import Clock
 from medunlearn.evaluation.relearning import relearn
 from medunlearn.evaluation.scores import levels_by_partition
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.study import open_study
 
@@ -19,11 +19,11 @@ SETTINGS = {"seed": 0, "steps": 5, "every": 2, "learning_rate": 0.02}
 def parts(tiny_profile, drawn, tmp_path_factory):
     """A trained original, the retain and the forget set."""
     runs = shutil.copytree(drawn, tmp_path_factory.mktemp("relearning") / "runs")
-    bench = Workbench(open_study("phantom", tiny_profile, runs=str(runs), device="cpu"))
-    cell = middle_cell(bench.study.profile)
-    bench.train([original(0), retrained(cell, 0)])
-    retain, forget = map(bench.batches, bench.training_rows(retrained(cell, 0)))
-    return bench, bench.trained(original(0)), retain, forget
+    builder = Builder(open_study("phantom", tiny_profile, runs=str(runs), device="cpu"))
+    cell = middle_cell(builder.study.profile)
+    builder.train([original(0), retrained(cell, 0)])
+    retain, forget = map(builder.batches, builder.training_rows(retrained(cell, 0)))
+    return builder, builder.trained(original(0)), retain, forget
 
 
 def test_it_looks_at_the_forget_set_before_the_first_step_and_after_the_last(parts):
@@ -39,7 +39,7 @@ def test_it_looks_at_the_forget_set_before_the_first_step_and_after_the_last(par
 
 
 def test_it_trains_a_copy_on_the_retain_set_alone(parts, monkeypatch):
-    bench, model, retain, forget = parts
+    builder, model, retain, forget = parts
     before = copy.deepcopy(model.state_dict())
     drawn = []
     real = type(retain).epoch
@@ -49,7 +49,7 @@ def test_it_trains_a_copy_on_the_retain_set_alone(parts, monkeypatch):
         return real(self, *arguments, **settings)
 
     monkeypatch.setattr(type(retain), "epoch", note)
-    seen = relearn(model, retain, forget, bench.recipe, **SETTINGS)
+    seen = relearn(model, retain, forget, builder.recipe, **SETTINGS)
     assert set(map(id, drawn)) == {id(retain)}
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     confidence = seen.groupby("step")["confidence"].mean()
@@ -57,28 +57,28 @@ def test_it_trains_a_copy_on_the_retain_set_alone(parts, monkeypatch):
 
 
 def test_two_models_of_one_seed_see_the_same_batches(parts):
-    bench, model, retain, forget = parts
-    first, again = (relearn(model, retain, forget, bench.recipe, **SETTINGS) for _ in range(2))
+    builder, model, retain, forget = parts
+    first, again = (relearn(model, retain, forget, builder.recipe, **SETTINGS) for _ in range(2))
     np.testing.assert_array_equal(first["confidence"], again["confidence"])
-    other = relearn(model, retain, forget, bench.recipe, **{**SETTINGS, "seed": 1})
+    other = relearn(model, retain, forget, builder.recipe, **{**SETTINGS, "seed": 1})
     assert not np.array_equal(first["confidence"], other["confidence"])
 
 
 def test_training_on_the_forget_set_would_show(parts):
     """What the measure is for: it rises when the forgotten images are learnt again."""
-    bench, _, retain, forget = parts
-    model = bench.trained(retrained(middle_cell(bench.study.profile), 0))
+    builder, _, retain, forget = parts
+    model = builder.trained(retrained(middle_cell(builder.study.profile), 0))
     settings = {**SETTINGS, "steps": 40}
     honest, taught = (
-        relearn(model, batches, forget, bench.recipe, **settings).groupby("step")["confidence"]
+        relearn(model, batches, forget, builder.recipe, **settings).groupby("step")["confidence"]
         for batches in (retain, forget)
     )
     assert taught.mean().iloc[-1] > honest.mean().iloc[-1] + 0.5
 
 
 def test_an_ensemble_can_be_watched_too(parts):
-    bench, _, retain, forget = parts
-    spec = unlearned("sisa", middle_cell(bench.study.profile), 0)
-    model = bench._apply(spec, bench.trained(original(0)), Clock("cpu"))
-    seen = relearn(model, retain, forget, bench.recipe, **SETTINGS)
+    builder, _, retain, forget = parts
+    spec = unlearned("sisa", middle_cell(builder.study.profile), 0)
+    model = builder._apply(spec, builder.trained(original(0)), Clock("cpu"))
+    seen = relearn(model, retain, forget, builder.recipe, **SETTINGS)
     assert seen.groupby("step")["confidence"].mean().nunique() == 4

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 import yaml
 
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained
 from medunlearn.study.kernels import WarmKernels
 from medunlearn.study.profile import PROFILES
@@ -25,16 +25,16 @@ DEVELOPMENT_SEEDS = (9000, 9001, 9002)
 
 
 @pytest.fixture(scope="session")
-def laptop_bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+def laptop_builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
     """The phantom in the laptop profile at its usual settings: models of seeds of its own."""
     runs = tmp_path_factory.mktemp("laptop")
     own = runs / "laptop.yaml"  # as a profile of one's own, which nobody has tuned
     own.write_text(yaml.safe_dump(yaml.safe_load(PROFILES.read_text())["laptop"]))
-    bench = Workbench(open_study("phantom", str(own), runs=str(runs), device="cpu"))
-    cell = middle_cell(bench.study.profile)
-    bench.train([original(seed) for seed in DEVELOPMENT_SEEDS])
-    bench.train([retrained(cell, seed) for seed in DEVELOPMENT_SEEDS])
-    return bench
+    builder = Builder(open_study("phantom", str(own), runs=str(runs), device="cpu"))
+    cell = middle_cell(builder.study.profile)
+    builder.train([original(seed) for seed in DEVELOPMENT_SEEDS])
+    builder.train([retrained(cell, seed) for seed in DEVELOPMENT_SEEDS])
+    return builder
 
 
 @pytest.fixture

@@ -51,9 +51,9 @@ def reproduce(study, *, workers, cluster, only_report, retime):
     assert not retime
     made = study.folder / "models"
     made.mkdir(exist_ok=True)
-    ledger = SimpleNamespace(folder=made, is_done=lambda spec: (made / f"02-{spec.seed}").exists())
-    left = [job for job in JOBS if not ledger.is_done(job.models[0])]
-    with engine.open_engine(study, ledger, jobs=workers, cluster=cluster) as opened:
+    store = SimpleNamespace(folder=made, is_done=lambda spec: (made / f"02-{spec.seed}").exists())
+    left = [job for job in JOBS if not store.is_done(job.models[0])]
+    with engine.open_engine(study, store, jobs=workers, cluster=cluster) as opened:
         faults = opened.run(left)
     (study.folder / "report").touch()
     return Outcome(study.folder / "report", faults, len(left) - len(faults))

@@ -11,7 +11,7 @@ from medunlearn.cohort.partition import patient_table
 from medunlearn.errors import InputError
 from medunlearn.evaluation.difficulty import patient_confidence
 from medunlearn.study import builder as module
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.design import (
     Cell,
     middle_cell,
@@ -27,16 +27,16 @@ from medunlearn.study.study import open_study
 
 
 @pytest.fixture
-def bench(tiny_study):
-    return Workbench(tiny_study)
+def builder(tiny_study):
+    return Builder(tiny_study)
 
 
-def test_a_task_holds_what_a_method_may_read_and_no_test_image(bench):
-    cell = middle_cell(bench.study.profile)
-    table = bench.study.cohort.table
+def test_a_task_holds_what_a_method_may_read_and_no_test_image(builder):
+    cell = middle_cell(builder.study.profile)
+    table = builder.study.cohort.table
     spec = unlearned("salun", cell, 0)
-    task = bench.task(spec, clock=None)
-    forgotten = set(bench.ledger.forget_set(spec).patients)
+    task = builder.task(spec, clock=None)
+    forgotten = set(builder.store.forget_set(spec).patients)
     parts = {
         name: table.loc[getattr(task, name).rows.numpy()]
         for name in ("retain", "forget", "holdout")
@@ -49,50 +49,50 @@ def test_a_task_holds_what_a_method_may_read_and_no_test_image(bench):
     assert len(parts["retain"]) + len(parts["forget"]) == len(train)
 
 
-def test_a_retrained_model_never_sees_the_forgotten(bench, monkeypatch):
+def test_a_retrained_model_never_sees_the_forgotten(builder, monkeypatch):
     seen = []
 
     def note(batches, *_, **__):
         seen.append(set(batches.images.patients[batches.rows].tolist()))
 
     monkeypatch.setattr("medunlearn.study.builder.train", note)
-    monkeypatch.setattr(bench, "write", lambda *_: None)
-    cell = middle_cell(bench.study.profile)
-    bench.train([original(0), retrained(cell, 0)])
-    gone = set(bench.ledger.forget_set(retrained(cell, 0)).patients)
+    monkeypatch.setattr(builder, "write", lambda *_: None)
+    cell = middle_cell(builder.study.profile)
+    builder.train([original(0), retrained(cell, 0)])
+    gone = set(builder.store.forget_set(retrained(cell, 0)).patients)
     assert seen[0] - seen[1] == gone
 
 
-def test_a_model_that_fails_does_not_keep_the_others_from_being_made(bench, monkeypatch):
-    real = bench._train
+def test_a_model_that_fails_does_not_keep_the_others_from_being_made(builder, monkeypatch):
+    real = builder._train
 
     def fail(folder, spec):
         if spec.seed == 0:
             raise ArithmeticError("blown up")
         real(folder, spec)
 
-    monkeypatch.setattr(bench, "_train", fail)
+    monkeypatch.setattr(builder, "_train", fail)
     said = "1 of 2 models failed: original, seed 0: ArithmeticError"
     with pytest.raises(RuntimeError, match=said):
-        bench.train([original(0), original(1)])
-    assert bench.ledger.missing([original(0), original(1)]) == [original(0)]
+        builder.train([original(0), original(1)])
+    assert builder.store.missing([original(0), original(1)]) == [original(0)]
 
 
-def test_a_bill_tells_regions_memory_device_and_session_and_is_never_exclusive(bench):
-    spec = unlearned("salun", middle_cell(bench.study.profile), 0)
-    bench.train([original(0)])
-    bench.unlearn([spec])
-    bills = bench.costs([spec])
+def test_a_bill_tells_regions_memory_device_and_session_and_is_never_exclusive(builder):
+    spec = unlearned("salun", middle_cell(builder.study.profile), 0)
+    builder.train([original(0)])
+    builder.unlearn([spec])
+    bills = builder.costs([spec])
     assert set(bills["region"]) == {"preparation", "unlearning"}
     assert not bills["exclusive"].any()
     assert (bills["seconds"] > 0).all()
     assert (bills["host_peak_bytes"] > 50e6).all()
     assert (bills["peak_bytes"] == bills["host_peak_bytes"]).all()
     assert bills[["device", "device_type", "torch", "python", "threads", "cores"]].all(axis=None)
-    again = Workbench(bench.study)
+    again = Builder(builder.study)
     again.train([original(1)])
-    assert bench.costs([original(0)])["sitting"].eq(bills["sitting"].iloc[0]).all()
-    assert bench.costs([original(1)])["sitting"].ne(bills["sitting"].iloc[0]).all()
+    assert builder.costs([original(0)])["sitting"].eq(bills["sitting"].iloc[0]).all()
+    assert builder.costs([original(1)])["sitting"].ne(bills["sitting"].iloc[0]).all()
 
 
 def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkeypatch):
@@ -110,40 +110,40 @@ def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkey
     assert study.profile.compositions == ["random", "easy", "hard"]
 
 
-def test_doing_nothing_is_run_like_a_method_and_changes_nothing(bench):
+def test_doing_nothing_is_run_like_a_method_and_changes_nothing(builder):
     with pytest.raises(InputError, match="'original' is not known"):
-        bench.study.with_settings("original", {"epochs": 1})
-    study = bench.study.with_settings("original", {})
+        builder.study.with_settings("original", {"epochs": 1})
+    study = builder.study.with_settings("original", {})
     nothing = unlearned("original", middle_cell(study.profile), 0)
-    bench.train([original(0)])
-    Workbench(study).unlearn([nothing])
-    assert bench.ledger.is_done(nothing), "another key than that of the grid"
-    np.testing.assert_array_equal(bench.logits(nothing), bench.logits(original(0)))
-    assert (bench.ledger.path(nothing) / "relearning.parquet").is_file()
+    builder.train([original(0)])
+    Builder(study).unlearn([nothing])
+    assert builder.store.is_done(nothing), "another key than that of the grid"
+    np.testing.assert_array_equal(builder.logits(nothing), builder.logits(original(0)))
+    assert (builder.store.path(nothing) / "relearning.parquet").is_file()
 
 
-def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(bench):
+def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(builder):
     """A notebook opened on its own: nobody has trained the reference models before."""
     cell = Cell("hard", 0.1)
     spec = unlearned("finetune", cell, 0)
-    bench.train([original(0)])
-    bench.unlearn([spec])
-    assert bench.ledger.missing([spec, *references(bench.study.profile)]) == []
-    table = bench.study.cohort.table
-    confidence = patient_confidence(bench.ledger.references().confidence(), table)
+    builder.train([original(0)])
+    builder.unlearn([spec])
+    assert builder.store.missing([spec, *references(builder.study.profile)]) == []
+    table = builder.study.cohort.table
+    confidence = patient_confidence(builder.store.references().confidence(), table)
     patients = patient_table(table[table["partition"] == "train"])
     eligible = patients.drop(development_patients(table)).assign(confidence=confidence)
-    hard = eligible.index.isin(bench.ledger.forget_set(spec).patients)
+    hard = eligible.index.isin(builder.store.forget_set(spec).patients)
     assert hard.any()
     for _, alike in eligible.assign(hard=hard).groupby(["sex", "rarest"]):
         highest = alike.loc[alike["hard"], "confidence"].max()
         assert not (alike.loc[~alike["hard"], "confidence"] < highest).any()
 
 
-def test_a_reference_model_sees_the_other_half_of_its_partner(bench):
-    one, other = (set(bench.training_rows(reference(seed))[0]) for seed in (200, 201))
+def test_a_reference_model_sees_the_other_half_of_its_partner(builder):
+    one, other = (set(builder.training_rows(reference(seed))[0]) for seed in (200, 201))
     assert not one & other
-    table = bench.study.cohort.table
+    table = builder.study.cohort.table
     assert len(one | other) == (table["partition"] == "train").sum()
 
 
@@ -171,59 +171,59 @@ def fake(monkeypatch):
     for name in ("predict", "relearn", "save_weights", "write_predictions", "load_weights"):
         fake.slow(module, name, 1000)
     for name in ("write", "trained", "_bill", "training_rows"):
-        fake.slow(Workbench, name, 1000)
+        fake.slow(Builder, name, 1000)
     return fake
 
 
-def test_evaluation_and_saving_are_in_no_region(bench, fake):
+def test_evaluation_and_saving_are_in_no_region(builder, fake):
     fake.slow(module, "train", 3)
-    spec = unlearned("salun", middle_cell(bench.study.profile), 0)
-    bench.train([original(0)])
-    bench.unlearn([spec])
-    training, unlearning = bench.costs([original(0)]), bench.costs([spec])
+    spec = unlearned("salun", middle_cell(builder.study.profile), 0)
+    builder.train([original(0)])
+    builder.unlearn([spec])
+    training, unlearning = builder.costs([original(0)]), builder.costs([spec])
     assert list(training["seconds"]) == [3]
     assert set(unlearning["region"]) == {"preparation", "unlearning"}
     assert (unlearning["seconds"] == 0).all()
 
 
-def test_warm_up_runs_come_first_and_are_in_no_row(bench, fake, monkeypatch):
-    cost = bench.study.profile.cost.model_copy(update={"warmups": 2, "repeats": 3})
-    profile = bench.study.profile.model_copy(update={"cost": cost})
-    bench = Workbench(replace(bench.study, profile=profile))
+def test_warm_up_runs_come_first_and_are_in_no_row(builder, fake, monkeypatch):
+    cost = builder.study.profile.cost.model_copy(update={"warmups": 2, "repeats": 3})
+    profile = builder.study.profile.model_copy(update={"cost": cost})
+    builder = Builder(replace(builder.study, profile=profile))
     lengths = iter([500, 100, 5, 6, 7])
 
     def apply(_spec, _start, clock):
         with clock("unlearning"):
             fake.time += next(lengths)
 
-    monkeypatch.setattr(bench, "_apply", apply)
+    monkeypatch.setattr(builder, "_apply", apply)
     spec = timing("salun", middle_cell(profile))
-    bench.train([original(0)])
-    bench.measure_cost([spec])
-    rows = bench.costs([spec])
+    builder.train([original(0)])
+    builder.measure_cost([spec])
+    rows = builder.costs([spec])
     assert list(rows["seconds"]) == [5, 6, 7]
     assert list(rows["repeat"]) == [0, 1, 2]
 
 
-def test_what_a_gpu_loads_at_its_first_steps_is_no_models(bench, monkeypatch):
+def test_what_a_gpu_loads_at_its_first_steps_is_no_models(builder, monkeypatch):
     """Played on the processor: one short training before the first clock, and no other."""
     trained, real = [], module.train
-    monkeypatch.setattr(bench, "device", "cuda")
+    monkeypatch.setattr(builder, "device", "cuda")
     monkeypatch.setattr(module, "Clock", lambda _: nullcontext)
     monkeypatch.setattr(module, "device_shared", lambda _: nullcontext())
-    monkeypatch.setattr(bench, "write", lambda *_: None)
+    monkeypatch.setattr(builder, "write", lambda *_: None)
     monkeypatch.setattr(
         module, "train", lambda b, r, seed: (trained.append(len(b)), real(b, r, seed=seed))[1]
     )
-    bench.images = Workbench(bench.study).images
+    builder.images = Builder(builder.study).images
     for seed in (0, 1):
-        bench._train(bench.study.folder, original(seed))
-    whole = len(bench.training_rows(original(0))[0])
-    assert trained == [2 * bench.recipe.batch_size, whole, whole]
+        builder._train(builder.study.folder, original(seed))
+    whole = len(builder.training_rows(original(0))[0])
+    assert trained == [2 * builder.recipe.batch_size, whole, whole]
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(bench, monkeypatch, locks):
+def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(builder, monkeypatch, locks):
     seen = []
 
     @contextmanager
@@ -234,29 +234,29 @@ def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(bench, monkeypa
 
     monkeypatch.setattr(module, "clock_alone", partial(hold, "alone"))
     monkeypatch.setattr(module, "device_shared", partial(hold, "shared"))
-    spec = timing("finetune", middle_cell(bench.study.profile))
-    bench.train([original(0)])
-    bench.unlearn([unlearned("finetune", middle_cell(bench.study.profile), 0)])
+    spec = timing("finetune", middle_cell(builder.study.profile))
+    builder.train([original(0)])
+    builder.unlearn([unlearned("finetune", middle_cell(builder.study.profile), 0)])
     assert seen == [("shared", "cpu"), "let go"] * 2
-    bench.measure_cost([spec])
+    builder.measure_cost([spec])
     assert seen[4:] == [("alone", "cpu"), "let go"]
-    assert (bench.costs([spec])["exclusive"] == locks).all()
+    assert (builder.costs([spec])["exclusive"] == locks).all()
     tried = trial("finetune", 0)
-    bench.try_out([tried])  # its predictions are made beside others, but not beside a clock
+    builder.try_out([tried])  # its predictions are made beside others, but not beside a clock
     assert seen[6:] == [("alone", "cpu"), "let go", ("shared", "cpu"), "let go"]
-    assert (bench.costs([tried])["exclusive"] == locks).all()
+    assert (builder.costs([tried])["exclusive"] == locks).all()
 
 
-def test_what_another_notebook_has_finished_meanwhile_is_not_made_again(bench, monkeypatch):
-    other, made = Workbench(bench.study), []
+def test_what_another_notebook_has_finished_meanwhile_is_not_made_again(builder, monkeypatch):
+    other, made = Builder(builder.study), []
 
     def note(folder, spec):
         made.append(spec)
         (folder / "weights.safetensors").write_text("x")
         if spec == original(0):
-            with other.ledger.writing(original(1)) as its:
+            with other.store.writing(original(1)) as its:
                 (its / "weights.safetensors").write_text("y")
 
-    monkeypatch.setattr(bench, "_train", note)
-    bench.train([original(0), original(1)])
+    monkeypatch.setattr(builder, "_train", note)
+    builder.train([original(0), original(1)])
     assert made == [original(0)]

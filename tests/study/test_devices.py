@@ -15,7 +15,7 @@ import torch
 from medunlearn import __main__ as command
 from medunlearn.errors import InputError
 from medunlearn.study import devices
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.devices import check_device, clock_alone, device_shared
 from medunlearn.study.reproduce import Outcome
 from medunlearn.study.status import status
@@ -81,7 +81,7 @@ def test_a_study_of_a_gpu_is_looked_at_without_one_and_nothing_is_computed(machi
     assert status(study)
     if not torch.cuda.is_available():
         with pytest.raises(RuntimeError, match="'cuda': torch sees no CUDA device"):
-            Workbench(study)
+            Builder(study)
 
 
 def test_another_device_is_refused():

@@ -12,7 +12,7 @@ from medunlearn.evaluation.performance import probabilities
 from medunlearn.evaluation.predictions import predict
 from medunlearn.evaluation.scores import levels_by_partition
 from medunlearn.methods import get_method
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.profile import panel
 from medunlearn.study.study import Study
@@ -20,18 +20,18 @@ from tests.study.conftest import DEVELOPMENT_SEEDS
 
 
 @pytest.fixture(scope="module")
-def gaps(laptop_bench: Workbench) -> pd.DataFrame:
+def gaps(laptop_builder: Builder) -> pd.DataFrame:
     """Gap to retraining in accuracy, mean over three seeds, one row for each method."""
-    bench = laptop_bench
-    cell, table = middle_cell(bench.study.profile), bench.study.cohort.table
-    bench.unlearn([unlearned(m, cell, seed) for m in panel() for seed in DEVELOPMENT_SEEDS])
+    builder = laptop_builder
+    cell, table = middle_cell(builder.study.profile), builder.study.cohort.table
+    builder.unlearn([unlearned(m, cell, seed) for m in panel() for seed in DEVELOPMENT_SEEDS])
     rows = []
     for seed in DEVELOPMENT_SEEDS:
-        forgotten = bench.ledger.forget_set(retrained(cell, seed)).patients
-        base = levels_by_partition(bench.logits(retrained(cell, seed)), table, forgotten)
+        forgotten = builder.store.forget_set(retrained(cell, seed)).patients
+        base = levels_by_partition(builder.logits(retrained(cell, seed)), table, forgotten)
         specs = {"original": original(seed)} | {m: unlearned(m, cell, seed) for m in panel()}
         for method, spec in specs.items():
-            level = levels_by_partition(bench.logits(spec), table, forgotten)
+            level = levels_by_partition(builder.logits(spec), table, forgotten)
             rows.append({"method": method, **{part: level[part] - base[part] for part in level}})
     means = pd.DataFrame(rows).groupby("method", sort=False).mean()
     print("\n" + (100 * means).round(1).to_string())
@@ -52,22 +52,22 @@ def test_a_method_that_claims_to_forget_moves_towards_retraining_or_says_that_it
 
 @pytest.mark.slow
 def test_models_that_fail_after_fine_tuning_have_lagging_statistics_and_not_bad_weights(
-    laptop_bench,
+    laptop_builder,
 ):
     """With BatchNorm's statistics taken anew from the retain set, every model fits it again.
 
     Images of one view are so alike that a channel varies over places more than over patients: a
     small lag of its running mean moves all patients at once.
     """
-    bench = laptop_bench
-    cell = middle_cell(bench.study.profile)
-    labels = bench.study.cohort.table["label"].to_numpy()
+    builder = laptop_builder
+    cell = middle_cell(builder.study.profile)
+    labels = builder.study.cohort.table["label"].to_numpy()
     for seed in DEVELOPMENT_SEEDS:
-        task = bench.task(unlearned("finetune", cell, seed), Clock())
-        model = get_method("finetune")(bench.trained(original(seed)), task, seed=seed)
+        task = builder.task(unlearned("finetune", cell, seed), Clock())
+        model = get_method("finetune")(builder.trained(original(seed)), task, seed=seed)
         refresh_statistics(model, task.retain)
         rows = task.retain.rows.numpy()
-        right = (predict(model, bench.images).argmax(axis=1) == labels)[rows]
+        right = (predict(model, builder.images).argmax(axis=1) == labels)[rows]
         assert np.mean(right) > 0.7
 
 
@@ -84,7 +84,7 @@ def refresh_statistics(model: torch.nn.Module, batches: Batches) -> None:
     model.eval()
 
 
-def gap(study: Study, bench: Workbench, patients: set[int]) -> float:
+def gap(study: Study, builder: Builder, patients: set[int]) -> float:
     """Accuracy of the original minus that of the retrained model, patients weighing the same."""
     cell = middle_cell(study.profile)
     table = study.cohort.table
@@ -92,7 +92,7 @@ def gap(study: Study, bench: Workbench, patients: set[int]) -> float:
     gaps = []
     for seed in DEVELOPMENT_SEEDS:
         right = [
-            pd.Series(bench.logits(spec).argmax(1) == table["label"])[rows.index]
+            pd.Series(builder.logits(spec).argmax(1) == table["label"])[rows.index]
             for spec in (original(seed), retrained(cell, seed))
         ]
         difference = right[0].astype(int) - right[1].astype(int)
@@ -102,26 +102,26 @@ def gap(study: Study, bench: Workbench, patients: set[int]) -> float:
 
 @pytest.mark.slow
 def test_the_original_memorises_and_label_noise_alone_does_not_buy_it(
-    laptop_bench: Workbench,
+    laptop_builder: Builder,
 ) -> None:
-    bench = laptop_bench
-    study = bench.study
-    forgotten = set(bench.ledger.forget_set(retrained(middle_cell(study.profile), 9000)).patients)
+    builder = laptop_builder
+    study = builder.study
+    forgotten = set(builder.store.forget_set(retrained(middle_cell(study.profile), 9000)).patients)
     table = study.cohort.table
     noisy = set(table.loc[table["noisy_label"], "patient"])
-    assert gap(study, bench, forgotten) >= 0.05
-    assert gap(study, bench, forgotten - noisy) >= 0.05
+    assert gap(study, builder, forgotten) >= 0.05
+    assert gap(study, builder, forgotten - noisy) >= 0.05
 
 
 @pytest.mark.slow
-def test_a_retrained_network_finds_the_true_labels(laptop_bench: Workbench) -> None:
-    bench = laptop_bench
-    study = bench.study
+def test_a_retrained_network_finds_the_true_labels(laptop_builder: Builder) -> None:
+    builder = laptop_builder
+    study = builder.study
     cell = middle_cell(study.profile)
     test = study.cohort.table[study.cohort.table["partition"] == "test"]
     areas = []
     for seed in DEVELOPMENT_SEEDS:
-        scores = probabilities(bench.logits(retrained(cell, seed)))[test["sample"]]
+        scores = probabilities(builder.logits(retrained(cell, seed)))[test["sample"]]
         areas.append(roc_auc_score(test["true_label"], scores, multi_class="ovr", average="macro"))
     assert np.mean(areas) >= 0.80
     assert max(areas) < 0.99

@@ -72,8 +72,8 @@ class World:
 
     def run(self, jobs, write=None):
         self.jobs = {each.name: each for each in jobs}
-        ledger = SimpleNamespace(is_done=self.made.__contains__, folder=self.study.folder)
-        return Engine(self.study, ledger, self, write or self.lines.append).run(jobs)
+        store = SimpleNamespace(is_done=self.made.__contains__, folder=self.study.folder)
+        return Engine(self.study, store, self, write or self.lines.append).run(jobs)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8])

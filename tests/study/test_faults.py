@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 
 from medunlearn.disk import DiskFullError
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.folders import RECORD
 from medunlearn.study.jobs import Job, plan_jobs
 from medunlearn.study.journal import Ending, record_job
 from medunlearn.study.kernels import execute
 from medunlearn.study.status import status
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, study_parameters
 from medunlearn.study.tables import collect_tables
 from tests.conftest import cut_off, filled_disk, flip_a_bit
@@ -30,8 +30,8 @@ COMMAND = [sys.executable, "-m", "medunlearn", "reproduce", "--device", "cpu", "
 
 
 @pytest.fixture
-def bench(tiny_study):
-    return Workbench(tiny_study)
+def builder(tiny_study):
+    return Builder(tiny_study)
 
 
 def times(folder):
@@ -50,51 +50,51 @@ def until(condition, seconds=120):
 
 
 @pytest.mark.parametrize("limit", [2_000, 20_000, 200_000])
-def test_a_disk_that_fills_up_in_a_model_leaves_none_and_the_next_run_goes_on(bench, limit):
+def test_a_disk_that_fills_up_in_a_model_leaves_none_and_the_next_run_goes_on(builder, limit):
     """At the bills, at the predictions, at the weights: whichever file meets it."""
-    bench.train([original(1)])
-    _ = bench.recipe, bench.images
-    before = times(bench.study.folder)
+    builder.train([original(1)])
+    _ = builder.recipe, builder.images
+    before = times(builder.study.folder)
     with filled_disk(limit), pytest.raises(RuntimeError) as caught:
-        bench.train([original(0), original(1)])
+        builder.train([original(0), original(1)])
     said = str(caught.value)
     assert said.startswith("1 of 2 models failed: original, seed 0: DiskFullError")
-    assert f"the disk of {bench.ledger.folder}" in said
+    assert f"the disk of {builder.store.folder}" in said
     assert "free some space, or give another folder with RUNS=" in said
-    assert {path.name for path in bench.ledger.folder.iterdir() if path.is_dir()} == set(before)
-    assert "free some space" in "\n".join(status(bench.study))
-    bench.train([original(0), original(1)])
-    after = times(bench.study.folder)
+    assert {path.name for path in builder.store.folder.iterdir() if path.is_dir()} == set(before)
+    assert "free some space" in "\n".join(status(builder.study))
+    builder.train([original(0), original(1)])
+    after = times(builder.study.folder)
     assert {key: after[key] for key in before} == before
     assert len(after) == 2
-    assert bench.ledger.states([original(0)]) == {original(0): "done"}
+    assert builder.store.states([original(0)]) == {original(0): "done"}
 
 
-def test_a_disk_that_fills_up_in_the_tables_leaves_those_of_before(bench):
-    cell = middle_cell(bench.study.profile)
-    bench.train([original(0), retrained(cell, 0)])
-    collect_tables(bench.study, bench.ledger)
-    folder = bench.study.folder / "tables"
+def test_a_disk_that_fills_up_in_the_tables_leaves_those_of_before(builder):
+    cell = middle_cell(builder.study.profile)
+    builder.train([original(0), retrained(cell, 0)])
+    collect_tables(builder.study, builder.store)
+    folder = builder.study.folder / "tables"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    bench.unlearn([unlearned("finetune", cell, 0)])
+    builder.unlearn([unlearned("finetune", cell, 0)])
     with filled_disk(10_000), pytest.raises(DiskFullError, match=f"the disk of {folder}"):
-        collect_tables(bench.study, bench.ledger)
+        collect_tables(builder.study, builder.store)
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert set(after) == set(before)
     assert after["predictions.parquet"] == before["predictions.parquet"]
     for name in ("models", "costs", "relearning"):
         pd.read_parquet(folder / f"{name}.parquet")
-    collect_tables(bench.study, bench.ledger)
+    collect_tables(builder.study, builder.store)
     assert len(pd.read_parquet(folder / "models.parquet")) == 3
 
 
-def test_what_a_killed_run_left_of_a_table_is_taken_away(bench):
-    cell = middle_cell(bench.study.profile)
-    bench.train([original(0), retrained(cell, 0)])
-    folder = bench.study.folder / "tables"
+def test_what_a_killed_run_left_of_a_table_is_taken_away(builder):
+    cell = middle_cell(builder.study.profile)
+    builder.train([original(0), retrained(cell, 0)])
+    folder = builder.study.folder / "tables"
     folder.mkdir()
     (folder / ".predictions-999.partial.parquet").write_text("half")
-    collect_tables(bench.study, bench.ledger)
+    collect_tables(builder.study, builder.store)
     assert not list(folder.glob("*partial*"))
 
 
@@ -110,7 +110,7 @@ def test_a_disk_that_fills_up_in_a_record_leaves_that_of_before(tiny_study):
 
 
 def test_a_disk_that_fills_up_in_a_draw_leaves_none(tiny_study):
-    draws, cell = Ledger(tiny_study), middle_cell(tiny_study.profile)
+    draws, cell = Store(tiny_study), middle_cell(tiny_study.profile)
     spec = retrained(cell, 0)
     with filled_disk(10), pytest.raises(DiskFullError):
         draws.forget_set(spec)
@@ -122,24 +122,24 @@ def test_a_disk_that_fills_up_in_a_draw_leaves_none(tiny_study):
 
 @pytest.mark.parametrize("harm", [flip_a_bit, cut_off])
 @pytest.mark.parametrize("name", ["weights.safetensors", "predictions.parquet", RECORD])
-def test_a_harmed_model_is_made_again_with_what_was_made_from_it(bench, name, harm):
-    cell = middle_cell(bench.study.profile)
+def test_a_harmed_model_is_made_again_with_what_was_made_from_it(builder, name, harm):
+    cell = middle_cell(builder.study.profile)
     made = unlearned("finetune", cell, 0)
-    bench.train([original(0), original(1)])
-    bench.unlearn([made])
-    folder, before = bench.ledger.path(original(0)), times(bench.study.folder)
-    weights, logits = (folder / "weights.safetensors").read_bytes(), bench.logits(made)
+    builder.train([original(0), original(1)])
+    builder.unlearn([made])
+    folder, before = builder.store.path(original(0)), times(builder.study.folder)
+    weights, logits = (folder / "weights.safetensors").read_bytes(), builder.logits(made)
     harm(folder / name)
-    again = Workbench(bench.study)
-    assert again.ledger.missing([original(0), original(1), made]) == [original(0), made]
+    again = Builder(builder.study)
+    assert again.store.missing([original(0), original(1), made]) == [original(0), made]
     again.train([original(0), original(1)])
     again.unlearn([made])
-    assert again.ledger.missing([original(0), made]) == []
+    assert again.store.missing([original(0), made]) == []
     assert (folder / "weights.safetensors").read_bytes() == weights
     assert (again.logits(made) == logits).all()
-    after = times(bench.study.folder)
+    after = times(builder.study.folder)
     redone = {key for key in after if after[key] != before[key]}
-    assert redone == {folder.name, bench.ledger.entry(made).key}
+    assert redone == {folder.name, builder.store.entry(made).key}
 
 
 @pytest.mark.slow
@@ -155,9 +155,9 @@ def test_two_notebooks_at_once_that_make_the_same_models_both_end_well(
         ]
     for end in ends:
         end.result()
-    ledger = Ledger(tiny_study)
-    assert ledger.missing([original(0), original(1)]) == []
-    assert len(list(ledger.folder.iterdir())) == 2
+    store = Store(tiny_study)
+    assert store.missing([original(0), original(1)]) == []
+    assert len(list(store.folder.iterdir())) == 2
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def start(tiny_profile, tmp_path):
 @pytest.mark.slow
 def test_a_killed_kernel_fails_its_job_alone_and_the_next_run_makes_the_rest(tiny_study, start):
     """And the same study started a second time meanwhile refuses, and disturbs nothing."""
-    models, ledger, process = tiny_study.folder / "models", Ledger(tiny_study), start()
+    models, store, process = tiny_study.folder / "models", Store(tiny_study), start()
     killed, following = plan_jobs(tiny_study.profile)[:2]
     until(lambda: times(tiny_study.folder))
     writer, partial = until(lambda: writer_in(models))
@@ -190,7 +190,7 @@ def test_a_killed_kernel_fails_its_job_alone_and_the_next_run_makes_the_rest(tin
     assert second.wait(120) == 2
     assert "another run is at work here" in said.read_text()
     assert "Traceback" not in said.read_text()
-    until(lambda: not ledger.missing(list(following.models)))
+    until(lambda: not store.missing(list(following.models)))
     interrupt(*process, "Kernel died")
     record = json.loads((tiny_study.folder / "jobs" / f"{killed.name}.json").read_text())
     assert record["status"] == "failed"
@@ -198,9 +198,9 @@ def test_a_killed_kernel_fails_its_job_alone_and_the_next_run_makes_the_rest(tin
     assert any(line.startswith(f"failed: {killed.name} (") for line in status(tiny_study))
     before = times(tiny_study.folder)
     assert kept.items() <= before.items()
-    assert ledger.missing(list(killed.models)), "it was killed too late"
+    assert store.missing(list(killed.models)), "it was killed too late"
     process = start()
-    until(lambda: not ledger.missing(list(killed.models)))
+    until(lambda: not store.missing(list(killed.models)))
     interrupt(*process, killed.name)
     assert before.items() <= times(tiny_study.folder).items()
     assert not partial.exists()

@@ -6,7 +6,7 @@ from medunlearn.study import keys
 from medunlearn.study.design import original
 from medunlearn.study.jobs import COHORT, SYNTHESIS
 from medunlearn.study.keys import notebook_key
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 
 
 @pytest.mark.parametrize(
@@ -22,22 +22,22 @@ from medunlearn.study.store import Ledger
     ],
 )
 def test_an_edit_makes_stale_the_notebooks_downstream_of_it(tiny_study, monkeypatch, module, stale):
-    ledger, real = Ledger(tiny_study), keys.module_hashes
-    before = {name: notebook_key(tiny_study, name, ledger) for name in (COHORT, SYNTHESIS)}
+    store, real = Store(tiny_study), keys.module_hashes
+    before = {name: notebook_key(tiny_study, name, store) for name in (COHORT, SYNTHESIS)}
 
     def edited(*names, **without):
         found = real(*names, **without)
         return {m: ("edited" if m == module else sha) for m, sha in found.items()}
 
     monkeypatch.setattr(keys, "module_hashes", edited)
-    after = {name: notebook_key(tiny_study, name, ledger) for name in (COHORT, SYNTHESIS)}
+    after = {name: notebook_key(tiny_study, name, store) for name in (COHORT, SYNTHESIS)}
     assert {name for name in before if before[name] != after[name]} == stale
 
 
 def test_a_model_that_is_made_makes_the_report_stale_and_no_other_notebook(tiny_study):
-    ledger = Ledger(tiny_study)
-    before = {name: notebook_key(tiny_study, name, ledger) for name in (COHORT, SYNTHESIS)}
-    with ledger.writing(original(0)) as folder:
+    store = Store(tiny_study)
+    before = {name: notebook_key(tiny_study, name, store) for name in (COHORT, SYNTHESIS)}
+    with store.writing(original(0)) as folder:
         (folder / "weights.safetensors").write_text("weights")
-    assert notebook_key(tiny_study, COHORT, ledger) == before[COHORT]
-    assert notebook_key(tiny_study, SYNTHESIS, ledger) != before[SYNTHESIS]
+    assert notebook_key(tiny_study, COHORT, store) == before[COHORT]
+    assert notebook_key(tiny_study, SYNTHESIS, store) != before[SYNTHESIS]

@@ -21,12 +21,12 @@ import yaml
 from medunlearn.__main__ import main
 from medunlearn.errors import InputError
 from medunlearn.study import reproduce as module
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.design import all_models, all_timings, original, references
 from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.folders import RECORD
 from medunlearn.study.status import status
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
 from medunlearn.study.tables import collect_tables, load_predictions, load_tables
 from tests.study.test_cluster import scheduler
@@ -76,8 +76,8 @@ def copy(finished, tmp_path) -> Path:
 
 def test_everything_of_the_design_is_there(finished, tiny_profile):
     study = open_study("phantom", tiny_profile, runs=str(finished), device="cpu")
-    ledger, profile = Ledger(study), study.profile
-    assert ledger.missing([*all_models(profile), *all_timings(profile)]) == []
+    store, profile = Store(study), study.profile
+    assert store.missing([*all_models(profile), *all_timings(profile)]) == []
     report = (study.folder / "report" / "index.html").read_text()
     assert "Women and men" in report
     assert "data:image/png" in report
@@ -128,12 +128,12 @@ def test_status_counts_and_names_the_reason(copy, tiny_profile):
 @pytest.mark.slow
 def test_deleting_a_model_makes_it_and_its_dependants_again(copy, tiny_profile):
     study = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
-    ledger, before, was = Ledger(study), times(copy), results(copy)
+    store, before, was = Store(study), times(copy), results(copy)
     specs = [*all_models(study.profile), *all_timings(study.profile)]
-    gone = ledger.entry(original(1)).key
-    dependants = {ledger.entry(s).key for s in specs if gone in ledger.entry(s).inputs}
+    gone = store.entry(original(1)).key
+    dependants = {store.entry(s).key for s in specs if gone in store.entry(s).inputs}
     assert len(dependants) == 5  # two methods at two sizes, and doing nothing at the middle one
-    shutil.rmtree(ledger.path(original(1)))
+    shutil.rmtree(store.path(original(1)))
     run(tiny_profile, copy)
     after = times(copy)
     assert {key for key in after if after[key] != before[key]} == {gone} | dependants
@@ -196,9 +196,9 @@ def test_a_failing_method_fails_alone_and_the_command_says_so(copy, tiny_profile
 
 def test_tables_of_a_study_that_has_hardly_begun(tiny_study):
     """Stopped after the first reference model, and asked for a report."""
-    bench = Workbench(tiny_study)
-    bench.train(references(tiny_study.profile)[:1])
-    collect_tables(tiny_study, bench.ledger)
+    builder = Builder(tiny_study)
+    builder.train(references(tiny_study.profile)[:1])
+    collect_tables(tiny_study, builder.store)
     tables = load_tables(tiny_study)
     assert tables.relearning.empty
     assert len(tables.models) == 1
@@ -212,7 +212,7 @@ def test_costs_are_measured_anew_only_when_asked_for(tiny_study, monkeypatch):
 
     monkeypatch.setattr(module, "open_engine", lambda *_, **__: nullcontext(Engine()))
     discarded = []
-    monkeypatch.setattr(Ledger, "discard", lambda _, spec: discarded.append(spec))
+    monkeypatch.setattr(Store, "discard", lambda _, spec: discarded.append(spec))
     monkeypatch.setattr(module, "_plan", lambda *_: [])
     module.reproduce(tiny_study, workers=1)
     assert discarded == []
@@ -344,7 +344,7 @@ def test_workers_of_a_scheduler_give_the_same_bytes(finished, tiny_profile, tmp_
     """One original, and what is made of it."""
     runs = shutil.copytree(finished, tmp_path / "runs")
     study = open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
-    shutil.rmtree(Ledger(study).path(original(1)))
+    shutil.rmtree(Store(study).path(original(1)))
     arguments = ["--profile", tiny_profile, "--runs", str(runs), "--device", "cpu", "--jobs", "2"]
     with scheduler(tmp_path) as (address, _):
         done = subprocess.run(

@@ -12,26 +12,26 @@ from medunlearn.study.design import Cell, original, retrained, unlearned
 from medunlearn.study.jobs import Job, plan_jobs
 from medunlearn.study.journal import Ending, failures, is_outdated, record_job
 from medunlearn.study.status import status
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 
 ROOT = Path(__file__).parents[2]
 CELL = Cell("random", 0.1)
 
 
 @pytest.fixture
-def ledger(tiny_study):
-    return Ledger(tiny_study)
+def store(tiny_study):
+    return Store(tiny_study)
 
 
-def make(ledger, *specs):
+def make(store, *specs):
     for spec in specs:
-        with ledger.writing(spec) as folder:
+        with store.writing(spec) as folder:
             (folder / "weights.safetensors").write_text("weights")
 
 
-def fail(ledger, *specs, error="blown up\nin detail"):
+def fail(store, *specs, error="blown up\nin detail"):
     for spec in specs:
-        with pytest.raises(ArithmeticError), ledger.writing(spec):
+        with pytest.raises(ArithmeticError), store.writing(spec):
             raise ArithmeticError(error)
 
 
@@ -42,23 +42,23 @@ def counts(lines, kind):
     return {k: int(n) for k, n in zip(header.split()[1:], row[36:].split(), strict=True) if n > "0"}
 
 
-def test_each_kind_of_model_is_counted_by_state(ledger):
-    make(ledger, original(0))
-    fail(ledger, retrained(CELL, 0))
-    with ledger.writing(original(1)):
-        lines = status(ledger.study)
+def test_each_kind_of_model_is_counted_by_state(store):
+    make(store, original(0))
+    fail(store, retrained(CELL, 0))
+    with store.writing(original(1)):
+        lines = status(store.study)
     assert counts(lines, "original") == {"done": 1, "partial": 1}
     assert counts(lines, "retrained A") == {"failed": 1, "absent": 3}
     assert counts(lines, "unlearned salun") == {"absent": 4}
-    changed = replace(ledger.study, cohort=replace(ledger.study.cohort, sha256="0"))
+    changed = replace(store.study, cohort=replace(store.study.cohort, sha256="0"))
     assert counts(status(changed), "original") == {"stale": 2}
 
 
-def test_a_failure_is_told_with_error_host_and_seconds_and_its_like_are_counted(ledger):
-    make(ledger, original(0), original(1))
-    fail(ledger, unlearned("salun", CELL, 0), unlearned("salun", CELL, 1))
-    fail(ledger, unlearned("finetune", CELL, 0), error="another")
-    told = [line for line in status(ledger.study) if line.startswith("failed: ")]
+def test_a_failure_is_told_with_error_host_and_seconds_and_its_like_are_counted(store):
+    make(store, original(0), original(1))
+    fail(store, unlearned("salun", CELL, 0), unlearned("salun", CELL, 1))
+    fail(store, unlearned("finetune", CELL, 0), error="another")
+    told = [line for line in status(store.study) if line.startswith("failed: ")]
     first, second = sorted(told, key=lambda line: "salun" not in line)
     where = f"({socket.gethostname()}, 0"
     assert first.startswith(f"failed: unlearned salun, random-0.1-shared, seed 0 {where}")
@@ -67,31 +67,31 @@ def test_a_failure_is_told_with_error_host_and_seconds_and_its_like_are_counted(
     assert second.endswith("): ArithmeticError: another")
 
 
-def test_a_failed_job_is_told_with_host_and_seconds(ledger):
-    (ledger.study.folder / "jobs").mkdir()
-    job = next(job for job in plan_jobs(ledger.study.profile) if job.name.startswith("02-original"))
-    record_job(ledger.study, job, Ending(7.04, "the kernel died\nat once", "node17"))
-    told = next(line for line in status(ledger.study) if line.startswith("failed: "))
+def test_a_failed_job_is_told_with_host_and_seconds(store):
+    (store.study.folder / "jobs").mkdir()
+    job = next(job for job in plan_jobs(store.study.profile) if job.name.startswith("02-original"))
+    record_job(store.study, job, Ending(7.04, "the kernel died\nat once", "node17"))
+    told = next(line for line in status(store.study) if line.startswith("failed: "))
     assert told.startswith(f"failed: {job.name} (node17, 7.04")
     assert told.endswith(" s): the kernel died")
-    make(ledger, *job.models)
-    assert not any(line.startswith("failed: ") for line in status(ledger.study))
+    make(store, *job.models)
+    assert not any(line.startswith("failed: ") for line in status(store.study))
 
 
-def test_why_a_kind_is_stale_is_told_from_old_to_new(ledger):
-    make(ledger, original(0), original(1))
-    make(ledger, *(unlearned("salun", CELL, seed) for seed in (0, 1)))
-    changed = ledger.study.with_settings("salun", {"epochs": 3})
+def test_why_a_kind_is_stale_is_told_from_old_to_new(store):
+    make(store, original(0), original(1))
+    make(store, *(unlearned("salun", CELL, seed) for seed in (0, 1)))
+    changed = store.study.with_settings("salun", {"epochs": 3})
     told = [line for line in status(changed) if line.startswith("stale")]
     assert told == [
         "stale because of another settings (epochs: 1 -> 3): 2 models (unlearned salun)"
     ]
 
 
-def test_what_is_being_written_is_told_from_what_a_killed_process_left(ledger):
-    (ledger.folder / f".partial-{ledger.entry(original(0)).key}-0").mkdir(parents=True)
-    with ledger.writing(original(1)):
-        told = [line for line in status(ledger.study) if line.startswith("partial: ")]
+def test_what_is_being_written_is_told_from_what_a_killed_process_left(store):
+    (store.folder / f".partial-{store.entry(original(0)).key}-0").mkdir(parents=True)
+    with store.writing(original(1)):
+        told = [line for line in status(store.study) if line.startswith("partial: ")]
     assert set(told) == {
         "partial: original, seed 0 was left by a killed process; the next run removes it",
         "partial: original, seed 1 is being written",
@@ -99,33 +99,33 @@ def test_what_is_being_written_is_told_from_what_a_killed_process_left(ledger):
 
 
 @pytest.mark.parametrize("content", [b'{"job": "04', b"\xff", b"[]", b""])
-def test_a_harmed_record_of_a_job_is_none(ledger, content):
-    folder = ledger.study.folder / "jobs"
+def test_a_harmed_record_of_a_job_is_none(store, content):
+    folder = store.study.folder / "jobs"
     folder.mkdir()
-    record_job(ledger.study, Job("01_cohort", "01_cohort", {}, ()), Ending(0, "why"))
+    record_job(store.study, Job("01_cohort", "01_cohort", {}, ()), Ending(0, "why"))
     (folder / "01_cohort.ipynb").write_text("{}")
-    assert list(failures(ledger.study, ledger)) == ["01_cohort"]
+    assert list(failures(store.study, store)) == ["01_cohort"]
     (folder / "01_cohort.json").write_bytes(content)
-    assert is_outdated(ledger.study, "01_cohort", ledger)
-    assert failures(ledger.study, ledger) == {}
+    assert is_outdated(store.study, "01_cohort", store)
+    assert failures(store.study, store) == {}
 
 
-def test_looking_imports_no_torch_and_changes_nothing(ledger, tiny_profile):
-    make(ledger, original(0))
-    fail(ledger, original(1))
-    before = {path: path.stat().st_mtime_ns for path in ledger.study.folder.rglob("*")}
+def test_looking_imports_no_torch_and_changes_nothing(store, tiny_profile):
+    make(store, original(0))
+    fail(store, original(1))
+    before = {path: path.stat().st_mtime_ns for path in store.study.folder.rglob("*")}
     code = (
         "import sys; from medunlearn.__main__ import main; main(sys.argv[1:]);"
         "assert 'torch' not in sys.modules and 'monai' not in sys.modules"
     )
-    runs = str(ledger.study.folder.parent)
+    runs = str(store.study.folder.parent)
     told = subprocess.run(
         [sys.executable, "-c", code, "status", "--profile", tiny_profile, "--runs", runs,
          "--device", "cpu"],
         check=True, cwd=ROOT, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert "failed: original, seed 1" in told
-    draws = {ledger.study.folder, *ledger.study.folder.glob("draws/**/*")}  # which it records
-    after = {path: path.stat().st_mtime_ns for path in ledger.study.folder.rglob("*")}
+    draws = {store.study.folder, *store.study.folder.glob("draws/**/*")}  # which it records
+    after = {path: path.stat().st_mtime_ns for path in store.study.folder.rglob("*")}
     changed = {path for path in after.keys() | before.keys() if after.get(path) != before.get(path)}
-    assert changed <= {ledger.study.folder / "draws", *draws}
+    assert changed <= {store.study.folder / "draws", *draws}

@@ -26,7 +26,7 @@ from medunlearn.study.design import (
     unlearned,
 )
 from medunlearn.study.folders import RECORD
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT
 
 CELL = Cell("random", 0.1)
@@ -34,101 +34,101 @@ O0, R0, U0 = original(0), retrained(CELL, 0), unlearned("salun", CELL, 0)
 
 
 @pytest.fixture
-def ledger(tiny_study):
-    return Ledger(tiny_study)
+def store(tiny_study):
+    return Store(tiny_study)
 
 
-def write(ledger, spec, content="weights"):
-    with ledger.writing(spec) as folder:
+def write(store, spec, content="weights"):
+    with store.writing(spec) as folder:
         (folder / "weights.safetensors").write_text(content)
 
 
-def test_a_model_appears_whole_with_its_record(ledger):
-    assert not ledger.is_done(O0)
-    write(ledger, O0)
-    assert ledger.is_done(O0)
-    record = json.loads((ledger.path(O0) / RECORD).read_text())
+def test_a_model_appears_whole_with_its_record(store):
+    assert not store.is_done(O0)
+    write(store, O0)
+    assert store.is_done(O0)
+    record = json.loads((store.path(O0) / RECORD).read_text())
     assert record["status"] == "done"
-    assert record["key"] == ledger.path(O0).name
+    assert record["key"] == store.path(O0).name
     assert record["ingredients"]["versions"]["torch"]
     assert set(record["files"]) == {"weights.safetensors"}
 
 
-def test_a_model_that_another_host_has_named_is_seen_before_it_is_named_again(ledger, monkeypatch):
+def test_a_model_that_another_host_has_named_is_seen_before_it_is_named_again(store, monkeypatch):
     """A network's file system may say that it is not there, until its folder is listed."""
-    write(ledger, O0, "of the other host")
-    late, listed, real = Ledger(ledger.study), [], Path.iterdir
+    write(store, O0, "of the other host")
+    late, listed, real = Store(store.study), [], Path.iterdir
     monkeypatch.setattr(Path, "iterdir", lambda path: listed.append(path) or real(path))
     monkeypatch.setattr(late, "discard", lambda _: None)
-    seen = lambda spec: late.folder in listed and Ledger.is_done(late, spec)  # noqa: E731
+    seen = lambda spec: late.folder in listed and Store.is_done(late, spec)  # noqa: E731
     monkeypatch.setattr(late, "is_done", seen)
     write(late, O0, "own")
     assert (late.path(O0) / "weights.safetensors").read_text() == "of the other host"
 
 
 @pytest.mark.parametrize("harm", ["truncate", "delete", "change", "record"])
-def test_a_harmed_folder_is_not_done_and_is_made_again(ledger, harm):
-    write(ledger, O0)
-    file = ledger.path(O0) / "weights.safetensors"
+def test_a_harmed_folder_is_not_done_and_is_made_again(store, harm):
+    write(store, O0)
+    file = store.path(O0) / "weights.safetensors"
     {
         "truncate": lambda: file.write_text("weig"),
         "delete": file.unlink,
         "change": lambda: file.write_text("weighty"),
-        "record": lambda: (ledger.path(O0) / RECORD).write_text('{"key'),
+        "record": lambda: (store.path(O0) / RECORD).write_text('{"key'),
     }[harm]()
-    assert ledger.missing([O0]) == [O0]
-    write(ledger, O0)
-    assert ledger.missing([O0]) == []
-    assert len(list(ledger.folder.iterdir())) == 1
+    assert store.missing([O0]) == [O0]
+    write(store, O0)
+    assert store.missing([O0]) == []
+    assert len(list(store.folder.iterdir())) == 1
 
 
-def test_a_model_without_its_input_or_made_from_other_weights_is_not_done(ledger):
+def test_a_model_without_its_input_or_made_from_other_weights_is_not_done(store):
     """On a device that does not repeat its bytes an original made again is another one."""
-    write(ledger, O0)
-    write(ledger, U0)
-    shutil.rmtree(ledger.path(O0))
-    assert ledger.missing([O0, U0]) == [O0, U0]
-    write(ledger, O0, "other weights")
-    assert ledger.missing([O0, U0]) == [U0]
-    ledger.discard(O0)
-    write(ledger, O0)
-    assert ledger.missing([O0, U0]) == []
-    ledger.discard(O0)
-    ledger.discard_outdated([O0, R0, U0])
-    assert not ledger.path(U0).exists()
+    write(store, O0)
+    write(store, U0)
+    shutil.rmtree(store.path(O0))
+    assert store.missing([O0, U0]) == [O0, U0]
+    write(store, O0, "other weights")
+    assert store.missing([O0, U0]) == [U0]
+    store.discard(O0)
+    write(store, O0)
+    assert store.missing([O0, U0]) == []
+    store.discard(O0)
+    store.discard_outdated([O0, R0, U0])
+    assert not store.path(U0).exists()
 
 
-def test_every_model_has_a_key_of_its_own_and_knows_its_inputs(ledger):
-    specs = all_models(ledger.study.profile)
-    assert len({ledger.entry(spec).key for spec in specs}) == len(specs)
-    assert ledger.entry(R0).inputs == []
-    assert ledger.entry(U0).inputs == [ledger.entry(O0).key]
+def test_every_model_has_a_key_of_its_own_and_knows_its_inputs(store):
+    specs = all_models(store.study.profile)
+    assert len({store.entry(spec).key for spec in specs}) == len(specs)
+    assert store.entry(R0).inputs == []
+    assert store.entry(U0).inputs == [store.entry(O0).key]
 
 
 HARD = Cell("hard", 0.1)
 RH, UH = retrained(HARD, 0), unlearned("salun", HARD, 0)
 
 
-def test_a_forget_set_drawn_by_difficulty_stands_on_the_reference_models(ledger):
-    halves = references(ledger.study.profile)
-    keys = [ledger.entry(half).key for half in halves]
-    assert ledger.entry(RH).inputs == keys
-    assert ledger.entry(UH).inputs == [ledger.entry(O0).key, *keys]
+def test_a_forget_set_drawn_by_difficulty_stands_on_the_reference_models(store):
+    halves = references(store.study.profile)
+    keys = [store.entry(half).key for half in halves]
+    assert store.entry(RH).inputs == keys
+    assert store.entry(UH).inputs == [store.entry(O0).key, *keys]
     for spec in (*halves, O0, RH, UH):
-        write(ledger, spec)
-    assert ledger.missing([RH, UH]) == []
-    ledger.discard(halves[1])
-    assert ledger.missing([RH, UH, O0]) == [RH, UH]
-    write(ledger, halves[1], "other weights")
-    assert ledger.missing([RH, UH, O0]) == [RH, UH]
+        write(store, spec)
+    assert store.missing([RH, UH]) == []
+    store.discard(halves[1])
+    assert store.missing([RH, UH, O0]) == [RH, UH]
+    write(store, halves[1], "other weights")
+    assert store.missing([RH, UH, O0]) == [RH, UH]
 
 
 def changed(study, **update):
     return replace(study, profile=study.profile.model_copy(update=update))
 
 
-def test_what_decides_a_model_is_in_its_key_and_nothing_else(ledger):
-    study = ledger.study
+def test_what_decides_a_model_is_in_its_key_and_nothing_else(store):
+    study = store.study
     slower = study.profile.relearning.model_copy(update={"learning_rate": 0.001})
     flipped = study.cohort.manifest.model_copy(update={"horizontal_flip": True})
     turned = replace(study, cohort=replace(study.cohort, manifest=flipped))
@@ -140,8 +140,8 @@ def test_what_decides_a_model_is_in_its_key_and_nothing_else(ledger):
         (changed(study, seeds=5), set()),
         (turned, everything),
     ):
-        now = Ledger(other)
-        assert {s for s in everything if now.entry(s).key != ledger.entry(s).key} == models
+        now = Store(other)
+        assert {s for s in everything if now.entry(s).key != store.entry(s).key} == models
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ def test_what_decides_a_model_is_in_its_key_and_nothing_else(ledger):
         ("medunlearn.cost", set()),
     ],
 )
-def test_an_edit_makes_stale_what_depends_on_it_and_says_why(ledger, monkeypatch, module, stale):
+def test_an_edit_makes_stale_what_depends_on_it_and_says_why(store, monkeypatch, module, stale):
     specs = [O0, R0, U0]
     for spec in specs:
-        write(ledger, spec)
+        write(store, spec)
     real = keys.module_hashes
 
     def edited(*names, **without):
@@ -168,7 +168,7 @@ def test_an_edit_makes_stale_what_depends_on_it_and_says_why(ledger, monkeypatch
         return {m: ("edited" if m == module else sha) for m, sha in found.items()}
 
     monkeypatch.setattr(keys, "module_hashes", edited)
-    after = Ledger(ledger.study)
+    after = Store(store.study)
     assert set(after.missing(specs)) == stale
     reasons = after.stale(specs)
     assert set(reasons) == stale
@@ -188,41 +188,41 @@ with hold(folder, sys.argv[2], FileLock(folder.parent / ".models.lock")):
 """
 
 
-def test_what_a_killed_process_was_writing_is_partial_until_it_is_swept(ledger):
+def test_what_a_killed_process_was_writing_is_partial_until_it_is_swept(store):
     """Its lock went with it, whichever its number, container or host was."""
-    command = [sys.executable, "-c", KILLED, ledger.folder, ledger.entry(O0).key]
+    command = [sys.executable, "-c", KILLED, store.folder, store.entry(O0).key]
     subprocess.run(command, cwd=PROJECT, check=False)
-    assert ledger.states([O0, R0]) == {O0: "partial", R0: "absent"}
-    with ledger.writing(R0) as held:
-        assert ledger.states([O0, R0]) == {O0: "partial", R0: "partial"}
-        Ledger(ledger.study).sweep()
-        assert list(ledger.folder.iterdir()) == [held]
-    assert ledger.states([O0, R0]) == {O0: "absent", R0: "done"}
-    assert {path.name for path in ledger.path(R0).iterdir()} == {RECORD}
+    assert store.states([O0, R0]) == {O0: "partial", R0: "absent"}
+    with store.writing(R0) as held:
+        assert store.states([O0, R0]) == {O0: "partial", R0: "partial"}
+        Store(store.study).sweep()
+        assert list(store.folder.iterdir()) == [held]
+    assert store.states([O0, R0]) == {O0: "absent", R0: "done"}
+    assert {path.name for path in store.path(R0).iterdir()} == {RECORD}
 
 
-def test_a_look_hashes_no_file_that_has_its_size_and_time(ledger, monkeypatch):
-    write(ledger, O0)
+def test_a_look_hashes_no_file_that_has_its_size_and_time(store, monkeypatch):
+    write(store, O0)
     hashed, real = [], folders.file_hash
     monkeypatch.setattr(folders, "file_hash", lambda path: hashed.append(path) or real(path))
-    assert Ledger(ledger.study).missing([O0]) == []
+    assert Store(store.study).missing([O0]) == []
     assert hashed == []
-    file = ledger.path(O0) / "weights.safetensors"
+    file = store.path(O0) / "weights.safetensors"
     assert file.stat().st_mtime_ns % 10**9 == 0, "else a later writer might leave the same time"
     os.utime(file)  # as in a copy
-    assert Ledger(ledger.study).missing([O0]) == []
+    assert Store(store.study).missing([O0]) == []
     assert hashed == [file]
 
 
-def test_bytes_that_rot_are_found_when_they_are_read_and_made_again(ledger):
+def test_bytes_that_rot_are_found_when_they_are_read_and_made_again(store):
     """A disk that rots leaves size and time as they were."""
-    write(ledger, O0)
-    file = ledger.path(O0) / "weights.safetensors"
-    assert ledger.file(O0, file.name) == file
+    write(store, O0)
+    file = store.path(O0) / "weights.safetensors"
+    assert store.file(O0, file.name) == file
     times = file.stat().st_atime_ns, file.stat().st_mtime_ns
     file.write_text("weighty")
     os.utime(file, ns=times)
-    late = Ledger(ledger.study)
+    late = Store(store.study)
     assert late.missing([O0]) == [], "a look does not read"
     with pytest.raises(InputError, match="has other bytes than were written"):
         late.file(O0, file.name)
@@ -231,21 +231,21 @@ def test_bytes_that_rot_are_found_when_they_are_read_and_made_again(ledger):
         late.file(O0, file.name)
 
 
-def test_two_that_finish_the_same_model_at_once_both_end_well(ledger, monkeypatch):
+def test_two_that_finish_the_same_model_at_once_both_end_well(store, monkeypatch):
     """Both see that it is not there; neither takes away what the other has just named."""
-    write(ledger, O0, "unsound")
-    (ledger.path(O0) / "weights.safetensors").write_text("harmed")
-    second, moving, go_on = Ledger(ledger.study), threading.Event(), threading.Event()
-    real = ledger.discard
+    write(store, O0, "unsound")
+    (store.path(O0) / "weights.safetensors").write_text("harmed")
+    second, moving, go_on = Store(store.study), threading.Event(), threading.Event()
+    real = store.discard
 
     def slow(spec):
         moving.set()
         go_on.wait(20)
         real(spec)
 
-    monkeypatch.setattr(ledger, "discard", slow)
+    monkeypatch.setattr(store, "discard", slow)
     with ThreadPoolExecutor(2) as pool:
-        ends = [pool.submit(write, ledger, O0, "first")]
+        ends = [pool.submit(write, store, O0, "first")]
         assert moving.wait(20)
         ends.append(pool.submit(write, second, O0, "second"))
         early = wait(ends[1:], timeout=1).done  # it waits for the first, or would name its own
@@ -253,22 +253,22 @@ def test_two_that_finish_the_same_model_at_once_both_end_well(ledger, monkeypatc
     assert not early, "the first is about to take away what the second has named"
     for end in ends:
         end.result()
-    assert (ledger.path(O0) / "weights.safetensors").read_text() == "first"
-    assert ledger.missing([O0]) == []
-    assert len(list(ledger.folder.iterdir())) == 1
+    assert (store.path(O0) / "weights.safetensors").read_text() == "first"
+    assert store.missing([O0]) == []
+    assert len(list(store.folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("outdated", [False, True])
-def test_what_another_has_just_finished_is_not_taken_away(ledger, monkeypatch, outdated):
+def test_what_another_has_just_finished_is_not_taken_away(store, monkeypatch, outdated):
     """Between the look at a model and the lock another notebook may have made it again."""
-    write(ledger, O0)
-    write(ledger, U0)
+    write(store, O0)
+    write(store, U0)
     if outdated:  # sound, and made from another original than the one that is there now
-        ledger.discard(O0)
-        write(ledger, O0, "another original")
+        store.discard(O0)
+        write(store, O0, "another original")
     else:
-        (ledger.path(U0) / "weights.safetensors").write_text("harmed")
-    second, naming = Ledger(ledger.study), ledger._naming
+        (store.path(U0) / "weights.safetensors").write_text("harmed")
+    second, naming = Store(store.study), store._naming
 
     class Late:
         def __enter__(self):
@@ -278,132 +278,132 @@ def test_what_another_has_just_finished_is_not_taken_away(ledger, monkeypatch, o
         def __exit__(self, *_):
             naming.release()
 
-    monkeypatch.setattr(ledger, "_naming", Late())
-    ledger.discard_outdated([O0, U0])
-    assert (ledger.path(U0) / "weights.safetensors").read_text() == "made again"
+    monkeypatch.setattr(store, "_naming", Late())
+    store.discard_outdated([O0, U0])
+    assert (store.path(U0) / "weights.safetensors").read_text() == "made again"
 
 
-def fail_to_write(ledger, spec, error):
-    with ledger.writing(spec) as folder:
+def fail_to_write(store, spec, error):
+    with store.writing(spec) as folder:
         (folder / "weights.safetensors").write_text("half")
         raise error
 
 
-def test_a_model_has_a_state(ledger, monkeypatch):
-    write(ledger, O0)
+def test_a_model_has_a_state(store, monkeypatch):
+    write(store, O0)
     with pytest.raises(ArithmeticError):
-        fail_to_write(ledger, R0, ArithmeticError("blown up"))
+        fail_to_write(store, R0, ArithmeticError("blown up"))
     other = original(1)
-    with ledger.writing(other):
-        states = Ledger(ledger.study).states([O0, R0, U0, other])
+    with store.writing(other):
+        states = Store(store.study).states([O0, R0, U0, other])
     assert states == {O0: "done", R0: "failed", U0: "absent", other: "partial"}
     real = keys.module_hashes
     monkeypatch.setattr(
         keys, "module_hashes", lambda *names, **_: {**real(*names), names[0]: "edited"}
     )
-    assert Ledger(ledger.study).states([O0, R0]) == {O0: "stale", R0: "absent"}
+    assert Store(store.study).states([O0, R0]) == {O0: "stale", R0: "absent"}
 
 
-def test_a_failure_is_noted_until_the_model_is_made(ledger):
+def test_a_failure_is_noted_until_the_model_is_made(store):
     with pytest.raises(ArithmeticError):
-        fail_to_write(ledger, O0, ArithmeticError("blown up"))
-    assert [path.name[:8] for path in ledger.folder.iterdir()] == [".failed-"]
-    note = Ledger(ledger.study).failures([O0, R0])[O0]
+        fail_to_write(store, O0, ArithmeticError("blown up"))
+    assert [path.name[:8] for path in store.folder.iterdir()] == [".failed-"]
+    note = Store(store.study).failures([O0, R0])[O0]
     assert note["error"] == "ArithmeticError: blown up"
     assert note["host"] == socket.gethostname()
     assert note["seconds"] >= 0
     assert note["when"]
-    assert ledger.missing([O0]) == [O0], "it is tried again"
-    write(ledger, O0)
-    assert ledger.failures([O0]) == {}
-    assert not list(ledger.folder.glob(".failed-*"))
+    assert store.missing([O0]) == [O0], "it is tried again"
+    write(store, O0)
+    assert store.failures([O0]) == {}
+    assert not list(store.folder.glob(".failed-*"))
 
 
-def test_being_interrupted_is_no_failure(ledger):
+def test_being_interrupted_is_no_failure(store):
     with pytest.raises(KeyboardInterrupt):
-        fail_to_write(ledger, O0, KeyboardInterrupt())
-    assert list(ledger.folder.iterdir()) == []
+        fail_to_write(store, O0, KeyboardInterrupt())
+    assert list(store.folder.iterdir()) == []
 
 
-def test_the_failure_of_an_older_form_is_forgotten_with_it(ledger):
-    other = Ledger(ledger.study.with_settings("salun", {"share": 0.3}))
-    write(ledger, O0)
+def test_the_failure_of_an_older_form_is_forgotten_with_it(store):
+    other = Store(store.study.with_settings("salun", {"share": 0.3}))
+    write(store, O0)
     with pytest.raises(ArithmeticError):
         fail_to_write(other, U0, ArithmeticError("with these settings"))
-    assert ledger.failures([U0]) == {}, "of other settings"
-    write(ledger, U0)
-    assert not list(ledger.folder.glob(".failed-*"))
+    assert store.failures([U0]) == {}, "of other settings"
+    write(store, U0)
+    assert not list(store.folder.glob(".failed-*"))
 
 
-def test_a_note_that_cannot_be_read_is_no_failure(ledger):
+def test_a_note_that_cannot_be_read_is_no_failure(store):
     with pytest.raises(ArithmeticError):
-        fail_to_write(ledger, O0, ArithmeticError("blown up"))
-    (note,) = ledger.folder.iterdir()
+        fail_to_write(store, O0, ArithmeticError("blown up"))
+    (note,) = store.folder.iterdir()
     for content in (b'{"key": ', b"[]", b'{"key": "x"}', b"\xff\xfe"):
         note.write_bytes(content)
-        assert ledger.states([O0]) == {O0: "absent"}
+        assert store.states([O0]) == {O0: "absent"}
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_named_and_the_model_is_absent(ledger, error):
+def test_a_full_disk_is_named_and_the_model_is_absent(store, error):
     with pytest.raises(DiskFullError, match="free some space"):
-        fail_to_write(ledger, O0, OSError(error, os.strerror(error)))
-    assert not ledger.is_done(O0)
-    note = ledger.failures([O0])[O0]
+        fail_to_write(store, O0, OSError(error, os.strerror(error)))
+    assert not store.is_done(O0)
+    note = store.failures([O0])[O0]
     assert "free some space" in note["error"]
 
 
-def test_a_disk_too_full_for_the_note_still_tells_the_first_fault(ledger, monkeypatch):
+def test_a_disk_too_full_for_the_note_still_tells_the_first_fault(store, monkeypatch):
     monkeypatch.setattr(module, "write_record", lambda *_: Path("/no/such/file").stat())
     with pytest.raises(ArithmeticError):
-        fail_to_write(ledger, O0, ArithmeticError("blown up"))
+        fail_to_write(store, O0, ArithmeticError("blown up"))
 
 
-def test_what_changed_is_told_from_old_to_new(ledger):
-    write(ledger, O0)
-    write(ledger, U0)
-    other = Ledger(ledger.study.with_settings("salun", {"epochs": 2, "share": 0.3}))
+def test_what_changed_is_told_from_old_to_new(store):
+    write(store, O0)
+    write(store, U0)
+    other = Store(store.study.with_settings("salun", {"epochs": 2, "share": 0.3}))
     assert other.stale([O0, U0]) == {U0: ["settings (epochs: 1 -> 2, share: - -> 0.3)"]}
-    cohort = replace(ledger.study.cohort, sha256="0" * 64)  # hashes are not told
-    assert Ledger(replace(ledger.study, cohort=cohort)).stale([O0]) == {O0: ["cohort"]}
+    cohort = replace(store.study.cohort, sha256="0" * 64)  # hashes are not told
+    assert Store(replace(store.study, cohort=cohort)).stale([O0]) == {O0: ["cohort"]}
 
 
-def test_of_several_older_forms_the_nearest_is_told(ledger):
-    near = ledger.study.with_settings("salun", {"epochs": 2})
+def test_of_several_older_forms_the_nearest_is_told(store):
+    near = store.study.with_settings("salun", {"epochs": 2})
     for study in (near, replace(near, cohort=replace(near.cohort, sha256="0" * 64))):
-        write(Ledger(study), O0)
-        write(Ledger(study), U0)
-    assert ledger.stale([U0]) == {U0: ["settings (epochs: 2 -> 1)"]}
+        write(Store(study), O0)
+        write(Store(study), U0)
+    assert store.stale([U0]) == {U0: ["settings (epochs: 2 -> 1)"]}
 
 
 @pytest.mark.parametrize(
     "content", [b'{"key', b"\xff", b"[]", b'"text"', b'{"title": "original, seed 0"}']
 )
-def test_a_harmed_record_of_an_older_form_harms_nobody(ledger, content):
-    (ledger.folder / "0123").mkdir(parents=True)
-    (ledger.folder / "0123" / RECORD).write_bytes(content)
-    assert ledger.stale([O0]) == {}
-    ledger.path(O0).mkdir()
-    (ledger.path(O0) / RECORD).write_bytes(content)
-    assert not ledger.is_done(O0)
-    write(ledger, O0)
-    assert ledger.states([O0]) == {O0: "done"}
+def test_a_harmed_record_of_an_older_form_harms_nobody(store, content):
+    (store.folder / "0123").mkdir(parents=True)
+    (store.folder / "0123" / RECORD).write_bytes(content)
+    assert store.stale([O0]) == {}
+    store.path(O0).mkdir()
+    (store.path(O0) / RECORD).write_bytes(content)
+    assert not store.is_done(O0)
+    write(store, O0)
+    assert store.states([O0]) == {O0: "done"}
 
 
-def test_a_record_with_one_wrong_letter_is_not_believed(ledger):
+def test_a_record_with_one_wrong_letter_is_not_believed(store):
     """Wherever it is: a wrong key of an input would make a model of other inputs look done."""
-    write(ledger, O0)
-    write(ledger, U0)
-    path = ledger.path(U0) / RECORD
+    write(store, O0)
+    write(store, U0)
+    path = store.path(U0) / RECORD
     whole = path.read_text()
     for right, wrong in (
-        (ledger.entry(O0).key, "0" * 20),
+        (store.entry(O0).key, "0" * 20),
         ('"inputs"', '"inputz"'),
         ('"seconds": 0', '"seconds": 1'),
         ('"epochs": 1', '"epochs": 3'),
     ):
         assert right in whole
         path.write_text(whole.replace(right, wrong))
-        assert ledger.missing([O0, U0]) == [U0], right
+        assert store.missing([O0, U0]) == [U0], right
     path.write_text(whole)
-    assert ledger.missing([O0, U0]) == []
+    assert store.missing([O0, U0]) == []

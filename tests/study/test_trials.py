@@ -10,10 +10,10 @@ from medunlearn.cohort.draws import DEVELOPMENT, development_patients
 from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash
 from medunlearn.study import trials as module
-from medunlearn.study.builder import Workbench
+from medunlearn.study.builder import Builder
 from medunlearn.study.design import all_models, development_seeds, trial, unlearned
 from medunlearn.study.design import middle_cell as middle
-from medunlearn.study.store import Ledger
+from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
 from medunlearn.study.trials import freeze, tune_method, tune_nothing
 from medunlearn.study.tuned import read_tuned, tuned_path, write_tuned
@@ -21,103 +21,104 @@ from medunlearn.tuning import WORST
 
 
 @pytest.fixture(scope="module")
-def tuned_bench(tiny_profile, drawn, tmp_path_factory):
+def tuned_builder(tiny_profile, drawn, tmp_path_factory):
     """Both methods of the tiny study, searched once for all tests of this file."""
     runs = shutil.copytree(drawn, tmp_path_factory.mktemp("tuned") / "runs")
-    bench = Workbench(open_study("phantom", tiny_profile, runs=str(runs), device="cpu"))
-    bench.found = freeze(bench, ["finetune", "salun"])
-    return bench
+    builder = Builder(open_study("phantom", tiny_profile, runs=str(runs), device="cpu"))
+    builder.found = freeze(builder, ["finetune", "salun"])
+    return builder
 
 
-def specs(bench, method="salun"):
-    return [trial(method, seed) for seed in development_seeds(bench.study.profile)]
+def specs(builder, method="salun"):
+    return [trial(method, seed) for seed in development_seeds(builder.study.profile)]
 
 
-def test_trials_forget_the_reserved_patients_who_are_in_no_reported_forget_set(tuned_bench):
-    table, draws = tuned_bench.study.cohort.table, tuned_bench.ledger
+def test_trials_forget_the_reserved_patients_who_are_in_no_reported_forget_set(tuned_builder):
+    table, draws = tuned_builder.study.cohort.table, tuned_builder.store
     reserved = set(development_patients(table))
-    drawn = draws.forget_set(specs(tuned_bench)[0])
+    drawn = draws.forget_set(specs(tuned_builder)[0])
     assert drawn.composition == DEVELOPMENT
     assert set(drawn.patients) == reserved
-    assert tuned_bench.found.patients == len(reserved) > 0
-    for spec in all_models(tuned_bench.study.profile):
+    assert tuned_builder.found.patients == len(reserved) > 0
+    for spec in all_models(tuned_builder.study.profile):
         if spec.cell and spec.role != "reference":
             assert not reserved & set(draws.forget_set(spec).patients)
 
 
-def test_development_seeds_are_used_nowhere_else(tuned_bench):
-    profile = tuned_bench.study.profile
+def test_development_seeds_are_used_nowhere_else(tuned_builder):
+    profile = tuned_builder.study.profile
     reported = {spec.seed for spec in all_models(profile)}
     assert not reported & set(development_seeds(profile))
 
 
-def test_every_method_gets_the_same_number_of_trials_the_usual_one_first(tuned_bench):
-    for name, found in tuned_bench.found.methods.items():
-        assert len(found.trials) == tuned_bench.study.profile.tuning.trials
-        usual = tuned_bench.study.usual_settings(name)
+def test_every_method_gets_the_same_number_of_trials_the_usual_one_first(tuned_builder):
+    for name, found in tuned_builder.found.methods.items():
+        assert len(found.trials) == tuned_builder.study.profile.tuning.trials
+        usual = tuned_builder.study.usual_settings(name)
         assert {k: found.trials[0].settings[k] for k in usual} == usual
         assert found.settings == found.trials[found.chosen].settings
 
 
-def test_each_trial_is_booked_with_all_its_seeds_and_was_timed_alone(tuned_bench):
-    found = tuned_bench.found.methods["salun"]
+def test_each_trial_is_booked_with_all_its_seeds_and_was_timed_alone(tuned_builder):
+    found = tuned_builder.found.methods["salun"]
     for tried in found.trials:
-        bench = tuned_bench.with_settings("salun", tried.settings)
-        costs = bench.costs(specs(bench))
+        builder = tuned_builder.with_settings("salun", tried.settings)
+        costs = builder.costs(specs(builder))
         assert costs["exclusive"].all()
         assert set(costs["region"]) == {"preparation", "unlearning"}
         assert sum(tried.seconds) == pytest.approx(costs["seconds"].sum())
-    bills = tuned_bench.found.bills()
+    bills = tuned_builder.found.bills()
     spent = bills.loc[bills["method"] == "salun", "seconds"].sum()
     assert spent == pytest.approx(sum(sum(t.seconds) for t in found.trials))
 
 
-def test_a_search_that_ran_before_makes_nothing_again(tuned_bench, monkeypatch):
+def test_a_search_that_ran_before_makes_nothing_again(tuned_builder, monkeypatch):
     def fail(*_):
         raise AssertionError("made again")
 
-    monkeypatch.setattr(tuned_bench, "_try", fail)
-    monkeypatch.setattr(Workbench, "_try", fail)
-    assert tune_method(tuned_bench, "salun") == tuned_bench.found.methods["salun"]
+    monkeypatch.setattr(tuned_builder, "_try", fail)
+    monkeypatch.setattr(Builder, "_try", fail)
+    assert tune_method(tuned_builder, "salun") == tuned_builder.found.methods["salun"]
 
 
 @pytest.mark.parametrize("favourite", [0, 1, 2])
-def test_no_retrained_model_has_a_say_in_what_is_chosen(tuned_bench, monkeypatch, favourite):
+def test_no_retrained_model_has_a_say_in_what_is_chosen(tuned_builder, monkeypatch, favourite):
     """Whichever trial were nearest to retraining, the same one is chosen."""
-    before = tuned_bench.found.methods["salun"]
+    before = tuned_builder.found.methods["salun"]
     # two development seeds each
     seen = iter([0.0 if number == favourite else 1.0 for number in (0, 0, 1, 1, 2, 2)])
     monkeypatch.setattr(module, "oracle_gap", lambda *_: next(seen))
-    after = tune_method(tuned_bench, "salun")
+    after = tune_method(tuned_builder, "salun")
     assert after.oracle_tuned == favourite
     assert (after.chosen, after.trials) == (before.chosen, before.trials)
     assert after.trials[after.chosen].score == min(trial.score for trial in after.trials)
 
 
-def test_the_oracle_would_choose_what_is_nearest_to_retraining(tuned_bench):
-    for found in tuned_bench.found.methods.values():
+def test_the_oracle_would_choose_what_is_nearest_to_retraining(tuned_builder):
+    for found in tuned_builder.found.methods.values():
         assert found.oracle_gaps[found.oracle_tuned] == min(found.oracle_gaps)
-    retrained = specs(tuned_bench, "retrain")[0]
-    assert module.oracle_gap(tuned_bench, retrained) == 0
+    retrained = specs(tuned_builder, "retrain")[0]
+    assert module.oracle_gap(tuned_builder, retrained) == 0
 
 
 def test_a_trial_that_blew_up_scores_worst_and_the_file_can_still_be_read(
-    tuned_bench, monkeypatch, tmp_path
+    tuned_builder, monkeypatch, tmp_path
 ):
-    real, first = Workbench.logits, tuned_bench.found.methods["finetune"].trials[1].settings
+    real, first = Builder.logits, tuned_builder.found.methods["finetune"].trials[1].settings
 
-    def logits(bench, spec):
-        found = real(bench, spec)
-        rate = bench.study.settings("finetune").get("learning_rate")
+    def logits(builder, spec):
+        found = real(builder, spec)
+        rate = builder.study.settings("finetune").get("learning_rate")
         broken = spec.method == "finetune" and rate == first["learning_rate"]
         return np.full_like(found, np.nan) if broken else found
 
     def search_again(_ranges, _usual, evaluate, **_):
-        return [evaluate(trial.settings) for trial in tuned_bench.found.methods["finetune"].trials]
+        trials = tuned_builder.found.methods["finetune"].trials
+        return [evaluate(trial.settings) for trial in trials]
 
-    monkeypatch.setattr(Workbench, "logits", logits)
+    monkeypatch.setattr(Builder, "logits", logits)
     monkeypatch.setattr(module, "search", search_again)
-    found = freeze(tuned_bench, ["finetune"])
+    found = freeze(tuned_builder, ["finetune"])
     broken = found.methods["finetune"].trials[1]
     assert (broken.score, broken.forget, broken.evaluation) == (WORST, None, None)
     assert found.methods["finetune"].oracle_gaps[1] == WORST
@@ -128,20 +129,20 @@ def test_a_trial_that_blew_up_scores_worst_and_the_file_can_still_be_read(
     canonical_hash(found.model_dump(mode="json"))  # as the synthesis is keyed
 
 
-def test_trials_of_two_devices_are_not_added_up(tuned_bench, monkeypatch):
-    real = Workbench.costs
+def test_trials_of_two_devices_are_not_added_up(tuned_builder, monkeypatch):
+    real = Builder.costs
 
-    def costs(bench, specs):
+    def costs(builder, specs):
         other = "retrain" in {spec.method for spec in specs}
-        return real(bench, specs).assign(device="another" if other else "this")
+        return real(builder, specs).assign(device="another" if other else "this")
 
-    monkeypatch.setattr(Workbench, "costs", costs)
+    monkeypatch.setattr(Builder, "costs", costs)
     with pytest.raises(InputError, match="timed on another, this"):
-        freeze(tuned_bench, ["salun"])
+        freeze(tuned_builder, ["salun"])
 
 
-def test_the_originals_that_only_tuning_needs_are_told(tuned_bench):
-    found = tuned_bench.found
+def test_the_originals_that_only_tuning_needs_are_told(tuned_builder):
+    found = tuned_builder.found
     assert len(found.original_seconds) == len(found.seeds)
     assert min(found.original_seconds) > 0
     assert found.exclusive
@@ -149,38 +150,38 @@ def test_the_originals_that_only_tuning_needs_are_told(tuned_bench):
     assert found.timed == 2 * 3 * (1 + 2) + 2
 
 
-def test_doing_nothing_is_the_yardstick_and_retraining_the_unit(tuned_bench):
-    untouched, retrained = tune_nothing(tuned_bench)
-    assert tuned_bench.found.doing_nothing == untouched.score
-    assert tuned_bench.found.retraining_seconds == list(retrained.seconds)
+def test_doing_nothing_is_the_yardstick_and_retraining_the_unit(tuned_builder):
+    untouched, retrained = tune_nothing(tuned_builder)
+    assert tuned_builder.found.doing_nothing == untouched.score
+    assert tuned_builder.found.retraining_seconds == list(retrained.seconds)
     # nothing is lost against the original by the original
     assert untouched.score == pytest.approx(abs(untouched.forget - untouched.evaluation), abs=0.2)
 
 
 @pytest.fixture
-def frozen(tuned_bench, tiny_profile):
+def frozen(tuned_builder, tiny_profile):
     """The file beside the profile while a test lasts: other tests use the profile untuned."""
     path = tuned_path(tiny_profile, "phantom")
-    write_tuned(tuned_bench.found, path, dataset="phantom", profile=tiny_profile)
+    write_tuned(tuned_builder.found, path, dataset="phantom", profile=tiny_profile)
     yield path
     path.unlink()
 
 
-def reopen(bench):
-    study = bench.study
+def reopen(builder):
+    study = builder.study
     runs = str(study.folder.parent)
     return open_study("phantom", study.profile_name, runs=runs, device="cpu")
 
 
-def test_the_file_says_all_that_was_found_and_the_study_reads_its_settings(tuned_bench, frozen):
-    assert read_tuned(frozen) == tuned_bench.found
-    study = reopen(tuned_bench)
-    assert study.tuned == tuned_bench.found
-    for name, found in tuned_bench.found.methods.items():
+def test_the_file_says_all_that_was_found_and_the_study_reads_its_settings(tuned_builder, frozen):
+    assert read_tuned(frozen) == tuned_builder.found
+    study = reopen(tuned_builder)
+    assert study.tuned == tuned_builder.found
+    for name, found in tuned_builder.found.methods.items():
         assert study.settings(name) == {**study.usual_settings(name), **found.settings}
 
 
-def test_tuned_settings_make_models_of_their_own_and_leave_the_rest(tuned_bench, frozen):
+def test_tuned_settings_make_models_of_their_own_and_leave_the_rest(tuned_builder, frozen):
     content = yaml.safe_load(frozen.read_text())
     found = content["methods"]["salun"]
     for settings in (found["settings"], found["trials"][found["chosen"]]["settings"]):
@@ -189,16 +190,16 @@ def test_tuned_settings_make_models_of_their_own_and_leave_the_rest(tuned_bench,
     frozen.write_text(
         yaml.safe_dump({**content, "methods": {"salun": content["methods"]["salun"]}})
     )
-    usual, tuned = tuned_bench.ledger, Ledger(reopen(tuned_bench))
-    for spec in all_models(tuned_bench.study.profile):
+    usual, tuned = tuned_builder.store, Store(reopen(tuned_builder))
+    for spec in all_models(tuned_builder.study.profile):
         same = usual.entry(spec).key == tuned.entry(spec).key
         assert same == (spec.method != "salun"), spec.title
 
 
 @pytest.mark.usefixtures("frozen")
-def test_tuning_again_starts_from_the_usual_settings_not_from_the_tuned(tuned_bench):
-    again = Workbench(reopen(tuned_bench))
-    assert tune_method(again, "salun") == tuned_bench.found.methods["salun"]
+def test_tuning_again_starts_from_the_usual_settings_not_from_the_tuned(tuned_builder):
+    again = Builder(reopen(tuned_builder))
+    assert tune_method(again, "salun") == tuned_builder.found.methods["salun"]
 
 
 def add_setting(content):
@@ -225,12 +226,12 @@ def add_setting(content):
         ),
     ],
 )
-def test_a_harmed_file_is_refused_with_a_remedy(tuned_bench, frozen, harm, said):
+def test_a_harmed_file_is_refused_with_a_remedy(tuned_builder, frozen, harm, said):
     content = yaml.safe_load(frozen.read_text())
     harm(content)
     frozen.write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match=said) as caught:
-        reopen(tuned_bench)
+        reopen(tuned_builder)
     assert "make tune" in str(caught.value)
 
 
@@ -239,10 +240,10 @@ def test_settings_of_a_built_in_profile_lie_in_the_package():
     assert path.parts[-4:] == ("medunlearn", "study", "tuned", "phantom-laptop.yaml")
 
 
-def test_a_trial_is_an_unlearned_model_like_any_other(tuned_bench):
+def test_a_trial_is_an_unlearned_model_like_any_other(tuned_builder):
     """The same recipe and settings: only forget set and seed differ."""
-    study = tuned_bench.study
-    ours = tuned_bench.ledger.entry(specs(tuned_bench)[0]).ingredients
-    reported = tuned_bench.ledger.entry(unlearned("salun", middle(study.profile), 0)).ingredients
+    study = tuned_builder.study
+    ours = tuned_builder.store.entry(specs(tuned_builder)[0]).ingredients
+    reported = tuned_builder.store.entry(unlearned("salun", middle(study.profile), 0)).ingredients
     for part in ("recipe", "settings", "cohort", "versions", "device"):
         assert ours[part] == reported[part]
