@@ -27,7 +27,7 @@ def too_few(weights: Floats, rate: float, models: int) -> str:
         reasons.append(f"{allowed} false positives, at least {FEWEST_FALSE_POSITIVES} needed")
     if models < FEWEST_MODELS:
         reasons.append(_too_few_models(models))
-    return f"not estimable: {'; '.join(reasons)}" if reasons else ""
+    return "; ".join(reasons)
 
 
 def true_positive_rate_at(
@@ -94,9 +94,9 @@ def distinguish_models(
     half = min(len(unlearned), len(retrained)) // 2
     cap = epsilon_bound(half, 0, half, level=level)
     if half < FEWEST_MODELS:
-        return np.nan, f"not estimable: {_too_few_models(half)}; cap {cap:.2f}"
+        return np.nan, f"{_too_few_models(half)}; cap {cap:.2f}"
     if not np.isfinite([*unlearned, *retrained]).all():
-        return np.nan, "not estimable: a model has blown up"
+        return np.nan, "a model has blown up"
     chosen = np.median(unlearned[:half]), np.median(retrained[:half])
     sign = 1 if chosen[0] >= chosen[1] else -1
     middle = sign * np.mean(chosen)

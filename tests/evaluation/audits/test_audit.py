@@ -1,11 +1,8 @@
-import time
-
 import numpy as np
-import pandas as pd
 import pytest
 
 from medunlearn.evaluation.audits.audit import COLUMNS, audit
-from tests.evaluation.audits.audited import DRAW, FORGET, Made
+from tests.evaluation.audits.audited import FORGET, Made
 
 ATTACKS = ("population", "rmia")
 
@@ -55,6 +52,10 @@ def test_what_is_remembered_is_detected_and_what_is_not_is_not(table, audited, a
     assert abs(honest.estimate) < 0.05
     assert honest.low < 0.01
     assert honest.high > -0.01
+    yardstick = pick(table, **{**where, "method": "floor", "against": "retrained"})
+    if against == "floor":
+        difference = honest.level_estimate - yardstick.level_estimate
+        assert honest.estimate == pytest.approx(difference)
 
 
 @pytest.mark.parametrize("audited", [*ATTACKS, "retain_exposure", "forgetting_quality"])
@@ -78,14 +79,6 @@ def test_retain_exposure_sees_a_method_that_trains_on_the_retain_set_again(table
     honest = pick(table, method="finetune", **where)
     assert honest.low < 0 < honest.high
     assert honest.level_estimate > 0.6  # retraining exposes the retain set too
-
-
-def test_estimates_are_differences_of_levels(table):
-    for audited in ("rmia", "forgetting_quality"):
-        where = {"audit": audited, "group": "all"}
-        fine = pick(table, method="finetune", against="floor", **where)
-        floor = pick(table, method="floor", against="retrained", **where)
-        assert fine.estimate == pytest.approx(fine.level_estimate - floor.level_estimate)
 
 
 def test_agreement_is_an_excess_over_retraining_again(table):
@@ -126,11 +119,13 @@ def test_women_and_men_are_audited_apart(study, table):
     assert counts["F"] + counts["M"] == counts["all"] == FORGET
 
 
-def test_few_models_certify_nothing_and_say_why(table):
+def test_few_models_certify_nothing_and_say_why_once(table):
     for audited in ("epsilon", "rmia_tpr"):
         row = pick(table, method="salun", audit=audited, against="retrained")
         assert np.isnan(row.estimate)
         assert "at least 64 needed" in row.note
+    # the report puts "not estimable" before the notes of what has no estimate
+    assert not table.loc[table["estimate"].isna(), "note"].str.contains("not estimable").any()
 
 
 def test_without_references_there_is_no_retain_exposure_and_no_difficulty():
@@ -157,7 +152,7 @@ def test_few_seeds_give_humbler_rows(seeds):
         assert "one seed: no interval" in area.note
 
 
-def test_a_method_with_fewer_seeds_is_held_to_these():
+def test_a_method_with_fewer_seeds_is_compared_on_these():
     made = Made(seed=3).add_study(seeds=4, methods=[("salun", 0.0)])
     models, logits, *rest = made.inputs
     kept = models[~((models["method"] == "salun") & (models["seed"] > 1))]
@@ -185,7 +180,7 @@ def test_a_class_that_is_missing_among_test_patients_drops_its_members():
     assert np.isfinite(row.low)
 
 
-def test_a_model_that_has_blown_up_silences_its_method_only():
+def test_a_diverged_model_silences_its_method_only():
     made = Made(seed=7).add_study(seeds=5, methods=[("salun", 0.0), ("ssd", 0.0)])
     row = made.models.index[made.models["method"] == "salun"][0]
     made.logits[row][:] = np.nan
@@ -197,61 +192,13 @@ def test_a_model_that_has_blown_up_silences_its_method_only():
     assert whole["estimate"].notna().all()
 
 
-def test_without_retrained_models_there_is_nothing_to_audit():
-    made = Made(seed=8)
-    made.add("original", 0)
-    found = audit(*made.inputs, forget_size=0.1)
-    assert found.empty
-    assert list(found.columns) == list(COLUMNS)
-
-
-def test_forget_sets_of_each_seeds_own_are_refused():
-    made = Made(seed=9).add_study(seeds=2)
-    made.draws["random-0.1-seed1"] = list(range(5, 5 + FORGET))
-    models, *rest = made.inputs
+def test_only_a_forget_set_that_all_seeds_share_is_audited(study):
+    models, *rest = study.inputs
+    for other in ({"forget_size": 0.2}, {"forget_size": 0.1, "composition": "female"}):
+        found = audit(models, *rest, **other)
+        assert found.empty
+        assert list(found.columns) == list(COLUMNS)
     own = (models["oracle_set"] == "A") & (models["seed"] == 1)
     changed = models.assign(draw=models["draw"].mask(own, "random-0.1-seed1"))
     with pytest.raises(ValueError, match="each seed forgets other patients"):
         audit(changed, *rest, forget_size=0.1)
-
-
-def test_other_forget_sets_are_left_alone(study):
-    models, *rest = study.inputs
-    assert audit(models, *rest, forget_size=0.2).empty
-    assert audit(models, *rest, forget_size=0.1, composition="female").empty
-    assert DRAW in study.draws
-
-
-@pytest.mark.slow
-def test_the_audits_of_a_laptop_study_take_seconds():
-    random = np.random.default_rng(0)
-    parts = np.repeat(["train", "validation_evaluation", "test"], [550, 151, 1500])
-    owner = np.sort(np.concatenate([np.arange(len(parts)), random.integers(0, len(parts), 3100)]))
-    cohort = pd.DataFrame(
-        {"sample": np.arange(len(owner)), "patient": owner, "partition": parts[owner],
-         "sex": random.choice(["F", "M"], len(parts))[owner],
-         "label": random.integers(0, 4, len(owner))}
-    )  # fmt: skip
-    difficulty = cohort[["sample"]].assign(
-        stratum=random.choice(["easy", "medium", "hard"], len(owner))
-    )
-    draws = {DRAW: list(range(55))}
-    names = ["finetune", "neg_grad", "neg_grad_plus", "random_labels", "salun", "l1_sparse",
-             "cf_k", "scrub", "bad_teacher", "ssd"]  # fmt: skip
-    rows = [("original", None, None, s, None) for s in range(8)]
-    rows += [("retrained", "A", None, s, DRAW) for s in range(8)]
-    rows += [("retrained", "B", None, s, DRAW) for s in range(100, 108)]
-    rows += [("unlearned", None, name, s, DRAW) for name in names for s in range(8)]
-    for k in range(16):
-        draws[f"half-{k}"] = list(range(275 * (k % 2), 275 + 275 * (k % 2)))
-        rows.append(("reference", None, None, 200 + k, f"half-{k}"))
-    models = pd.DataFrame(rows, columns=["role", "oracle_set", "method", "seed", "draw"])
-    cell = models["role"].isin(["retrained", "unlearned"])
-    models = models.assign(
-        forget_size=cell.map({True: 0.1}), composition=cell.map({True: "random"})
-    )
-    logits = random.normal(size=(len(models), len(cohort), 4)).astype(np.float32)
-    audit(models.iloc[:32], logits[:32], cohort, draws, difficulty, forget_size=0.1)  # imports
-    began = time.process_time()
-    audit(models, logits, cohort, draws, difficulty, forget_size=0.1)
-    assert time.process_time() - began < 10

@@ -38,8 +38,3 @@ def test_methods_are_held_to_the_retrained_model_of_their_seed_and_to_its_partne
     assert (floor.seeds, floor.rows, floor.others, floor.base) == ((1,), (9,), (7,), (4,))
     control = found["floor", "retrained"]
     assert (control.seeds, control.rows, control.others) == ((0, 1), (6, 7), (3, 4))
-
-
-def test_without_set_b_there_is_no_floor():
-    table = models([("original", None, None, 0), ("retrained", "A", None, 0)])
-    assert [c.against for c in comparisons(list(line_ups(table)))] == ["retrained"]

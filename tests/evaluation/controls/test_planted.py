@@ -45,6 +45,7 @@ def test_a_planted_bias_is_found_and_favours_women(study):
     assert found.state == "passed"
     assert found.low > 0.05
     assert found.runs == 8
+    assert "adjusted for label, difficulty" in found.found
 
 
 def test_a_bias_that_is_not_found_fails():
@@ -69,25 +70,18 @@ def test_a_bias_too_small_to_be_found_says_nothing():
     assert "detectable is 0." in few.found
 
 
-def test_a_bias_is_judged_on_the_adjusted_contrast(study):
-    assert "adjusted for label, difficulty" in bias(study).found
-
-
 def test_a_bias_is_not_planted_among_few():
     assert bias(make_study(forget=30)).found.startswith("needs 20 patients")
     assert bias(make_study(seeds=2, floor_seeds=2, test=50)).state == "not run"
 
 
-def test_doses_are_what_they_are_said_to_be(outcomes):
+def test_honest_doses_are_what_they_are_said_to_be_and_pass(outcomes):
     for outcome, dose in zip(outcomes, (0, -0.03, -0.06), strict=True):
+        assert outcome.state == "passed"
         assert outcome.estimate == pytest.approx(dose, abs=0.003)
-
-
-def test_honest_doses_pass(outcomes):
     none, one, two = outcomes
-    assert [outcome.state for outcome in outcomes] == ["passed"] * 3
     assert none.rate <= 0.09
-    assert one.rate <= 0.09
+    assert 0 < one.rate <= 0.09
     assert two.rate >= 0.8
     assert (none.nominal, one.nominal, two.nominal) == (0.05, 0.05, 0.8)
 
@@ -102,10 +96,6 @@ def test_what_set_b_differs_by_is_offset(sign):
     assert abs(raw) > 0.06
     for outcome, dose in zip(doses(made, 40), (0, -0.03, -0.06), strict=True):
         assert outcome.estimate == pytest.approx(dose, abs=0.004)
-
-
-def test_persons_are_drawn_so_that_equivalence_is_claimed_seldom_yet_not_never(study):
-    assert 0 < doses(study, 150)[1].rate <= 0.08
 
 
 @pytest.mark.parametrize(("estimate", "error"), [(1, 1 / 3), (1 / 2, 1)])

@@ -80,32 +80,21 @@ def test_a_do_nothing_that_forgets_leaves_no_question():
     assert FIT in off["C4"]
 
 
-def fitness(nobody, gap, low, floor_high):
-    where = {"claim": "C1", "contrast": "gap", "partition": "forget", "measure": "accuracy",
-             "standard_error": 0.01, "df": 7.0, "seeds": 8, "patients": 100, "margin": 0.05,
-             "refused": "", "high": 1.0}  # fmt: skip
-    frame = pd.DataFrame(
-        [
-            {**where, "method": "original", "estimate": gap, "low": low},
-            {**where, "method": "floor", "estimate": 0.0, "low": -0.1, "high": floor_high},
-        ]
-    )
-    return row(control(nobody, contrasts=frame), FIT)
-
-
 @pytest.mark.parametrize(
     ("gap", "low", "floor_high", "state"),
     [
-        (0.06, 0.03, 0.02, "passed"),
-        (0.05, 0.03, 0.02, "passed"),
-        (0.049, 0.03, 0.02, "failed"),
-        (0.06, 0.01, 0.02, "failed"),
-        (0.06, np.nan, 0.02, "not run"),
-        (0.06, 0.03, np.nan, "not run"),
+        (0.05, 0.03, 0.02, "passed"), (0.049, 0.03, 0.02, "failed"), (0.06, 0.01, 0.02, "failed"),
+        (0.06, np.nan, 0.02, "not run"), (0.06, 0.03, np.nan, "not run"),
     ],
-)
+)  # fmt: skip
 def test_fitness_needs_a_gap_and_a_lower_limit_above_the_floor(nobody, gap, low, floor_high, state):
-    assert fitness(nobody, gap, low, floor_high).state == state
+    where = {"claim": "C1", "contrast": "gap", "partition": "forget", "measure": "accuracy",
+             "standard_error": 0.01, "df": 7.0, "seeds": 8, "margin": 0.05,
+             "refused": ""}  # fmt: skip
+    ours = {**where, "method": "original", "estimate": gap, "low": low, "high": 1.0}
+    floor = {**where, "method": "floor", "estimate": 0.0, "low": -0.1, "high": floor_high}
+    controls = control(nobody, contrasts=pd.DataFrame([ours, floor]))
+    assert row(controls, FIT).state == state
 
 
 def test_fitness_must_be_shown(study, contrasts):
@@ -167,26 +156,29 @@ def audit_rows(ours=(0.2, 0.1), floor=(0.0, 0.05), audit="rmia", **more):
     )
 
 
-def test_do_nothing_must_be_attacked(nobody):
-    seen = control(nobody, audits=audit_rows())
-    assert row(seen, "do nothing is attacked: rmia").state == "passed"
-    assert row(seen, "do nothing is attacked: population").state == "not run"
-    blind = control(nobody, audits=audit_rows(ours=(0.06, 0.02)))
-    assert row(blind, "do nothing is attacked: rmia").state == "failed"
-    assert "audits" in switched_off(blind)
+SEEN, BLIND = audit_rows(), audit_rows(ours=(0.06, 0.02))
+POPULATION = audit_rows(ours=(0.0, -0.1), audit="population")
+# read for all patients and against retrained models
+OTHER = pd.concat([audit_rows(ours=(0.0, -0.1), group="F"), audit_rows(against="floor")])
 
 
-def test_one_attack_that_sees_it_is_enough(nobody):
-    both = pd.concat([audit_rows(), audit_rows(ours=(0.0, -0.1), audit="population")])
-    controls = control(nobody, audits=both)
-    assert row(controls, "do nothing is attacked: population").state == "uninformative"
-    assert "do nothing is attacked" not in switched_off(controls)["audits"]
-
-
-def test_attacks_are_read_for_all_patients_and_against_retrained_models(nobody):
-    other = [audit_rows(ours=(0.0, -0.1), group="F"), audit_rows(ours=(0.0, -0.1), against="floor")]
-    controls = control(nobody, audits=pd.concat([*other, audit_rows()]))
-    assert row(controls, "do nothing is attacked: rmia").state == "passed"
+@pytest.mark.parametrize(
+    ("audits", "rmia", "population"),
+    [
+        (SEEN, "passed", "not run"),
+        (BLIND, "failed", "not run"),
+        # one attack that sees it is enough
+        (pd.concat([SEEN, POPULATION]), "passed", "uninformative"),
+        (pd.concat([BLIND, POPULATION]), "failed", "failed"),
+        (pd.concat([OTHER, BLIND]), "failed", "not run"),
+        (OTHER, "not run", "not run"),
+    ],
+)
+def test_do_nothing_must_be_attacked(nobody, audits, rmia, population):
+    controls = control(nobody, audits=audits, contrasts=NONE)
+    assert row(controls, "do nothing is attacked: rmia").state == rmia
+    assert row(controls, "do nothing is attacked: population").state == population
+    assert ("do nothing is attacked" in switched_off(controls)["audits"]) == (rmia == "failed")
 
 
 @pytest.mark.parametrize(
