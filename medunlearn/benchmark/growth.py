@@ -16,7 +16,7 @@ import numpy as np
 
 from medunlearn.benchmark.measure import Line, figure, wait
 from medunlearn.cohort.build import Cohort, build_cohort
-from medunlearn.cohort.draws import draw_forget_set
+from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.cost import host_peak_bytes

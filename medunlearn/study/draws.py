@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medunlearn.cohort.draws import (
+from medunlearn.cohort.forget_sets import (
     DEVELOPMENT,
     HALF,
-    Draw,
+    ForgetSet,
     draw_development,
     draw_forget_set,
     draw_half,
@@ -32,9 +32,9 @@ class Draws:
 
     def __init__(self, study: Study, path: Callable[[ModelSpec], Path]) -> None:
         self.study, self.path = study, path
-        self._known: dict[str, Draw] = {}
+        self._known: dict[str, ForgetSet] = {}
 
-    def of(self, spec: ModelSpec) -> Draw:
+    def of(self, spec: ModelSpec) -> ForgetSet:
         """The patients a model is not to know; easy and hard need the reference models."""
         cell = spec.cell
         if cell is None:

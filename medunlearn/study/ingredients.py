@@ -98,7 +98,7 @@ def _modules(spec: ModelSpec, *, watched: bool) -> list[str]:
     if spec.role in {"timing", "trial"}:
         modules.append("medunlearn.cost")
     if _by_difficulty(spec):
-        modules += ["medunlearn.evaluation.difficulty", "medunlearn.cohort.draws"]
+        modules += ["medunlearn.evaluation.difficulty", "medunlearn.cohort.forget_sets"]
     if watched:
         modules.append("medunlearn.evaluation.relearning")
     return modules

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from medunlearn.cohort.draws import (
+from medunlearn.cohort.forget_sets import (
     COMPOSITIONS,
     DEVELOPMENT,
     DEVELOPMENT_SHARE,
     HALF,
     Composition,
-    draw_name,
+    forget_set_name,
 )
 from medunlearn.errors import InputError
 from medunlearn.study.profile import Profile
@@ -40,7 +40,7 @@ class Cell:
 
     def draw_name(self, seed: int) -> str:
         """Name of the forget set that this seed forgets."""
-        return draw_name(self.composition, self.forget_size, self.order(seed))
+        return forget_set_name(self.composition, self.forget_size, self.order(seed))
 
     def order(self, seed: int) -> str:
         """Whose order of patients the draw is taken from."""

@@ -15,7 +15,7 @@ from pydantic import (
     field_validator,
 )
 
-from medunlearn.cohort.draws import Composition
+from medunlearn.cohort.forget_sets import Composition
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, Setting
 from medunlearn.yamlfile import describe_fault, read_yaml
