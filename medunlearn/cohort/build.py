@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.decode import Decoding
 from medunlearn.cohort.download import fetch_missing, verify_files
-from medunlearn.cohort.draws import development_patients
+from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.images import PixelCache, build_arrays, build_pixels, shrink
 from medunlearn.cohort.kept import TABLE, keep, read_kept
 from medunlearn.cohort.manifest import (

@@ -5,17 +5,17 @@ from typing import Literal, cast
 
 import pandas as pd
 
-from medunlearn.cohort.draws import (
+from medunlearn.cohort.forget_sets import (
     COMPOSITIONS,
     DEVELOPMENT,
     DEVELOPMENT_SHARE,
     HALF,
     Composition,
-    Draw,
+    ForgetSet,
     draw_development,
     draw_forget_set,
     draw_half,
-    draw_name,
+    forget_set_name,
 )
 from medunlearn.errors import InputError
 from medunlearn.study.profile import Profile
@@ -58,9 +58,9 @@ class Cell:
 
     def draw_name(self, seed: int) -> str:
         """Name of the forget set that this seed forgets."""
-        return draw_name(self.composition, self.forget_size, self.order(seed))
+        return forget_set_name(self.composition, self.forget_size, self.order(seed))
 
-    def forget_set(self, table: pd.DataFrame, seed: int, confidence: pd.Series | None) -> Draw:
+    def forget_set(self, table: pd.DataFrame, seed: int, confidence: pd.Series | None) -> ForgetSet:
         """Draw the forget set of a seed from the cohort's table.
 
         Args:

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from medunlearn.cohort.draws import Draw
+from medunlearn.cohort.forget_sets import ForgetSet
 from medunlearn.sources import (
     canonical_hash,
     module_hash,
@@ -38,7 +38,7 @@ _MAKERS = frozenset(
 
 
 def describe(
-    study: Study, spec: ModelSpec, forget_set: Draw | None, made_from: Sequence[str]
+    study: Study, spec: ModelSpec, forget_set: ForgetSet | None, made_from: Sequence[str]
 ) -> dict[str, Any]:
     """Everything that decides a model, by part.
 
@@ -106,7 +106,7 @@ def _code(spec: ModelSpec, *, watched: bool) -> dict[str, str]:
     if spec.method:
         modules.append(f"medunlearn.methods.{spec.method}")
     if spec.cell and spec.cell.by_difficulty:
-        modules += ["medunlearn.evaluation.difficulty", "medunlearn.cohort.draws"]
+        modules += ["medunlearn.evaluation.difficulty", "medunlearn.cohort.forget_sets"]
     if watched:
         modules.append("medunlearn.evaluation.relearning")
     timed = spec.role in {"timing", "trial"}

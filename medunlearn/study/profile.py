@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from medunlearn.cohort.draws import Composition
+from medunlearn.cohort.forget_sets import Composition
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, Setting
 from medunlearn.models import NETWORKS, Norm

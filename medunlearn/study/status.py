@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pandas as pd
 import yaml
 
-from medunlearn.cohort.draws import list_refusals
+from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
 from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
 from medunlearn.study.design import ModelSpec, all_models, all_timings

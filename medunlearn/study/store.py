@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from medunlearn.cohort.draws import Draw
+from medunlearn.cohort.forget_sets import ForgetSet
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.disk import now, read_record, told_when_full, write_record
 from medunlearn.errors import InputError
@@ -55,7 +55,7 @@ class Store:
         self.folder = study.folder / "models"
         self._entries: dict[ModelSpec, Entry] = {}
         self._verified: dict[str, dict[str, Any]] = {}
-        self._drawn: dict[str, Draw] = {}
+        self._drawn: dict[str, ForgetSet] = {}
         # held by who names a model or takes it away: two would both move the same old folder
         self._naming = FileLock(study.folder / ".models.lock")
 
@@ -69,7 +69,7 @@ class Store:
             self._entries[spec] = Entry(canonical_hash(ingredients)[:20], ingredients)
         return self._entries[spec]
 
-    def forget_set(self, spec: ModelSpec) -> Draw:
+    def forget_set(self, spec: ModelSpec) -> ForgetSet:
         """The patients a model is not to know, recorded under ``draws/``.
 
         Raises:

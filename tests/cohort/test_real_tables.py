@@ -12,7 +12,7 @@ import pytest
 
 from medunlearn.cohort.build import finish_table
 from medunlearn.cohort.cells import Cells, Wrong, read_csv, read_header
-from medunlearn.cohort.draws import draw_forget_set
+from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.cohort.manifest import DataManifest, load_manifest
 from medunlearn.cohort.rows import join_table
 from medunlearn.cohort.table import code_rows, needed_columns

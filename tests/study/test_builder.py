@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.cohort.draws import development_patients
+from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.partition import patient_table
 from medunlearn.errors import InputError
 from medunlearn.evaluation.difficulty import patient_confidence

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from medunlearn.cohort.draws import DEVELOPMENT, development_patients
+from medunlearn.cohort.forget_sets import DEVELOPMENT, development_patients
 from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash
 from medunlearn.study import trials as module

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.cohort.draws import (
+from medunlearn.cohort.forget_sets import (
     development_patients,
     draw_forget_set,
     draw_half,

@@ -32,7 +32,7 @@ DEVELOPMENT_SHARE = 0.10
 
 
 @dataclass(frozen=True)
-class Draw:
+class ForgetSet:
     """A forget set: a composition, a size and whose order it was taken from.
 
     Args:
@@ -51,11 +51,11 @@ class Draw:
 
     @property
     def name(self) -> str:
-        """Identifies the draw within the study, for example ``random-0.1-shared``."""
-        return draw_name(self.composition, self.forget_size, self.order)
+        """Identifies the forget set within the study, for example ``random-0.1-shared``."""
+        return forget_set_name(self.composition, self.forget_size, self.order)
 
     def write(self, folder: Path) -> Path:
-        """Record the draw as ``<name>.json``, unless this very draw is recorded there."""
+        """Record it as ``<name>.json``, unless this very forget set is recorded there."""
         path, content = folder / f"{self.name}.json", json.dumps(asdict(self), indent=1) + "\n"
         if path.is_file() and path.read_bytes() == content.encode():
             return path
@@ -65,8 +65,8 @@ class Draw:
         return path
 
 
-def draw_name(composition: str, forget_size: float, order: str) -> str:
-    """The name of a draw, known before it is drawn."""
+def forget_set_name(composition: str, forget_size: float, order: str) -> str:
+    """The name of a forget set, known before it is drawn."""
     return f"{composition}-{forget_size:g}-{order}"
 
 
@@ -81,7 +81,7 @@ def development_patients(table: pd.DataFrame) -> NDArray[np.int64]:
     return np.sort(order[: round(DEVELOPMENT_SHARE * len(order))])
 
 
-def draw_half(table: pd.DataFrame, seed: int) -> Draw:
+def draw_half(table: pd.DataFrame, seed: int) -> ForgetSet:
     """The half of the training patients that the reference model of this seed does not see.
 
     Seeds 2k and 2k + 1 leave out complementary halves, so that every patient is unseen by one
@@ -104,7 +104,7 @@ def draw_forget_set(
     forget_size: float,
     order: str,
     confidence: pd.Series | None = None,
-) -> Draw:
+) -> ForgetSet:
     """Take the first patients of an order: sets of one order are nested in size.
 
     Args:
@@ -147,7 +147,7 @@ def draw_forget_set(
                 "that learn on the forget set cannot use; expected at least 2: use a larger size"
             )
     if faults:
-        raise InputError(f"forget set {draw_name(composition, forget_size, order)}", faults)
+        raise InputError(f"forget set {forget_set_name(composition, forget_size, order)}", faults)
     return _record(composition, forget_size, order, chosen)
 
 
@@ -170,7 +170,7 @@ def list_refusals(table: pd.DataFrame, wanted: Iterable[tuple[str, float, str]])
     return list(dict.fromkeys(faults))
 
 
-def draw_development(table: pd.DataFrame) -> Draw:
+def draw_development(table: pd.DataFrame) -> ForgetSet:
     """The patients reserved for tuning, as the forget set that settings are tuned on."""
     return _record(DEVELOPMENT, DEVELOPMENT_SHARE, "shared", development_patients(table))
 
@@ -180,10 +180,10 @@ def _record(
     forget_size: float,
     order: str,
     patients: NDArray[np.int64],
-) -> Draw:
+) -> ForgetSet:
     ids = tuple(int(patient) for patient in patients)
     digest = hashlib.sha256(json.dumps(ids).encode()).hexdigest()
-    return Draw(composition, forget_size, order, ids, digest)
+    return ForgetSet(composition, forget_size, order, ids, digest)
 
 
 def _size_faults(
