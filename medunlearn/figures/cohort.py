@@ -5,9 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medunlearn.cohort.build import Cohort
-from medunlearn.figures.style import (
-    SEX_NAMES,
-)
+from medunlearn.figures.style import SEX_NAMES
 
 
 def plot_examples(cohort: Cohort, columns: int = 6) -> Figure:
@@ -24,4 +22,6 @@ def plot_examples(cohort: Cohort, columns: int = 6) -> Figure:
             axis.axis("off")
         line[0].text(-4, size / 2, f"{name}\n{SEX_NAMES[sex]}", ha="right", va="center", size=9)
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    figure.set_label("Images of women and of men, one row for each class and sex.")
+    plt.close(figure)  # shown by who asked for it, and not once more at the end of the cell
     return figure

@@ -1,6 +1,5 @@
 """Figures of simulated studies: error rates, verdicts, and what margin can be reached."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from medunlearn.figures.style import BAND
+from medunlearn.figures.style import BAND, new_figure
 from medunlearn.statistics.error_rates import ALPHA, ANALYSES, OURS, false_verdicts
 from medunlearn.statistics.verdicts import DIFFERENT, EQUIVALENT, INCONCLUSIVE, NEGLIGIBLE
 
@@ -41,7 +40,8 @@ def plot_error_rates(rates: pd.DataFrame) -> Figure:
         (false[false["false"] == EQUIVALENT], "rate", "called equivalent,\nthough at the margin"),
         (rates, "coverage", "true value inside\nthe 95 % interval"),
     )
-    figure, axes = plt.subplots(1, 3, figsize=(10, 4.6), sharey=True, layout="constrained")
+    text = "False verdicts and coverage of the study's own and of three other analyses."
+    figure, axes = new_figure(text, 3, width=10, height=4.6, sharey=True)
     for axis, (rows, column, title) in zip(axes, shown, strict=True):
         wanted = 1 - ALPHA if column == "coverage" else ALPHA
         error = 2 * (ALPHA * (1 - ALPHA) / rows["replicates"].min()) ** 0.5
@@ -68,23 +68,21 @@ def plot_verdicts(rates: pd.DataFrame) -> Figure:
     """
     ours = rates[rates["analysis"] == OURS].sort_values(["patients", "seeds"], kind="stable")
     truths = sorted(ours["contrast"].unique())
-    figure, axes = plt.subplots(1, len(truths), figsize=(10, 3.4), sharey=True, squeeze=False)
-    for axis, truth in zip(axes[0], truths, strict=True):
+    text = "Shares of the verdicts by true contrast, number of patients and number of seeds."
+    figure, axes = new_figure(text, len(truths), width=10, height=3.4, sharey=True)
+    for axis, truth in zip(axes, truths, strict=True):
         rows = ours[ours["contrast"] == truth]
-        left = np.zeros(len(rows))
-        for verdict, colour in VERDICT_COLOURS.items():
-            axis.barh(range(len(rows)), rows[verdict], left=left, color=colour, height=0.8)
-            left += rows[verdict].to_numpy()
         names = [f"{n:,} patients, {s} seeds" for n, s in rows[["patients", "seeds"]].to_numpy()]
-        axis.set_yticks(range(len(rows)), names)
+        shares = rows[list(VERDICT_COLOURS)].set_axis(names)
+        look = {"stacked": True, "width": 0.8, "legend": False}
+        shares.plot.barh(ax=axis, color=VERDICT_COLOURS, **look)
         axis.set(title=f"true contrast {100 * truth:g} points", xlim=(0, 1))
         axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
         axis.set_xlabel("share of simulated studies (%)")
         axis.grid(visible=False)
-    axes[0][0].invert_yaxis()
+    axes[0].invert_yaxis()
     handles = [Patch(color=colour, label=name) for name, colour in VERDICT_COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    figure.set_layout_engine("constrained")
     return figure
 
 
@@ -96,10 +94,9 @@ def plot_power(power: pd.DataFrame, margin: float) -> Figure:
         margin: The study's, drawn as a band.
     """
     designs = list(dict.fromkeys(power["design"]))
-    figure, axes = plt.subplots(
-        1, len(designs), figsize=(9, 3.8), sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, design in zip(axes[0], designs, strict=True):
+    text = "Smallest margin reached, by patients and seeds; more of either make it smaller."
+    figure, axes = new_figure(text, len(designs), height=3.8, sharey=True)
+    for axis, design in zip(axes, designs, strict=True):
         axis.axhspan(0, margin, color=BAND, zorder=0, linewidth=0)
         for rank, (seeds, rows) in enumerate(power[power["design"] == design].groupby("seeds")):
             spread = [rows["margin"] - rows["low"], rows["high"] - rows["margin"]]
@@ -113,12 +110,12 @@ def plot_power(power: pd.DataFrame, margin: float) -> Figure:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter("{x:,.0f}")
     finite = power["high"].replace(np.inf, np.nan)
-    axes[0][0].set_ylim(0, 1.05 * np.nanmax([finite.max(), margin]))
-    axes[0][0].set_ylabel("margin reached in 80 % (points)")
-    axes[0][0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
-    handles, labels = axes[0][0].get_legend_handles_labels()
+    axes[0].set_ylim(0, 1.05 * np.nanmax([finite.max(), margin]))
+    axes[0].set_ylabel("margin reached in 80 % (points)")
+    axes[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=""))
+    handles, _ = axes[0].get_legend_handles_labels()
     handles.append(Patch(color=BAND, label="margin of this study, or less"))
-    figure.legend(handles, [*labels, handles[-1].get_label()], loc="outside lower center", ncols=4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
 

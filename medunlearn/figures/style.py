@@ -1,27 +1,32 @@
-"""What all figures share: fonts, colours, and a colour and marker for each method."""
+"""What all figures share: fonts, sizes, alternative texts, colour and marker of each method."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from medunlearn.disk import written_whole
 from medunlearn.evaluation.measurements import FLOOR
 from medunlearn.methods import get_method
 
-PART_TITLES = {"retain": "retain set", "forget": "forget set", "test": "test set"}
-SEX_COLOURS = {"F": "#882255", "M": "#117733"}
 SEX_NAMES = {"F": "women", "M": "men"}
+GROUP_STYLES = {
+    "F": {"color": "#882255", "marker": "o"},
+    "M": {"color": "#117733", "marker": "s"},
+    "easy": {"color": "#0072B2", "marker": "o"},
+    "medium": {"color": "#999999", "marker": "^"},
+    "hard": {"color": "#D55E00", "marker": "s"},
+}
+"""Of groups of patients, the same in every figure."""
+
 BAND = "#e8e8e8"
+"""Shades what is negligible: between minus and plus the margin."""
 
 
 def use_style() -> None:
@@ -45,16 +50,46 @@ def use_style() -> None:
     )
 
 
+def new_figure(
+    alternative: str, columns: int = 1, *, width: float = 9, height: float, **options: Any
+) -> tuple[Figure, Sequence[Axes]]:
+    """A row of panels, and the text for those who do not see them.
+
+    Args:
+        alternative: What the figure shows, in a sentence.
+        columns: Number of panels.
+        width: Of the figure, in inches.
+        height: Of the figure, in inches.
+        options: Of ``plt.subplots``, such as ``sharey``.
+    """
+    figure, axes = plt.subplots(
+        1, columns, figsize=(width, height), layout="constrained", squeeze=False, **options
+    )
+    figure.set_label(alternative)
+    return figure, axes[0]
+
+
 def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
-    """Write a figure as PNG and PDF, and return it to be shown."""
+    """Write a figure as PNG and PDF, close it, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(folder / f"{name}.png") as partial:
-        figure.savefig(partial, bbox_inches="tight")
-    with written_whole(folder / f"{name}.pdf") as partial:
-        # no date inside: the same study writes the same file
-        figure.savefig(partial, bbox_inches="tight", metadata={"CreationDate": None})
+    # no date inside: the same study writes the same file
+    for kind, facts in (
+        ("png", {"Description": figure.get_label()}),
+        ("pdf", {"CreationDate": None}),
+    ):
+        with written_whole(folder / f"{name}.{kind}") as partial:
+            figure.savefig(partial, bbox_inches="tight", metadata=facts)
     plt.close(figure)
     return figure
+
+
+def show_figure(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure as PNG and PDF, and show it in a notebook with its alternative text."""
+    from IPython.display import display  # only notebooks need it
+
+    save_figure(figure, folder, name)
+    alternative = {"image/png": {"alt": figure.get_label()}}
+    display(figure, metadata=alternative)  # type: ignore[no-untyped-call]
 
 
 def label_of(method: str) -> str:
@@ -65,60 +100,20 @@ def label_of(method: str) -> str:
 def style_of(method: str) -> dict[str, Any]:
     """Colour and marker of a method, the same in every figure."""
     if method == FLOOR:
-        return {"color": "#555555", "marker": "_"}
+        return {"color": "#555555", "marker": "P"}
     record = get_method(method)
     return {"color": record.colour, "marker": record.marker}
 
 
-def draw_estimates(
-    axis: Axes, places: Sequence[float] | np.ndarray, rows: pd.DataFrame, method: str
-) -> None:
-    """Estimates with intervals in the method's colour and marker."""
-    style = style_of(method)
-    spread = [rows["estimate"] - rows["low"], rows["high"] - rows["estimate"]]
-    drawn = {"fmt": style["marker"], "color": style["color"], "markersize": 6, "capsize": 2}
-    axis.errorbar(places, rows["estimate"], yerr=spread, zorder=3, **drawn)
+def frame(values: Iterable[float], room: float) -> tuple[float, float]:
+    """The ends of an axis that shows these values, with some room beside them."""
+    known = np.array([value for value in values if np.isfinite(value)])
+    low, high = known.min(), known.max()
+    room *= (high - low) or 1
+    return low - room, high + room
 
 
-def limit(
-    set_limits: Callable[[float, float], object], values: Sequence[float], room: float = 0.15
-) -> None:
-    """Frame the estimates and seeds: with two seeds an interval may be wider than the scale."""
-    low, high = np.nanmin(values), np.nanmax(values)
-    set_limits(low - room * (high - low), high + room * (high - low))
-
-
-def draw_margin(axis: Axes, margin: float) -> None:
-    """Shade what would be called negligible, and draw the line of no difference."""
-    axis.axhspan(-margin, margin, color=BAND, zorder=0, linewidth=0)
-    axis.axhline(0, color="black", linewidth=0.8, zorder=1)
-
-
-def draw_floor(axis: Axes, chosen: pd.DataFrame, sizes: list[float]) -> None:
-    """The noise floor: what two honest retrainings differ by, at the middle size."""
-    columns = ["forget_size", "estimate", "low", "high"]
-    for size, estimate, low, high in chosen.loc[chosen["method"] == FLOOR, columns].to_numpy():
-        ends = [sizes.index(size) - 0.45, sizes.index(size) + 0.45]
-        axis.plot(ends, [estimate] * 2, color="black", linewidth=1, linestyle="--")
-        if np.isfinite(low):
-            axis.fill_between(ends, low, high, color="black", alpha=0.12, linewidth=0)
-
-
-def label_sizes(axis: Axes, chosen: pd.DataFrame) -> None:
-    """Forget sizes as ticks, evenly spaced."""
-    sizes = sorted(chosen["forget_size"].unique())
-    axis.set_xticks(range(len(sizes)), [f"{size:.0%}" for size in sizes])
-
-
-def legend(figure: Figure, methods: Sequence[str], *, floor: bool = False) -> None:
-    """One entry for each method below the panels; with the floor also the margin."""
-    handles: list[Artist] = [
-        Line2D([], [], linestyle="", label=label_of(method), **style_of(method))
-        for method in methods
-    ]
-    if floor:
-        handles += [
-            Line2D([], [], color="black", linestyle="--", label=label_of(FLOOR)),
-            Rectangle((0, 0), 1, 1, color=BAND, label="margin"),
-        ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+def add_legend(figure: Figure, styles: dict[str, dict[str, Any]], **options: Any) -> None:
+    """One entry for each name, below the panels."""
+    handles = [Line2D([], [], linestyle="", label=name, **style) for name, style in styles.items()]
+    figure.legend(handles=handles, loc="outside lower center", **{"ncols": 4, **options})

@@ -81,6 +81,8 @@ def test_everything_of_the_design_is_there(finished, tiny_profile):
     report = (study.folder / "report" / "index.html").read_text()
     assert "Women and men" in report
     assert "data:image/png" in report
+    assert 'alt="gap to retraining (points)' in report
+    assert "not estimable: not estimable" not in report
     names = {path.name for path in (study.folder / "report" / "figures").iterdir()}
     assert {"gaps.png", "gaps.pdf", "sexes.png", "costs.png", "levels.png"} <= names
     tables = load_tables(study)
