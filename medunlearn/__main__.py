@@ -99,7 +99,7 @@ def _run(given: argparse.Namespace) -> int:
         return 0
     data = str(Path(given.data).expanduser().absolute()) if given.data else ""
     if given.command == "check":
-        print("\n".join(check(given.dataset, data, given.profile)))
+        print("\n".join(check(given.dataset, data, given.profile, given.runs)))
         return 0
     jobs = _jobs(given.jobs)
     if given.command == "tune" and given.cluster:
@@ -126,6 +126,7 @@ def _run(given: argparse.Namespace) -> int:
         data_root=data,
         runs=given.runs,
         device=given.device,
+        look_again=given.command == "reproduce",
     )
     if given.command == "status":
         print("\n".join(status(study)))

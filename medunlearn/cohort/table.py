@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from medunlearn.cohort.arrays import read_arrays
 from medunlearn.cohort.cells import (
     SHOWN,
     Cells,
@@ -25,6 +24,7 @@ from medunlearn.cohort.manifest import (
     FilesManifest,
     TableManifest,
 )
+from medunlearn.cohort.npz import read_arrays
 from medunlearn.cohort.rows import derive_columns, filter_rows, join_table
 from medunlearn.cohort.splits import read_split
 from medunlearn.errors import InputError
