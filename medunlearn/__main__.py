@@ -75,7 +75,7 @@ def _run(given: argparse.Namespace) -> int:
         return 0
     data = str(Path(given.data).expanduser().absolute()) if given.data else ""
     if given.command == "check":
-        print("\n".join(check(given.dataset, data, given.profile)))
+        print("\n".join(check(given.dataset, data, given.profile, given.runs)))
         return 0
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command in {"clean", "status"} and not folder.is_dir():
@@ -101,6 +101,7 @@ def _run(given: argparse.Namespace) -> int:
         data_root=data,
         runs=given.runs,
         device=given.device,
+        look_again=given.command == "reproduce",
     )
     if makes_models and here and not given.device and study.device == "cpu" and cuda_count():
         print(f"a GPU is there and is not used, for {fault_of_cuda()}")

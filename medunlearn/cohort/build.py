@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.decode import Decoding
-from medunlearn.cohort.download import fetch_missing, verify_files
+from medunlearn.cohort.cache import build_arrays, build_pixels
+from medunlearn.cohort.decode import Decoding, shrink
+from medunlearn.cohort.fetch import fetch_missing, verify_files
 from medunlearn.cohort.forget_sets import development_patients
-from medunlearn.cohort.images import PixelCache, build_arrays, build_pixels, shrink
-from medunlearn.cohort.kept import TABLE, keep, read_kept
+from medunlearn.cohort.kept import TABLE, keep, read_kept, stamp_file, stamp_tables
 from medunlearn.cohort.manifest import (
     ArraysManifest,
     DataManifest,
@@ -27,11 +28,10 @@ from medunlearn.cohort.partition import (
     patients_of_split,
 )
 from medunlearn.cohort.phantom import make_phantom
-from medunlearn.cohort.pixels import open_pixels, store_pixels
+from medunlearn.cohort.pixels import PixelCache, is_sound, open_pixels, store_pixels
 from medunlearn.cohort.pseudonyms import make_salt, pseudonymise, salt_mark
 from medunlearn.cohort.sample import sample_patients
 from medunlearn.cohort.table import read_table
-from medunlearn.cohort.unchanged import stamp_paths, stamp_sources
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 from medunlearn.sources import canonical_hash, module_hashes
@@ -81,8 +81,12 @@ def build_cohort(
     cache: Path,
     image_size: int,
     max_patients: int | None,
+    look_again: bool = False,
 ) -> Cohort:
-    """Read a dataset, or find it as it was read before; nothing is decoded or drawn twice.
+    """Open a cohort as it was built before, or build it.
+
+    What was built is believed while manifest, code, tables and the pixel file are as they were,
+    by their sizes and times: images are not looked at, so that opening takes under a second.
 
     Args:
         manifest: The dataset.
@@ -91,26 +95,26 @@ def build_cohort(
         cache: Gets the pixels, shared by studies of one image size.
         image_size: Pixels along each side, at most the manifest's.
         max_patients: A stratified sample of at most so many patients; all if none.
+        look_again: Whether images and pixels are verified too; what has changed is decoded again.
 
     Raises:
         InputError: Any fault of the data, all at once; nothing is left half-written.
     """
     size = min(image_size, manifest.image_size)
-    parts = _decisive(manifest, size, max_patients)
-    stamp = None
     if isinstance(manifest, DataManifest):
         fetch_missing(manifest, data_root)
-        stamps = stamp_sources(manifest, data_root)
-        stamp = canonical_hash([*parts, stamps]) if stamps else None
-        if stamp and (known := _known(folder, cache, manifest, "stamp", stamp)):
-            return known
-        rows = _read_rows(manifest, data_root, max_patients)
-        parts += [_table_hash(rows), stamp_paths(rows["path"])]
-    fingerprint = canonical_hash(parts)
-    if known := _known(folder, cache, manifest, "fingerprint", fingerprint):
+    stamp = canonical_hash(
+        [
+            manifest.model_dump(mode="json"),
+            *(size, max_patients, module_hashes("medunlearn.cohort.build")),
+            stamp_tables(manifest, data_root),
+        ]
+    )
+    known = _open_kept(folder, cache, manifest, stamp)
+    if known and not (look_again and _may_differ(known)):
         return known
     if isinstance(manifest, DataManifest):
-        verify_files(manifest, data_root)
+        rows = _read_rows(manifest, data_root, max_patients)
         table = finish_table(rows, manifest)
         held = decode_rows(rows, manifest, size, cache)
     elif isinstance(manifest, PhantomManifest):
@@ -121,40 +125,42 @@ def build_cohort(
         held = store_pixels(shrink(pixels, size), cache)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    record: dict[str, str | None] = {"fingerprint": fingerprint, "stamp": stamp, "sha256": sha256}
+    record: dict[str, Any] = {"stamp": stamp, "sha256": sha256}
     if getattr(manifest, "pseudonymise", False):
         table = pseudonymise(table, make_salt(cache))
         record["salt"] = salt_mark(cache)
-    keep(folder, table, record | {"pixels": held.path.name})
+    record |= {"pixels": held.path.name, "pixel_stamp": stamp_file(held.path)}
+    keep(folder, table, record)
     # as it will be read the next time: types may not differ between the first run and the second
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
 
-def _decisive(manifest: Manifest, size: int, max_patients: int | None) -> list[object]:
-    """What a cohort depends on apart from the files: whatever the manifest says, and the code."""
-    hashes = module_hashes("medunlearn.cohort.build")
-    return [manifest.model_dump(mode="json"), size, max_patients, hashes]
-
-
-def _known(folder: Path, cache: Path, manifest: Manifest, mark: str, value: str) -> Cohort | None:
-    """The cohort as it was built before, if it carries this mark."""
-    known = read_kept(folder, cache)
+def _open_kept(folder: Path, cache: Path, manifest: Manifest, stamp: str) -> Cohort | None:
+    """The cohort as it was built before; none if anything it depends on is not as it was."""
+    record = read_kept(folder, cache)
     salted = salt_mark(cache) if getattr(manifest, "pseudonymise", False) else None
-    if not known or known.get(mark) != value or known.get("salt") != salted:
+    if not record or record["stamp"] != stamp or record.get("salt") != salted:
         return None
     table = pd.read_parquet(folder / TABLE)
-    return Cohort(table, manifest, cache / known["pixels"], known["sha256"])
+    return Cohort(table, manifest, cache / record["pixels"], record["sha256"])
+
+
+def _may_differ(known: Cohort) -> bool:
+    """Whether images may have changed since, or pixels surely have."""
+    return isinstance(known.manifest, DataManifest) or not is_sound(known.pixel_file)
 
 
 def _read_rows(
     manifest: DataManifest, data_root: Path | None, max_patients: int | None
 ) -> pd.DataFrame:
-    """The rows to be used."""
+    """The rows to be used, of the published files where these are named."""
     try:
-        return sample_patients(read_table(manifest, data_root), manifest, max_patients)
+        rows = read_table(manifest, data_root)
     except InputError:
         verify_files(manifest, data_root)  # being another file is the better reason
         raise
+    verify_files(manifest, data_root)
+    return sample_patients(rows, manifest, max_patients)
 
 
 def _with_codes(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:

@@ -1,19 +1,20 @@
 """One image file to a square of 8 bits: the whole image, shrunk by a filter, nothing cropped."""
 
-import hashlib
-import io
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from medunlearn.cohort.pixels import Pixels
-
-RULE = "1"  # part of the key: raise it when the decoding below gives other bytes
+Pixels = NDArray[np.uint8]
+RULE = "2"  # part of the cache's names: raise it when the decoding below gives other bytes
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no format that runs another program
+_STATE = "expected 8 bits; state intensity: [lowest, highest] in the manifest"
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,22 @@ class Decoding:
     use_channel: int | None = None
     dicom: bool = False
 
-    @property
-    def key(self) -> str:
-        """All that decides the bytes, apart from the image and its size."""
-        own = (self.intensity, self.use_channel, self.dicom)
-        return RULE if own == (None, None, False) else f"{RULE}{own}"
+
+@contextmanager
+def quiet(*, dicom: bool) -> Iterator[None]:
+    """Bombs are errors, and oddities of DICOM headers no warnings.
+
+    Held by the thread that starts others, never by these: both are settings of the whole process.
+    """
+    with ExitStack() as held:
+        held.enter_context(warnings.catch_warnings())
+        if dicom:
+            from pydicom import config  # half a second that others need not pay
+
+            warnings.simplefilter("ignore")
+            held.enter_context(config.disable_value_validation())
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def scale(values: NDArray[Any], ends: tuple[float, float]) -> Pixels:
@@ -55,24 +67,21 @@ def scale(values: NDArray[Any], ends: tuple[float, float]) -> Pixels:
     return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
 
 
-def decode_file(job: tuple[str, str], how: Decoding) -> Pixels | str:
+def decode_file(path: str, how: Decoding) -> Pixels | str:
     """The image as (channels, size, size), or the fault that names it.
 
-    Args:
-        job: Path, and the sha256 that the file had when it was hashed.
-        how: Size, channels and scale.
+    It is turned as its EXIF tag says. Alpha is ignored. Of several frames the first is taken,
+    unless they are pages of a TIFF file.
     """
-    path, digest = job
     try:
-        content = Path(path).read_bytes()
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError("it changed while it was read")
         if how.dicom:
             from medunlearn.cohort.dicom import decode_dicom
 
-            return to_square(Image.fromarray(decode_dicom(content, how.intensity)), how)
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return to_square(_reduce_to_8_bits(image, how), how)
+            content = Path(path).read_bytes()
+            return _to_square(Image.fromarray(decode_dicom(content, how.intensity)), how)
+        with Image.open(path, formats=FORMATS) as image:
+            _refuse_misread(image)
+            return _to_square(_reduce_to_8_bits(ImageOps.exif_transpose(image), how), how)
     except UnidentifiedImageError:
         reason = f"its content is no image of {', '.join(FORMATS)}"
     except Exception as error:  # decoders raise almost anything on broken bytes
@@ -90,30 +99,55 @@ def decode_array(values: NDArray[Any], how: Decoding) -> Pixels:
         values = scale(values, how.intensity)
     elif values.dtype != np.uint8:
         raise ValueError(f"its pixels are {values.dtype}, {_STATE}")
-    return to_square(Image.fromarray(values), how)
+    return _to_square(Image.fromarray(values), how)
 
 
-def to_square(image: Image.Image, how: Decoding) -> Pixels:
-    """An image of 8 bits as (channels, size, size).
+def shrink(pixels: Pixels, size: int) -> Pixels:
+    """Shrinks generated images by the filter of `decode_file`.
 
-    Raises:
-        ValueError: The image has not the channel that is asked for.
+    Args:
+        pixels: Images of shape (n, c, height, width).
+        size: Height and width of the result in px, at most those given.
     """
+    if size > min(pixels.shape[2:]):
+        raise ValueError(f"given size {size} for images of {pixels.shape[2:]} px; expected less")
+    if pixels.shape[2:] == (size, size):
+        return pixels
+    planes = pixels.reshape(-1, *pixels.shape[2:])
+    small = [np.asarray(_resize(Image.fromarray(plane), size)) for plane in planes]
+    return np.stack(small).reshape(*pixels.shape[:2], size, size)
+
+
+def _to_square(image: Image.Image, how: Decoding) -> Pixels:
     if how.use_channel is not None:
         if how.use_channel >= len(image.getbands()):
             raise ValueError(f"it has no channel {how.use_channel}, only {image.getbands()}")
         image = image.getchannel(how.use_channel)
     plain = image.convert("L" if how.channels == 1 else "RGB")
-    square = np.asarray(resize(plain, how.size)).reshape(how.size, how.size, how.channels)
+    square = np.asarray(_resize(plain, how.size)).reshape(how.size, how.size, how.channels)
     return np.ascontiguousarray(square.transpose(2, 0, 1))
 
 
-def resize(image: Image.Image, size: int) -> Image.Image:
+def _resize(image: Image.Image, size: int) -> Image.Image:
     """A triangle filter as wide as the shrinkage (antialiased)."""
     return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
-_STATE = "expected 8 bits; state intensity: [lowest, highest] in the manifest"
+def _refuse_misread(image: Image.Image) -> None:
+    """Refuse images of which Pillow gives a part, or other values, without a word."""
+    deep = image.mode == "F" or image.mode.startswith("I")
+    layout = str(getattr(image, "tile", ""))  # for example RGB;16B
+    if ";16" in layout and not deep:
+        raise ValueError("its colours have 16 bits each, expected 8; save it with 8 bits a channel")
+    if image.format != "TIFF":
+        return
+    if (pages := getattr(image, "n_frames", 1)) > 1:
+        raise ValueError(f"it holds {pages} pages, expected one; save each as a file of its own")
+    tags: Mapping[int, object] = getattr(image, "tag_v2", {})
+    inverted, signed = tags.get(262) == 0, tags.get(339) in {2, (2,)}
+    if (deep and inverted) or (signed and not deep):
+        kind = "0 stands for white" if inverted else "its 8 bits are signed"
+        raise ValueError(f"{kind}, which is not read; save it as PNG")
 
 
 def _reduce_to_8_bits(image: Image.Image, how: Decoding) -> Image.Image:

@@ -1,7 +1,6 @@
 """DICOM files: those header tags that a manifest asks for, and pixels as they should be seen."""
 
 import io
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,16 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import Dataset, config, dcmread
+from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 
-from medunlearn.cohort.cells import SHOWN, Cells
-from medunlearn.cohort.decode import scale
-from medunlearn.cohort.files import Places, list_files
+from medunlearn.cohort.cells import Cells
+from medunlearn.cohort.decode import quiet, scale
+from medunlearn.cohort.files import Places, cut_short, list_files
 from medunlearn.errors import InputError
 
 PIXELS = (
@@ -68,12 +67,11 @@ def read_headers(places: Places, needed: Sequence[str]) -> tuple[Cells, "pd.Seri
     if not files:
         fault = f"no DICOM file (.dcm or without ending) is below {places.folder}; {places.get}"
         raise InputError(str(places.folder), [fault])
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, quiet(dicom=True):
         rows = list(pool.map(partial(_read_tags, tags=tags), files.values()))
     faults += [row for row in rows if isinstance(row, str)]
     if faults:
-        more = [f"and {len(faults) - SHOWN} more files"] if len(faults) > SHOWN else []
-        raise InputError(str(places.folder), faults[:SHOWN] + more)
+        raise InputError(str(places.folder), cut_short(faults, "files"))
     frame = pd.DataFrame(rows, columns=tags, index=list(files), dtype="str")
     return Cells(frame.assign(file=list(files)), places.folder, "file"), pd.Series(
         files, dtype="str"
@@ -100,10 +98,7 @@ def decode_dicom(content: bytes, intensity: Intensity) -> NDArray[np.uint8]:
     dataset = _parse(io.BytesIO(content), PIXELS)
     _check_image(dataset)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            raw = pixel_array(dataset)
+        raw = pixel_array(dataset)
     except (NotImplementedError, RuntimeError) as error:
         syntax, why = dataset.file_meta.TransferSyntaxUID.name, str(error)
         fault = (
@@ -127,6 +122,9 @@ def _window(
     """Values, and those of them that become 0 and 255."""
     values = apply_rescale(raw, dataset)
     windowed = "VOILUTSequence" in dataset or _numbers(dataset, "WindowCenter")
+    plain = np.array_equal(values, raw) and not int(dataset.PixelRepresentation)
+    if not windowed and plain and int(dataset.BitsStored) <= 8 and intensity in {None, "window"}:
+        return values, (0.0, 255.0)  # as they should be seen already
     if intensity == "window":
         if not windowed:
             raise ValueError("its header has no window; state intensity: [lowest, highest]")
@@ -138,13 +136,10 @@ def _window(
         return apply_voi_lut(values.astype(float), dataset), (float(ends[0]), float(ends[1]))
     if intensity is not None:
         return values, intensity
-    plain = np.array_equal(values, raw)
-    if windowed or not plain or int(dataset.BitsStored) > 8 or int(dataset.PixelRepresentation):
-        raise ValueError(
-            f"its pixels have {dataset.BitsStored} bits or a window; state in the manifest "
-            "intensity: window (the header's) or intensity: [lowest, highest]"
-        )
-    return values, (0.0, 255.0)
+    raise ValueError(
+        f"its pixels have {dataset.BitsStored} bits or a window; state in the manifest "
+        "intensity: window (the header's) or intensity: [lowest, highest]"
+    )
 
 
 def _check_image(dataset: Dataset) -> None:
@@ -179,16 +174,12 @@ def _parse(file: BinaryIO, tags: Sequence[str]) -> Dataset:
         ValueError: It is no DICOM file, or one that unpacks to any size.
     """
     try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            read_preamble(file, force=False)
-            meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-            if str(meta.get("TransferSyntaxUID", "")) in DEFLATED:
-                raise ValueError("it is deflated as a whole; save it uncompressed")
-            file.seek(0)
-            return dcmread(
-                file, stop_before_pixels="PixelData" not in tags, specific_tags=list(tags)
-            )
+        read_preamble(file, force=False)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+        if str(meta.get("TransferSyntaxUID", "")) in DEFLATED:
+            raise ValueError("it is deflated as a whole; save it uncompressed")
+        file.seek(0)
+        return dcmread(file, stop_before_pixels="PixelData" not in tags, specific_tags=list(tags))
     except InvalidDicomError:
         raise ValueError("it is no DICOM file (its preamble is missing)") from None
 

@@ -1,13 +1,15 @@
-"""A cohort's table and record on disk: written whole, and believed only with their checksums."""
+"""A cohort's table and record on disk: written whole, and believed while all is as it was."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from medunlearn.cohort.pixels import is_sound
+from medunlearn.cohort.files import find_places
+from medunlearn.cohort.manifest import DataManifest, DicomManifest, FilesManifest, Manifest
 from medunlearn.disk import written_whole
 from medunlearn.sources import canonical_hash, file_hash
 
@@ -37,16 +39,40 @@ def keep(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
 
 
 def read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
-    """The record of a cohort; none if it, the table or the pixels are not as they were written.
+    """The record of a cohort; none if it or the table is not as it was written, or the pixels.
 
     Args:
         folder: Of the study.
-        cache: Where the pixels lie.
+        cache: Where the pixels lie: their size and time are compared, their bytes are not read.
     """
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text())
         signed = record.pop("checksum") == canonical_hash(record)
         whole = signed and record["table"] == file_hash(folder / TABLE)
-        return record if whole and is_sound(cache / record["pixels"]) else None
+        same = record["pixel_stamp"] == stamp_file(cache / record["pixels"])
+        return record if whole and same else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def stamp_tables(manifest: Manifest, data_root: Path | None) -> list[list[Any]]:
+    """Path, size and time of the files that tell the rows, apart from the images.
+
+    Files that are added or removed more than one folder deep show only when images are looked at.
+    """
+    if not isinstance(manifest, DataManifest):
+        return []
+    places = find_places(manifest, data_root)
+    lists = manifest.split.lists if manifest.split else None
+    named = [*(join.table for join in manifest.joins), *([name] for name in lists or ())]
+    paths = [places.table, *map(places.find, named)]
+    if isinstance(manifest, FilesManifest | DicomManifest):  # their folders stand for a table
+        for place in places.images:
+            paths += [place, *(Path(entry) for entry in os.scandir(place) if entry.is_dir())]
+    return [[str(path), *stamp_file(path)] for path in paths]
+
+
+def stamp_file(path: Path) -> list[int]:
+    """Size and time of last change."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]

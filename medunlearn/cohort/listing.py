@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from medunlearn.cohort.cells import SHOWN, Cells, check_columns
-from medunlearn.cohort.files import Places, list_files
+from medunlearn.cohort.cells import Cells, check_columns
+from medunlearn.cohort.files import Places, cut_short, list_files
 from medunlearn.cohort.schema import FilesManifest
 from medunlearn.errors import InputError
 
@@ -20,7 +20,7 @@ def read_listing(
     """Rows of the files, with those of ``file``, ``folder`` and ``mask_pixels`` that are needed.
 
     Returns:
-        The rows, and the absolute path of each.
+        The rows, and the real path of each.
 
     Raises:
         InputError: No file matches, a mask is missing or no image, or a link leaves the data root.
@@ -30,21 +30,16 @@ def read_listing(
     files, faults = list_files(places, manifest.pattern)
     if not files:
         faults = [f"no file below {places.folder} matches {manifest.pattern!r}; {places.get}"]
-    names = list(files)
-    content: dict[str, Sequence[str]] = {
-        "file": names,
-        "folder": [Path(name).parent.name for name in names],
-    }
+    frame = pd.DataFrame({"file": list(files)}, index=list(files), dtype="str")
+    frame["folder"] = [Path(name).parent.name for name in files]
     if "mask_pixels" in needed and not faults:
         masks = [_mask_path(path, str(manifest.mask_suffix)) for path in files.values()]
         with ThreadPoolExecutor() as pool:
             counts = list(pool.map(_count_pixels, masks))
-        faults += [count for count in counts if isinstance(count, str)]
-        content["mask_pixels"] = [str(count) for count in counts]
+        faults += [count for count in counts if not count.isdecimal()]
+        frame["mask_pixels"] = counts
     if faults:
-        more = [f"and {len(faults) - SHOWN} more files"] if len(faults) > SHOWN else []
-        raise InputError(str(places.folder), faults[:SHOWN] + more)
-    frame = pd.DataFrame(content, index=names, dtype="str")
+        raise InputError(str(places.folder), cut_short(faults, "files"))
     return Cells(frame, places.folder, "file"), pd.Series(files, dtype="str")
 
 
@@ -53,11 +48,11 @@ def _mask_path(path: str, suffix: str) -> Path:
     return image.with_name(f"{image.stem}{suffix}{image.suffix}")
 
 
-def _count_pixels(path: Path) -> int | str:
-    """Pixels of a mask above 0, or the fault that names it."""
+def _count_pixels(path: Path) -> str:
+    """The number of a mask's pixels above 0, or the fault that names it."""
     try:
         with Image.open(path) as mask:
-            return int(np.count_nonzero(np.asarray(mask.convert("L"))))
+            return str(int(np.count_nonzero(np.asarray(mask.convert("L")))))
     except Exception as error:  # decoders raise almost anything on broken bytes
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"{path}: mask cannot be read ({reason}); put a whole mask there or remove its image"

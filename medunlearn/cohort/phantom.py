@@ -1,6 +1,6 @@
 """Synthetic frontal chest radiographs, so that the study runs without a download.
 
-Here patients are drawn and recorded; `thorax` gives them a body, `radiograph` takes the image.
+Here patients are drawn and recorded; `radiograph` gives them a body and takes the image.
 
 Shares of men (56.5 %) and of AP views (40 %) and the ages are near those of the images of
 ChestX-ray14 (Wang et al., ChestX-ray8, CVPR 2017, and the metadata published with it: 112,120
@@ -14,8 +14,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.radiograph import Solid, develop, expose
-from medunlearn.cohort.thorax import CLASSES, Anatomy, Finding, View, attenuate, project
+from medunlearn.cohort.radiograph import (
+    CLASSES,
+    Anatomy,
+    Finding,
+    Solid,
+    View,
+    attenuate,
+    develop,
+    expose,
+    project,
+)
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 

@@ -1,4 +1,4 @@
-"""One uint8 array per cohort on disk: named by its content, written whole or not at all."""
+"""One uint8 array per cohort on disk: written whole or not at all, and goes on when stopped."""
 
 import hashlib
 import io
@@ -9,25 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
+from medunlearn.cohort.decode import Pixels
 from medunlearn.disk import FULL, written_whole
 from medunlearn.errors import InputError
-from medunlearn.sources import file_hash
 
-Pixels = NDArray[np.uint8]
-Produce = Callable[[int], Iterator[Pixels]]
-
-SAVED_EVERY = 4096  # images, after which a stopped run need not be repeated
+BLOCK = 256  # images that are decoded, and surely on disk, before the next: it bounds the memory
 
 
 @dataclass(frozen=True)
 class PixelCache:
-    """Where the pixels lie, and the hash of all that decides them."""
+    """Where the pixels lie, and the hash of their bytes and shape."""
 
     path: Path
     key: str
@@ -47,9 +42,10 @@ def store_pixels(pixels: Pixels, folder: Path) -> PixelCache:
         raise ValueError(
             f"given {pixels.dtype} of shape {pixels.shape}; expected uint8 (n, c, h, w)"
         )
-    content = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
-    key = hash_parts(["generated", str(pixels.shape), content])
-    return store(key, pixels.shape, lambda done: iter([pixels[done:]]), folder)
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+    return store(
+        folder / f"{_key(pixels.shape, digest)}.npy", pixels.shape, lambda done: iter(pixels[done:])
+    )
 
 
 def open_pixels(path: Path) -> np.memmap[tuple[int, ...], np.dtype[np.uint8]]:
@@ -68,78 +64,41 @@ def open_pixels(path: Path) -> np.memmap[tuple[int, ...], np.dtype[np.uint8]]:
     raise InputError(str(path), [f"{fault}; delete the file and run again to rebuild it"])
 
 
-def hash_parts(parts: Sequence[str]) -> str:
-    """Key of an array made of these parts."""
-    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Holds a folder for one run: two would write into one partial file.
-
-    Raises:
-        InputError: No disk space, or the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            yield
-    except OSError as error:
-        full = error.errno in FULL
-        remedy = "free some space" if full else "check the folder and its permissions"
-        fault = f"pixels cannot be written: {error.strerror}; {remedy}, or pass another RUNS"
-        raise InputError(str(folder), [fault]) from None
-
-
-def store(key: str, shape: tuple[int, ...], produce: Produce, folder: Path) -> PixelCache:
-    """Keeps what `produce` yields, unless an array of this key and shape is there already.
-
-    A run that is stopped leaves what it has written; the same call goes on from there.
-
-    Args:
-        key: Decides the content.
-        shape: (images, channels, size, size).
-        produce: Yields whole images in order, beginning with the image of this number.
-        folder: Where the array is kept.
-    """
-    path = folder / f"{key}.npy"
-    if not (is_whole(path, shape) and is_sound(path)):
-        with locked(folder):
-            if not (is_whole(path, shape) and is_sound(path)):
-                for killed in [*folder.glob("*.partial"), *folder.glob("*.saved")]:
-                    if killed.stem != key:
-                        killed.unlink()
-                _write(path, shape, produce)
+def store(
+    path: Path,
+    shape: tuple[int, ...],
+    produce: Callable[[int], Iterator[Pixels]],
+    marks: Sequence[str] = (),
+) -> PixelCache:
+    """Keeps the images that `produce` yields from one on, unless they are there and sound."""
+    with _locked(path.parent):
+        key = read_key(path)
+        if key is None:
+            for killed in path.parent.glob("*.partial"):
+                if killed.stem != path.stem:
+                    killed.unlink()
+            key = _write(path, shape, produce)
+        if marks and not path.with_suffix(".files").is_file():
+            with written_whole(path.with_suffix(".files")) as partial:
+                partial.write_text("\n".join(marks))
     return PixelCache(path, key)
-
-
-def is_whole(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether a complete array of this shape is there."""
-    try:
-        pixels = open_pixels(path)
-    except InputError:
-        return False
-    return pixels.shape == shape and path.stat().st_size == pixels.offset + pixels.nbytes
 
 
 def is_sound(path: Path) -> bool:
     """Whether pixels are still the ones that were written: disks rot, and copies break off."""
-    try:
-        return checksum_file(path).read_text() == file_hash(path)
-    except (OSError, ValueError):
-        return False
+    return read_key(path) is not None
 
 
-def checksum_file(path: Path) -> Path:
-    """Where the checksum of pixels lies: beside them, for studies share them."""
-    return path.with_suffix(".sha256")
+def hash_parts(*parts: str) -> str:
+    """A short hash of texts."""
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]
 
 
-def _write(path: Path, shape: tuple[int, ...], produce: Produce) -> None:
-    """Write the images that are still missing, then give the file its name."""
-    unfinished, saved = path.with_suffix(".partial"), path.with_suffix(".saved")
-    done = _count_saved(unfinished, saved, shape)
+def _write(path: Path, shape: tuple[int, ...], produce: Callable[[int], Iterator[Pixels]]) -> str:
+    """Write the images that are still missing, then give the file its name; its key."""
+    partial, header, digest = path.with_suffix(".partial"), _header(shape), hashlib.sha256()
     image = math.prod(shape[1:])
+    done = _count_done(partial, len(header), image)
     needed, free = (shape[0] - done) * image, shutil.disk_usage(path.parent).free
     if needed > free:
         fault = f"pixels need {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
@@ -147,48 +106,44 @@ def _write(path: Path, shape: tuple[int, ...], produce: Produce) -> None:
         raise InputError(str(path.parent), [f"{fault}; {remedy}"])
     try:
         # Written as a stream: a full disk under a writable memory map would kill the process.
-        with unfinished.open("r+b" if done else "wb") as file:
-            if done:
-                file.truncate(_offset(shape) + done * image)
-                file.seek(0, os.SEEK_END)
-            else:
-                file.write(_header(shape))
-            since = 0
-            for pixels in produce(done):
-                file.write(np.ascontiguousarray(pixels).data)
-                done, since = done + pixels.size // image, since + pixels.size // image
-                if since >= SAVED_EVERY:
-                    _save(file, saved, done)
-                    since = 0
-            file.flush()
-            os.fsync(file.fileno())
-        with written_whole(checksum_file(path)) as partial:
-            partial.write_text(file_hash(unfinished))
-        unfinished.replace(path)
-        saved.unlink(missing_ok=True)
+        with partial.open("r+b" if done else "w+b") as file:
+            file.write(header)
+            file.truncate(len(header) + done * image)
+            while written := file.read(2**20):
+                digest.update(written)
+            for number, pixels in enumerate(produce(done), start=done + 1):
+                content = np.ascontiguousarray(pixels).data
+                digest.update(content)
+                file.write(content)
+                if number % BLOCK == 0 or number == shape[0]:
+                    file.flush()
+                    os.fsync(file.fileno())
+        with written_whole(path.with_suffix(".hash")) as hashed:
+            hashed.write_text(_key(shape, digest))
+        partial.replace(path)
     except (InputError, OSError):
-        unfinished.unlink(missing_ok=True)
-        saved.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
+    return _key(shape, digest)
 
 
-def _save(file: IO[bytes], saved: Path, done: int) -> None:
-    """Note how many images are surely on disk: after a power cut a file may be longer than that."""
-    file.flush()
-    os.fsync(file.fileno())
-    saved.write_text(str(done))
+def _count_done(partial: Path, header: int, image: int) -> int:
+    """Images of a run that was stopped that are surely on disk: all but its last block."""
+    size = partial.stat().st_size - header if partial.is_file() else 0
+    return max(0, math.ceil(size / (BLOCK * image)) - 1) * BLOCK
 
 
-def _count_saved(unfinished: Path, saved: Path, shape: tuple[int, ...]) -> int:
-    """Images that an earlier run has surely written."""
+def read_key(path: Path) -> str | None:
+    """The key of an array, if its bytes are still those that were written."""
     try:
-        done, size = int(saved.read_text()), unfinished.stat().st_size
-        whole = size >= _offset(shape) + done * math.prod(shape[1:])
-        with unfinished.open("rb") as file:
-            same = file.read(_offset(shape)) == _header(shape)
+        pixels, key = open_pixels(path), path.with_suffix(".hash").read_text()
+        return key if key == _key(pixels.shape, hashlib.sha256(pixels.data)) else None
     except (OSError, ValueError):
-        return 0
-    return done if whole and same and 0 < done <= shape[0] else 0
+        return None
+
+
+def _key(shape: tuple[int, ...], digest: "hashlib._Hash") -> str:
+    return hash_parts("generated", str(shape), digest.hexdigest())
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
@@ -198,5 +153,15 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
-def _offset(shape: tuple[int, ...]) -> int:
-    return len(_header(shape))
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for one run: two would write into one partial file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            yield
+    except OSError as error:
+        full = error.errno in FULL
+        remedy = "free some space" if full else "check the folder and its permissions"
+        fault = f"pixels cannot be written: {error.strerror}; {remedy}, or pass another RUNS"
+        raise InputError(str(folder), [fault]) from None

@@ -124,6 +124,8 @@ class DataManifest(Manifest):
 
     source: Address
     folders: InnerPaths
+    links_outside: Annotated[tuple[InnerPath, ...], OneOrMore] = ()
+    """Links below the data root, as ``mine/images``, that may lead out of it."""
     distribution: tuple[FileObject, ...] = ()
     columns: Columns
     sex: Annotated[SexValues | None, Field(validate_default=True)] = None

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from medunlearn.cohort import rows, schema
-from medunlearn.cohort.arrays import read_arrays
 from medunlearn.cohort.cells import Cells, Wrong, list_faults, read_csv, read_header
 from medunlearn.cohort.files import Places, find_images, find_places, list_files
 from medunlearn.cohort.listing import read_listing
+from medunlearn.cohort.npz import read_arrays
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 

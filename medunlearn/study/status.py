@@ -1,6 +1,5 @@
 """What of a study is done, missing, failed or stale, and why."""
 
-import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -9,16 +8,16 @@ from typing import Any, get_args
 import pandas as pd
 import yaml
 
+from medunlearn.cohort.check import describe_cohort, examine_cohort
 from medunlearn.cohort.forget_sets import list_refusals
-from medunlearn.cohort.manifest import Manifest, list_unstated, load_manifest
-from medunlearn.cohort.review import count_rows, describe_oddities, examine_cohort
+from medunlearn.cohort.manifest import Manifest, load_manifest
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import device_shared
 from medunlearn.study.folders import is_held, partials
 from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.store import State, Store
-from medunlearn.study.study import Study
+from medunlearn.study.study import Study, study_folder
 
 FEW_PATIENTS = 2_000  # each order may lack what another has
 KINDS = 4
@@ -96,29 +95,24 @@ def _first_line(text: str) -> str:
     return (text.splitlines() or [""])[0]
 
 
-def check(dataset: str, data_root: str, profile: str) -> list[str]:
-    """Read and decode a whole dataset, change nothing, and tell what is in it.
+def check(dataset: str, data_root: str, profile: str, runs: str = "") -> list[str]:
+    """Read, decode and verify a whole dataset, and tell what is in it.
+
+    The pixels stay in the cache of `runs`, where the study will find them; nothing else is written.
 
     Raises:
         InputError: All faults of manifest, files, rows, images and partitions.
     """
     manifest, size = load_manifest(dataset), load_profile(profile).image_size
     root = Path(data_root).expanduser() if data_root else None
-    with tempfile.TemporaryDirectory(prefix="medunlearn-check-") as folder:
-        table, pixels = examine_cohort(manifest, root, Path(folder), size)
-        shape, oddities = pixels.shape, describe_oddities(table, pixels)
-        del pixels  # some systems remove no file that is mapped
-    units = manifest.unit + "s"
-    head = (
-        f"{manifest.title}: {table['patient'].nunique():,} {units}, {len(table):,} images of "
-        f"{shape[-1]} px, {shape[1]} channel(s): no fault found"
-    )
-    counts = count_rows(table, manifest.label.classes)
-    unstated = list_unstated(manifest)
-    if unstated:
-        oddities.append(f"not stated in the manifest yet: {', '.join(unstated)}")
-    oddities += _doubt_forget_sets(table, profile)
-    return [head, "", counts, "", *oddities, "", *estimate_profiles(manifest, table)]
+    cache = study_folder(dataset, profile, runs).parent / "cache"
+    table, pixels = examine_cohort(manifest, root, cache, size)
+    return [
+        *describe_cohort(manifest, table, pixels),
+        *_doubt_forget_sets(table, profile),
+        "",
+        *estimate_profiles(manifest, table),
+    ]
 
 
 def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:

@@ -89,6 +89,7 @@ def open_study(
     data_root: str = "",
     runs: str = "",
     device: str = "",
+    look_again: bool = False,
 ) -> Study:
     """Open a study; its cohort is built if this was not done before.
 
@@ -99,6 +100,7 @@ def open_study(
         runs: Folder of all results; default: the variable RUNS, else ``runs`` of the project.
         device: ``cpu`` or ``cuda``; default: the variable DEVICE, else cuda if there is one. It
             need not be here: a study that others computed can be looked at anywhere.
+        look_again: Whether images and pixels are verified too, and not only the tables.
 
     Raises:
         InputError: Any fault in what was given, or in the data.
@@ -114,6 +116,7 @@ def open_study(
         cache=folder.parent / "cache",
         image_size=settings.image_size,
         max_patients=settings.max_patients,
+        look_again=look_again,
     )
     if cohort.table["sex"].nunique() < 2:  # nobody to compose a forget set of one sex from
         kept = [c for c in settings.compositions if c not in {"female", "male"}]

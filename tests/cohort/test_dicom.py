@@ -1,5 +1,6 @@
 import io
 import re
+import threading
 import warnings
 from pathlib import Path
 
@@ -7,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+from pydicom import config
 
 from medunlearn.cohort import dicom
 from medunlearn.cohort.build import build_cohort
-from medunlearn.cohort.decode import Decoding, decode_file
+from medunlearn.cohort.decode import Decoding, decode_file, quiet
 from medunlearn.cohort.dicom import decode_dicom
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.table import read_table
 from medunlearn.errors import InputError
-from medunlearn.sources import file_hash
 
 
 def decode(dataset, intensity="window") -> np.ndarray:
@@ -68,14 +69,40 @@ def test_a_voi_lut_is_applied(make_dicom):
     lut.add_new("LUTDescriptor", "US", [256, 0, 16])
     lut.add_new("LUTData", "OW", (65535 - 257 * np.arange(256)).astype("<u2").tobytes())
     dataset.VOILUTSequence = [lut]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet(dicom=True):
         assert decode(dataset).ravel().tolist() == list(range(255, -1, -1))
 
 
 def test_eight_bits_without_a_window_need_no_scale(make_dicom):
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert (decode(make_dicom(grey), None) == grey).all()
+
+
+def test_a_files_own_window_wins_and_8_bits_without_one_are_seen_as_they_are(make_dicom):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert (decode(make_dicom(grey), "window") == grey).all()
+    windowed = decode(make_dicom(grey, WindowCenter=128, WindowWidth=64), "window")
+    assert windowed.min() == 0
+    assert (windowed[grey > 160] == 255).all()
+
+
+def test_settings_of_the_process_are_changed_by_one_thread_and_restored(
+    lay_out, write_manifest, tmp_path, monkeypatch
+):
+    lay_out("dicom")
+    entered = set()
+    for module, name in ((warnings, "catch_warnings"), (config, "disable_value_validation")):
+        real = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda real=real: entered.add(threading.current_thread()) or real()
+        )
+    before = list(warnings.filters), config.settings.reading_validation_mode
+    build_cohort(
+        load_manifest(write_manifest("dicom")), tmp_path / "data", folder=tmp_path / "study",
+        cache=tmp_path / "cache", image_size=16, max_patients=None,
+    )  # fmt: skip
+    assert entered <= {threading.main_thread()}
+    assert (list(warnings.filters), config.settings.reading_validation_mode) == before
 
 
 @pytest.mark.parametrize(
@@ -158,7 +185,8 @@ READ = {
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda p: p.stem)
 def test_pydicoms_own_files_are_read_or_refused_with_a_reason(path: Path):
     how = Decoding(size=16, channels=1, intensity=(0.0, 4095.0), dicom=True)
-    result = decode_file((str(path), file_hash(path)), how)
+    with quiet(dicom=True):
+        result = decode_file(str(path), how)
     if isinstance(result, str):
         assert result.startswith(f"{path}: ")
         assert "\n" not in result

@@ -10,8 +10,15 @@ from sklearn.preprocessing import StandardScaler
 
 from medunlearn.cohort import phantom
 from medunlearn.cohort.phantom import CLASSES, make_phantom
-from medunlearn.cohort.radiograph import air_chord, chord, expose, rib_chord
-from medunlearn.cohort.thorax import Finding, attenuate, project
+from medunlearn.cohort.radiograph import (
+    Finding,
+    air_chord,
+    attenuate,
+    chord,
+    expose,
+    project,
+    rib_chord,
+)
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 

@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -16,7 +17,6 @@ from medunlearn.errors import InputError
 
 SPLITS = ("train", "val", "test")
 REMEDY = "expected MedMNIST's layout: train_images, train_labels and so on for val and test"
-KEPT = 256  # images read at once, which bounds the memory
 
 
 class _Header(NamedTuple):
@@ -33,18 +33,20 @@ def read_arrays(path: Path, needed: Sequence[str]) -> Cells:
     """
     frames, faults = [], []
     with _opened(path) as archive:
-        there = {name.removesuffix(".npy") for name in archive.namelist()}
         for split in SPLITS:
-            missing = [n for n in (f"{split}_images", f"{split}_labels") if n not in there]
-            if missing:
-                faults += [f"array {n!r} is missing; {REMEDY}" for n in missing]
-                continue
-            images = _header(archive, f"{split}_images")
-            labels = _header(archive, f"{split}_labels")
-            if found := _find_faults(split, images, labels, archive):
-                faults += found
-                continue
-            frames.append(_rows(split, _read_labels(archive, split, labels)))
+            headers = {}
+            for name in (f"{split}_images", f"{split}_labels"):
+                if f"{name}.npy" in archive.namelist():
+                    headers[name], found = _check_size(archive, name)
+                    faults += found
+                else:
+                    faults.append(f"array {name!r} is missing; {REMEDY}")
+            if len(headers) == 2:
+                faults += _check_pair(split, *headers.values())
+            if not faults:
+                with archive.open(f"{split}_labels.npy") as file:
+                    labels = np.lib.format.read_array(file, allow_pickle=False)
+                frames.append(_rows(split, labels.reshape(len(labels), -1)))
     if not faults and len({frame.shape[1] for frame in frames}) > 1:
         faults = ["labels of the splits have different numbers of columns; " + REMEDY]
     if faults:
@@ -64,30 +66,20 @@ def read_images(path: Path, names: Sequence[str]) -> Iterator[NDArray[np.generic
     Raises:
         InputError: The file is cut off or has changed.
     """
+    if list(names) != sorted(set(names)):
+        raise ValueError("images of an array are read in the order of the file: sort their names")
     with _opened(path) as archive:
-        start = 0
-        while start < len(names):
-            split = names[start].split("/")[0]
-            stop = start + sum(name.startswith(split + "/") for name in names[start:])
-            wanted = [int(name.split("/")[1]) for name in names[start:stop]]
-            yield from _stream(archive, f"{split}_images", wanted)
-            start = stop
-
-
-def _stream(
-    archive: zipfile.ZipFile, name: str, wanted: Sequence[int]
-) -> Iterator[NDArray[np.generic]]:
-    with archive.open(f"{name}.npy") as file:
-        header = _read_header(file)
-        shape, size = header.shape[1:], int(np.prod(header.shape[1:])) * header.dtype.itemsize
-        position = 0
-        for index in wanted:
-            while position < index:
-                skipped = min(index - position, KEPT)
-                _read(file, skipped * size)
-                position += skipped
-            yield np.frombuffer(_read(file, size), header.dtype).reshape(shape)
-            position += 1
+        for split, members in groupby(names, key=lambda name: name.split("/")[0]):
+            with archive.open(f"{split}_images.npy") as file:
+                header, position = _read_header(file), 0
+                shape, size = header.shape[1:], _bytes(header.shape[1:], header.dtype)
+                for index in (int(name.split("/")[1]) for name in members):
+                    for _ in range(position, index):  # one by one, which bounds the memory
+                        file.read(size)
+                    content, position = file.read(size), index + 1
+                    if len(content) < size:
+                        raise EOFError("an array is cut off")
+                    yield np.frombuffer(content, header.dtype).reshape(shape)
 
 
 def _rows(split: str, labels: NDArray[np.generic]) -> pd.DataFrame:
@@ -97,9 +89,19 @@ def _rows(split: str, labels: NDArray[np.generic]) -> pd.DataFrame:
     return pd.DataFrame({"image": names, "split": split, **values}, index=names, dtype="str")
 
 
-def _find_faults(
-    split: str, images: _Header, labels: _Header, archive: zipfile.ZipFile
-) -> list[str]:
+def _check_size(archive: zipfile.ZipFile, name: str) -> tuple[_Header, list[str]]:
+    """An array's header, and whether as much follows as it says."""
+    with archive.open(f"{name}.npy") as file:
+        header = _read_header(file)
+    held, needed = archive.getinfo(f"{name}.npy").file_size, _bytes(*header)
+    if needed < held < needed + 2**16:
+        return header, []
+    fault = f"{name}: holds {held:,} bytes, its shape {header.shape} needs {needed:,}"
+    return header, [f"{fault}; get the whole file again"]
+
+
+def _check_pair(split: str, images: _Header, labels: _Header) -> list[str]:
+    """What is wrong with the shapes and types of images and labels."""
     shape, faults = images.shape, []
     if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] != 3) or 0 in shape:
         faults.append(
@@ -111,39 +113,19 @@ def _find_faults(
     if labels.dtype.kind not in "uib" or len(labels.shape) not in {1, 2}:
         given = f"{labels.dtype} of shape {labels.shape}"
         faults.append(f"{split}_labels: given {given}; expected whole numbers, a row for an image")
-    elif shape and labels.shape[:1] != shape[:1]:
-        counts = f"{labels.shape[0]} labels for {shape[0]} images"
+    elif labels.shape[:1] != shape[:1]:
+        counts = f"{labels.shape[0]} labels for {shape[0] if shape else 0} images"
         faults.append(f"{split}_labels: given {counts}; expected one for each image")
-    for name, header in ((f"{split}_images", images), (f"{split}_labels", labels)):
-        held = archive.getinfo(f"{name}.npy").file_size
-        needed = int(np.prod(header.shape, dtype=np.float64)) * header.dtype.itemsize
-        if not needed < held < needed + 2**16:
-            fault = f"{name}: holds {held:,} bytes, its shape {header.shape} needs {needed:,}"
-            faults.append(f"{fault}; get the whole file again")
     return faults
 
 
-def _read_labels(archive: zipfile.ZipFile, split: str, header: _Header) -> NDArray[np.generic]:
-    with archive.open(f"{split}_labels.npy") as file:
-        _read_header(file)
-        size = int(np.prod(header.shape)) * header.dtype.itemsize
-        labels = np.frombuffer(_read(file, size), header.dtype)
-    return labels.reshape(header.shape[0], -1)
-
-
-def _header(archive: zipfile.ZipFile, name: str) -> _Header:
-    with archive.open(f"{name}.npy") as file:
-        return _read_header(file)
-
-
 def _read_header(file: IO[bytes]) -> _Header:
-    version = np.lib.format.read_magic(file)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
+    }.get(np.lib.format.read_magic(file))
     if read is None:
-        raise ValueError(f"arrays are of version {version} of numpy's format, expected 1.0 or 2.0")
+        raise ValueError("an array is not of version 1.0 or 2.0 of numpy's format")
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("an array holds Python objects (a pickle), which are never loaded")
@@ -152,11 +134,8 @@ def _read_header(file: IO[bytes]) -> _Header:
     return _Header(shape, dtype)
 
 
-def _read(file: IO[bytes], size: int) -> bytes:
-    content = file.read(size)
-    if len(content) < size:
-        raise EOFError("an array is cut off")
-    return content
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> int:
+    return int(np.prod(shape, dtype=np.float64)) * dtype.itemsize
 
 
 @contextmanager
@@ -164,9 +143,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
+    except InputError:
+        raise
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, InputError):
-            raise
         fault = f"cannot be read as .npz: {error}; {REMEDY}; get the whole file again"
         raise InputError(str(path), [fault]) from None
     except (NotImplementedError, RuntimeError) as error:  # packed or locked in another way
