@@ -32,7 +32,8 @@ def amun(
 
     Source: Ebrahimpour-Boroojeny et al., ICML 2025 (AMUN). Differs in the steps at each
     radius (50) and the epochs (10), for the study caps both together at 20 % of the training's; in
-    the limit to doublings; and in leaving mistakes alone.
+    the limit to doublings; in leaving mistakes alone; in augmenting attacked images; and in the
+    rate, which there is divided by ten after each epoch.
 
     Args:
         seed: Of the order and augmentation of the batches.

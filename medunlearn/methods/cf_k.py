@@ -25,6 +25,7 @@ def cf_k(
 
     Source: Goel et al., 2022 (CF-k). Differs in the number of epochs (10), which the study caps
     at 20 % of the training's, and counts k in blocks (see ``tail_names``), not in single layers.
+    There frozen BatchNorm stays in training mode, and the rate restarts from a peak of .1.
 
     Args:
         seed: Of the order and augmentation of the batches.

@@ -20,6 +20,7 @@ def eu_k(model: nn.Module, task: Task, *, seed: int, k: int = 2) -> nn.Module:
     the frozen part holds: exact for the tail, nothing for the rest.
 
     Source: Goel et al., 2022 (EU-k). Counts k in blocks (see ``tail_names``), not single layers.
+    Differs in the tail's BatchNorm, which there keeps its weights and statistics.
 
     Args:
         seed: Of the fresh weights, the order and the augmentation of the batches.

@@ -32,15 +32,16 @@ def fisher_information(model: nn.Module, task: Task) -> list[Tensor]:
 def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> nn.Module:
     """Blur each weight by as much as the retain set tolerates.
 
-    theta += sqrt(v) N(0, 1) with v = alpha min(1 / (F + 1e-8), 1e3), the cap 1e2 for the head; F is
-    the diagonal of the Fisher information on D_r (see ``fisher_information``). It is 1/F that is
-    capped, not theta. Reads the retain set only. Evaluation mode: BatchNorm statistics do not move,
-    its scales and shifts are blurred as any weight. Does not train and does not look at the forget
-    set; what it forgets is bought with accuracy everywhere. Its preparation is one backward pass of
-    the retain set for each class.
-    Hardly moves the forget gap at its usual alpha, which blurs next to nothing.
+    theta += sqrt(v) N(0, 1), where v starts as alpha min(1 / (F + 1e-8), 1e3), the cap 1e2 for the
+    head. F is the diagonal of the Fisher information on D_r (see ``fisher_information``). In every
+    matrix and kernel v is then averaged over dimension 1, the inputs of a unit. In the head and in
+    every one-dimensional parameter it is multiplied by 10. It is 1/F that is capped, not theta.
+    Reads the retain set only. Evaluation mode: BatchNorm statistics do not move. Does not train
+    and does not look at the forget set; what it forgets is bought with accuracy everywhere. Its
+    preparation is one backward pass of the retain set for each class.
 
-    Source: Golatkar et al., CVPR 2020 (Fisher forgetting).
+    Source: Golatkar et al., CVPR 2020 (Fisher forgetting), with the averages and factors of their
+    code.
 
     Args:
         seed: Of the noise.
@@ -53,7 +54,12 @@ def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> n
     generator = method_stream("fisher", seed)
     with torch.no_grad():
         for weight, needed in zip(student.parameters(), information, strict=True):
-            cap = 1e2 if id(weight) in of_head else 1e3
+            in_head = id(weight) in of_head
+            variance = alpha * (1 / (needed + 1e-8)).clamp(max=1e2 if in_head else 1e3)
+            if weight.ndim > 1:
+                variance = variance.mean(1, keepdim=True)
+            if in_head or weight.ndim == 1:
+                variance = 10 * variance
             noise = torch.randn(weight.shape, generator=generator).to(weight)
-            weight.add_((alpha * (1 / (needed + 1e-8)).clamp(max=cap)).sqrt() * noise)
+            weight.add_(variance.sqrt() * noise)
     return student

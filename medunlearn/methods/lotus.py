@@ -56,7 +56,7 @@ def lotus(
     Args:
         seed: Of the noise, the part of D_r, the order and the augmentation.
         epochs: Passes over the mixed loader, at most.
-        learning_rate: Of AdamW.
+        learning_rate: Of AdamW, whose weight decay is 5e-4.
         alpha: How fast the temperature follows the difference of accuracies.
         retain_share: Of the retain images, drawn once.
     """
@@ -64,7 +64,7 @@ def lotus(
     teacher = student_of(model).eval().requires_grad_(False)
     with task.clock("preparation"):
         aim = accuracy(teacher, task.holdout)
-    optimizer = AdamW(student.parameters(), learning_rate)
+    optimizer = AdamW(student.parameters(), learning_rate, weight_decay=5e-4)
     mixture = forget_and_some_retain(task, retain_share, generator)
     for _ in range(epochs):
         difference = accuracy(student, task.forget) - aim

@@ -31,7 +31,9 @@ def neg_grad_plus(
     forward passes; BatchNorm statistics see both. Does not bound the ascent: at small alpha the
     model is wrecked.
 
-    Source: Kurmanji et al., NeurIPS 2023 (SCRUB), baseline NegGrad+.
+    Source: Kurmanji et al., NeurIPS 2023 (SCRUB), baseline NegGrad+. Differs in the optimiser,
+    which there is SGD without momentum and decay (at one rate ours moves about four times as far),
+    and in the forget batches, which there repeat the draws of their first pass.
 
     Args:
         seed: Of the order and augmentation of the batches.

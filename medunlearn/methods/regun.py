@@ -1,4 +1,4 @@
-"""RegUn: answer on the forget set as the original does on held-out images of the same classes."""
+"""ReGUn: answer on the forget set as the original does on held-out images of the same classes."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def mean_answers(model: nn.Module, batches: Batches, classes: int) -> Tensor:
     return torch.stack([(some if len(some) else answers).mean(0) for some in own])
 
 
-@method("RegUn", "retain, forget, holdout", "#117733 ^", epochs=(1, 10), learning_rate=(1e-3, 0.1))
+@method("ReGUn", "retain, forget, holdout", "#117733 ^", epochs=(1, 10), learning_rate=(1e-3, 0.1))
 def regun(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
 ) -> nn.Module:
@@ -37,8 +37,8 @@ def regun(
     over the holdout. BatchNorm statistics see both sets, in separate passes. Does not tell images
     of a batch apart, so a small forget set is drawn to its class frequencies.
 
-    Source: RegUn, 2026. Differs in the epochs (10), and in q, which is the expectation of the
-    published draw of held-out images.
+    Source: Mirlach, Laguna, Vogt, 2026 (ReGUn, arXiv 2603.11210). Differs in the epochs (10), and
+    in q, which is the expectation of the published draw of held-out images.
 
     Args:
         seed: Of the order and augmentation of the batches.

@@ -31,7 +31,8 @@ def salun(
     found once, in evaluation mode. After every step the weights outside the mask *and* their
     momentum are put back, so neither weight decay nor momentum moves them: they end bit-identical
     to the original's. BatchNorm's running statistics are not weights; they move with both sets.
-    Does not mask by layer, and ties at the threshold stay frozen.
+    Does not mask by layer, and ties at the threshold stay frozen. Labels are drawn as in
+    ``random_labels``: anew in each epoch, never the true one.
 
     Source: Fan et al., ICLR 2024 (SalUn).
 

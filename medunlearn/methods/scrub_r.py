@@ -57,7 +57,8 @@ def scrub_r(
     Hardly moves the forget gap at its usual settings, as ``scrub``: the students are all alike.
 
     Source: Kurmanji et al., NeurIPS 2023 (SCRUB+R). Differs as ``scrub`` does, and in weighting
-    the held-out classes where the authors draw images.
+    the held-out classes where the authors draw images. Their candidates
+    include the original, and they take the first of equals.
     """
     stream, classes, ends = method_stream("scrub_r", seed), task.recipe.classes, []
     for student in scrub_epochs(

@@ -46,7 +46,8 @@ def sfron(
     momentum and weight decay move them even in the ascent.
 
     Source: Huang et al., NeurIPS 2024 (SFRon). Differs in N, 1,500 there: here two epochs and the
-    pass for the mask fill the study's cap of 20 % of the training's epochs.
+    pass for the mask fill the study's cap of 20 % of the training's epochs. There F squares the
+    mean gradient of a batch, and nothing keeps CE_i above 0.
 
     Args:
         seed: Of the order and augmentation of the batches.

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from medunlearn.methods import get_method
 from medunlearn.methods.ct import ct, swap_kernel_axes
 
 
@@ -32,17 +33,16 @@ def test_the_swapped_network_sees_the_mirrored_image_as_the_original_sees_the_im
     torch.testing.assert_close(swapped(inputs.transpose(2, 3)), model(inputs))
 
 
-def test_the_rate_falls_from_the_given_one_to_zero_over_all_updates(make_task, monkeypatch):
-    model, task = make_task(retain=64)  # four batches
+@pytest.mark.parametrize("name", ["ct", "kde"])
+def test_the_rate_falls_along_a_cosine_once_an_epoch(make_task, monkeypatch, name):
+    model, task = make_task(retain=33)
     rates = []
 
-    def epoch(student, batches, optimizer, generator, *, schedule):  # noqa: ARG001
-        for _ in range(batches.steps()):
-            rates.append(schedule.get_last_lr()[0])
-            optimizer.step()
-            schedule.step()
+    def epoch(student, batches, optimizer, generator, **_):  # noqa: ARG001
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
 
-    monkeypatch.setattr("medunlearn.methods.ct.train_epoch", epoch)
-    ct(model, task, seed=0, epochs=2, learning_rate=0.5)
-    turns = torch.arange(8, dtype=torch.float64) * torch.pi / 8
-    assert rates == pytest.approx((0.25 * (1 + turns.cos())).tolist())
+    monkeypatch.setattr(f"medunlearn.methods.{name}.train_epoch", epoch)
+    warm = {"warm_epochs": 0} if name == "kde" else {}
+    get_method(name)(model, task, seed=0, epochs=3, learning_rate=0.4, **warm)
+    assert rates == pytest.approx([0.4, 0.3, 0.1])

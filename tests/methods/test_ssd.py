@@ -61,3 +61,14 @@ def test_only_weights_above_alpha_change(trained, name, settings):
         assert not (old[mask & (old != 0)] == new[mask & (old != 0)]).any()
     assert 0 < torch.cat(selected).float().mean() < 0.9
     assert all(map(torch.equal, model.buffers(), damped.buffers()))
+
+
+@pytest.mark.parametrize("name", ["ssd", "lfssd"])
+def test_an_alpha_of_all_images_over_the_forgotten_ones_selects_nothing(trained, name):
+    model, task = trained
+    limit = (len(task.retain) + len(task.forget)) / len(task.forget)
+    unlearn = get_method(name)
+    for alpha, moves in ((limit * 1.001, False), (1.2, True)):
+        damped = unlearn(model, task, seed=0, alpha=alpha)
+        pairs = zip(model.parameters(), damped.parameters(), strict=True)
+        assert any(not torch.equal(old, new) for old, new in pairs) == moves

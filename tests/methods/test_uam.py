@@ -37,6 +37,35 @@ def test_the_step_uses_the_retain_gradient_at_the_perturbed_weights(linear):
         torch.testing.assert_close(new, old - 0.1 * (slope + 5e-4 * old), rtol=1e-6, atol=1e-7)
 
 
+def test_the_perturbation_shrinks_along_a_cosine(linear, monkeypatch):
+    model, task = linear
+    far = []
+
+    def epoch(student, batches, optimizer, generator, *, loss):  # noqa: ARG001
+        loss(student, *next(batches.ordered()))
+        moved = zip(student.parameters(), model.parameters(), strict=True)
+        far.append(sum(float((new - old).detach().square().sum()) for new, old in moved) ** 0.5)
+        student.load_state_dict(model.state_dict())
+
+    monkeypatch.setattr("medunlearn.methods.uam.train_epoch", epoch)
+    uam(model, task, seed=0, epochs=4, rho=0.8)
+    turns = torch.arange(4, dtype=torch.float64) * torch.pi / 4
+    assert far == pytest.approx((0.4 * (1 + turns.cos())).tolist(), rel=1e-4)
+
+
+def test_forget_and_retain_batch_pass_batch_norm_together(make_task, monkeypatch):
+    model, task = make_task(retain=16)
+    seen = []
+
+    def epoch(student, batches, optimizer, generator, *, loss):  # noqa: ARG001
+        student.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+        loss(student, *next(batches.ordered()))
+
+    monkeypatch.setattr("medunlearn.methods.uam.train_epoch", epoch)
+    uam(model, task, seed=0, epochs=1)
+    assert seen == [len(task.forget) + 16, 16]
+
+
 def test_a_step_of_rate_zero_returns_to_where_it_started(linear):
     model, task = linear
     student = uam(model, task, seed=0, epochs=2, learning_rate=0.0, rho=0.7)
