@@ -1,4 +1,4 @@
-"""The README tells the truth about what can be checked: commands, files, methods."""
+"""The READMEs tell the truth about what can be checked: commands, files, methods, datasets."""
 
 import json
 import re
@@ -10,7 +10,13 @@ import pytest
 from medunlearn.__main__ import methods_table
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in [ROOT / "README.md", *ROOT.glob("[!.]*/**/README.md")]
+}
+LINKS = [
+    (page, link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^)#:]+)\)", text)
+]
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,25 +25,39 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_the_readme_is_read_in_a_minute():
+    assert len(PAGES["README.md"].encode()) <= 8_000
+    assert PAGES["README.md"].count("\n") <= 150
+
+
 def test_the_table_of_methods_is_that_of_the_registry():
-    assert "\n".join(methods_table()) in README, "run: python -m medunlearn methods"
+    page = PAGES["medunlearn/methods/README.md"]
+    assert "\n".join(methods_table()) in page, "run: python -m medunlearn methods"
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_every_linked_file_is_there(path):
-    assert (ROOT / path).is_file()
+@pytest.mark.parametrize(("page", "link"), LINKS)
+def test_every_linked_file_is_there(page, link):
+    assert ((ROOT / page).parent / link).is_file()
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README))))
+COMMANDS = {target for text in PAGES.values() for target in re.findall(r"`?make ([a-z-]+)", text)}
+
+
+@pytest.mark.parametrize("target", sorted(COMMANDS))
 def test_every_command_is_a_target(target):
     assert make("-n", "VENV=", target).returncode == 0
 
 
 def test_every_dataset_of_a_manifest_is_named():
-    table = README.split("## On real images")[1].split("## Methods")[0]
-    first = "".join(re.findall(r"^\| ([^|]*) \| ", table, re.M))
+    first = "".join(re.findall(r"^\| ([^|]*) \| ", PAGES["data_manifests/README.md"], re.M))
     manifests = {path.stem for path in (ROOT / "data_manifests").glob("*.yaml")}
     assert manifests - {"template"} <= set(re.findall(r"`(\w+)`", first))
+
+
+def test_every_notebook_is_named():
+    notebooks = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    for page in ("README.md", "notebooks/README.md"):
+        assert set(re.findall(r"^\| `(\d\d_\w+)`", PAGES[page], re.M)) == notebooks
 
 
 def test_help_is_the_default_and_names_every_target():
