@@ -1,9 +1,12 @@
 """Promises of the layout: who imports whom, sizes, and what commands that only look may load."""
 
 import ast
+import io
 import json
 import subprocess
 import sys
+import tokenize
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,9 +55,47 @@ def test_modules_and_functions_are_short(path):
             assert node.end_lineno - node.lineno - docstring.count("\n") <= 60, node.name
 
 
+SILENT = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
+
+
+def code_lines(path: Path) -> int:
+    """Lines that hold code: no docstring, no comment, not blank."""
+    text = path.read_text()
+    code = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type not in SILENT
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    for node in ast.walk(ast.parse(text)):
+        for each in node.body if isinstance(getattr(node, "body", None), list) else ():
+            if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant):
+                code -= set(range(each.lineno, each.end_lineno + 1))
+    return len(code)
+
+
+def test_a_stranger_can_read_the_package_in_an_evening():
+    lines = Counter[str]()
+    for path in MODULES:
+        lines[str(path.relative_to(ROOT).parent)] += code_lines(path)
+    tests = sum(p.read_text().count("\n") for p in (ROOT / "tests").rglob("*.py"))
+    print(*(f"{count:6,} {folder}" for folder, count in sorted(lines.items())), sep="\n")
+    print(f"{lines.total():,} lines of code in {len(MODULES)} modules; {tests:,} lines of tests")
+    assert lines.total() <= 10_800
+    assert len(MODULES) <= 150
+    assert tests <= 16_000
+
+
 def test_method_files_stay_small():
     methods = [p for p in MODULES if p.parent.name == "methods" and not p.name.startswith("_")]
-    assert sum(p.read_text().count("\n") for p in methods) <= 1400
+    assert sum(p.read_text().count("\n") for p in methods) <= 1_500
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

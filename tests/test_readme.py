@@ -80,7 +80,7 @@ def test_an_unknown_variable_is_refused_with_the_choices():
     done = make("reproduce", "PROFLE=quick")
     assert done.returncode != 0
     assert "PROFLE" in done.stderr
-    known = "DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV FOLDER TABLE OUTPUT PARTS"
+    known = "DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV"
     assert known in done.stderr
 
 

@@ -22,9 +22,9 @@ TRAININGS_PER_JOB = 4
 """Seeds of one job: enough to hide the start of a kernel, few enough to keep all cores busy."""
 
 NOTEBOOKS: dict[Role, str] = {
-    "original": "02_reference_models",
-    "retrained": "02_reference_models",
-    "reference": "02_reference_models",
+    "original": "02_train_and_retrain",
+    "retrained": "02_train_and_retrain",
+    "reference": "02_train_and_retrain",
     "unlearned": "03_unlearn",
     "timing": "08_cost",
     "trial": "06_tuning",

@@ -1,10 +1,9 @@
-"""Runs notebooks on kernels that start in a fraction of a second, each with one processor thread.
+"""Jupyter kernels that start in a fraction of a second, each with one processor thread.
 
 A kernel that imports torch and MONAI by itself costs seconds. One that is forked from a process
 that has imported them costs almost nothing: the standard library's fork server is that process.
 """
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -13,25 +12,17 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import Context
 from itertools import count
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Lock, Thread
-from types import MappingProxyType
 from typing import Any, Self
 
-import papermill
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from jupyter_core.utils import ensure_event_loop, run_sync
-from nbclient.exceptions import CellTimeoutError
-from nbformat import NotebookNode
+from jupyter_core.utils import run_sync
 
-from medunlearn.errors import InputError
-
-logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # its errors are raised as well
 LIBRARIES = (
     "matplotlib",  # not its inline backend, which hooks into the running kernel when imported
     "pandas",
@@ -213,100 +204,3 @@ class WarmKernels:
             if manager.made is not None:
                 manager.made.stop_channels()
             run_sync(manager.shutdown_kernel)(now=True)
-
-
-def execute(
-    notebook: Path,
-    output: Path,
-    parameters: Mapping[str, Any],
-    kernels: WarmKernels,
-    *,
-    start_timeout: int = 900,
-    cell_timeout: int = 48 * 3600,
-    environment: Mapping[str, str] = MappingProxyType({}),
-    stdout: Any = None,
-) -> None:
-    """Run a notebook; `output` appears whole by one rename, or not at all.
-
-    ``<stem>.partial.ipynb`` beside it holds the cells done so far; after a failure it stays as
-    ``<stem>.failed.ipynb``. May be called from many threads if none changes the working folder.
-
-    Args:
-        notebook: Notebook with a cell tagged ``parameters``.
-        output: Where the executed notebook goes; its folder exists.
-        parameters: Values for names of the parameters cell.
-        kernels: Where the kernel comes from.
-        start_timeout: Seconds until the kernel must answer. A kernel that dies is noticed before.
-        cell_timeout: Seconds that one cell may take: the cost pass of a large study is one cell.
-        environment: Variables for the kernel beside those of this process.
-        stdout: A file that gets, besides, what the notebook prints, at once.
-
-    Raises:
-        InputError: A parameter is not one of the notebook's.
-        JobError: A cell failed or took too long, or the kernel died or was closed.
-    """
-    _check_parameters(notebook, parameters)
-    partial, failed = (output.with_suffix(f".{state}.ipynb") for state in ("partial", "failed"))
-    for stale in (output, failed):
-        stale.unlink(missing_ok=True)
-    job = {
-        "input_path": str(notebook.resolve()),
-        "output_path": str(partial.resolve()),
-        "parameters": dict(parameters),
-        "start_timeout": start_timeout,
-        "execution_timeout": cell_timeout,
-        "iopub_timeout": 60,  # 4 s, the default, fails cells with much output under load
-        "progress_bar": False,
-        "stdout_file": stdout,
-    }
-    try:
-        # In a context of its own, for that of the caller may hold another thread's event loop.
-        _check_complete(Context().run(_run, job, kernels, environment))
-    except BaseException:
-        if partial.exists():
-            partial.replace(failed)
-        raise
-    partial.replace(output)
-
-
-def _check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    known = papermill.inspect_notebook(str(notebook))
-    faults = [
-        f"unknown parameter {name!r}, given {value!r}; known are: {', '.join(known) or 'none'}"
-        for name, value in parameters.items()
-        if name not in known
-    ]
-    if faults:
-        raise InputError(str(notebook), faults)
-
-
-def _run(
-    job: Mapping[str, Any], kernels: WarmKernels, environment: Mapping[str, str]
-) -> NotebookNode:
-    loop = ensure_event_loop()  # jupyter_core's, which leaves it open
-    try:
-        with kernels.kernel(environment) as kernel:
-            job = {**job, "km": kernel, "kernel_name": kernel.kernel_name}
-            executed: NotebookNode = papermill.execute_notebook(**job)
-            return executed
-    except papermill.PapermillExecutionError as error:
-        raise JobError(f"cell [{error.exec_count}]: {error.ename}: {error.evalue}") from error
-    except (CellTimeoutError, RuntimeError, OSError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        closed = "stopped, for the kernels were closed"
-        raise JobError(closed if kernels.closed else reason) from error
-    finally:
-        if not loop.is_running():
-            loop.close()
-
-
-def _check_complete(executed: NotebookNode) -> None:
-    """Refuse a notebook that papermill calls done although its kernel had died."""
-    for cell in executed.cells:
-        if cell.cell_type == "code" and cell.source.strip():
-            # The count is set when a cell starts, the time of the reply when it has ended.
-            ended = "shell.execute_reply" in cell.metadata.get("execution", {})
-            failed = any(output.output_type == "error" for output in cell.outputs)
-            if failed or cell.execution_count is None or not ended:
-                first = cell.source.strip().splitlines()[0]
-                raise JobError(f"the cell {first!r} did not run to its end")

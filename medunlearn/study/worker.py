@@ -15,8 +15,9 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.devices import fault_of_cuda, pin, visible_devices
+from medunlearn.study.execution import execute
 from medunlearn.study.journal import Ending
-from medunlearn.study.kernels import LIBRARIES, WarmKernels, execute
+from medunlearn.study.kernels import LIBRARIES, WarmKernels
 from medunlearn.study.study import PROJECT
 
 

@@ -16,10 +16,10 @@ import pytest
 from medunlearn.disk import DiskFullError
 from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
+from medunlearn.study.execution import execute
 from medunlearn.study.folders import RECORD
 from medunlearn.study.jobs import Job, plan_jobs
 from medunlearn.study.journal import Ending, record_job
-from medunlearn.study.kernels import execute
 from medunlearn.study.status import status
 from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, study_parameters
@@ -147,7 +147,7 @@ def test_two_notebooks_at_once_that_make_the_same_models_both_end_well(
     tiny_study, kernels, tmp_path
 ):
     given = {**study_parameters(tiny_study), "role": "original", "seeds": [0, 1]}
-    notebook = PROJECT / "notebooks" / "02_reference_models.ipynb"
+    notebook = PROJECT / "notebooks" / "02_train_and_retrain.ipynb"
     with ThreadPoolExecutor(2) as pool:
         ends = [
             pool.submit(execute, notebook, tmp_path / f"{n}.ipynb", given, kernels)

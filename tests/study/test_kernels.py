@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from medunlearn.errors import InputError
-from medunlearn.study.kernels import JobError, WarmKernels, execute
+from medunlearn.study.execution import execute
+from medunlearn.study.kernels import JobError, WarmKernels
 
 Writer = Callable[..., Path]
 MARK = "import os, pathlib, time; pathlib.Path(mark).write_text(f'{os.getpid()} {os.getppid()}')"
@@ -27,7 +28,8 @@ OWNER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from medunlearn.study.kernels import JobError, WarmKernels, execute
+from medunlearn.study.execution import execute
+from medunlearn.study.kernels import JobError, WarmKernels
 
 folder, libraries, jobs = Path(sys.argv[1]), sys.argv[2].split(), int(sys.argv[3])
 print("begin", flush=True)  # not guarded against being run anew
