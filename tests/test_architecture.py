@@ -89,7 +89,7 @@ def test_a_stranger_can_read_the_package_in_an_evening():
     print(*(f"{count:6,} {folder}" for folder, count in sorted(lines.items())), sep="\n")
     print(f"{lines.total():,} lines of code in {len(MODULES)} modules; {tests:,} lines of tests")
     assert lines.total() <= 10_800
-    assert len(MODULES) <= 150
+    assert len(MODULES) <= 155
     assert tests <= 16_000
 
 

@@ -3,8 +3,10 @@
 import base64
 import json
 import shutil
+from html import escape
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from medunlearn.disk import written_whole
 
@@ -31,12 +33,23 @@ def write_html(notebook: Path, path: Path) -> None:
     config.HTMLExporter.mathjax_url = ""
     config.HTMLExporter.require_js_url = ""
     content = nbformat.read(notebook, as_version=4)
+    for cell in content.cells:
+        for output in cell.get("outputs", []):
+            _name_figure(output)
     html, _ = HTMLExporter(config=config).from_notebook_node(
         content, resources={"metadata": {"name": "medunlearn: report"}}
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         partial.write_text(html, encoding="utf-8")
+
+
+def _name_figure(output: Any) -> None:
+    """Give a figure its alternative text in HTML: the template of nbconvert leaves it out."""
+    text = output.get("metadata", {}).get("image/png", {}).get("alt")
+    if text and "image/png" in output.get("data", {}):
+        source = f"data:image/png;base64,{output['data']['image/png']}"
+        output["data"] = {"text/html": f'<img alt="{escape(text)}" src="{source}">'}
 
 
 def write_showcase(study_folder: Path, folder: Path) -> None:

@@ -96,13 +96,19 @@ def look(tmp_path, monkeypatch):
     return look
 
 
+def warnings_in(said: str) -> list[str]:
+    """Warnings of the images; a study of so few patients is refused by right."""
+    lines = [line for line in said.splitlines() if line.startswith("WARNING")]
+    return [line for line in lines if "reproduce refuses" not in line]
+
+
 def test_check_tells_counts_oddities_and_estimates(lay_out, write_manifest, tmp_path):
     lay_out("table")
     data, runs = str(tmp_path / "data"), str(tmp_path / "runs")
     said = "\n".join(check(write_manifest("table"), data, "quick", runs))
     for words in ("no fault found", "patients", "missing values", "sets across partitions"):
         assert words in said
-    assert "WARNING" not in said
+    assert warnings_in(said) == []
     for profile in ("quick", "laptop", "full"):
         line = next(line for line in said.splitlines() if line.startswith(profile))
         assert "MiB" in line
@@ -153,7 +159,7 @@ def test_images_that_a_wrong_scale_makes_black_are_told(lay_out, write_manifest,
     assert re.search(r"of the median image \d to 1\d\n", said)
     assert "intensity" in said
     said = "\n".join(look(write_manifest("dicom")))
-    assert "WARNING" not in said
+    assert warnings_in(said) == []
     assert re.search(r"of the median image \d+ to 2\d\d\n", said)
 
 
