@@ -13,7 +13,7 @@ from medunlearn.errors import InputError
 from medunlearn.methods import Setting
 from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.profile import Profile, check_settings, load_profile
-from medunlearn.study.tuned import Tuned, read_tuned, tuned_path
+from medunlearn.study.tuned import Tuned, find_tuned
 
 PROJECT = Path(__file__).parents[2]
 
@@ -121,7 +121,7 @@ def open_study(
     if cohort.table["sex"].nunique() < 2:  # nobody to compose a forget set of one sex from
         kept = [c for c in settings.compositions if c not in {"female", "male"}]
         settings = settings.model_copy(update={"compositions": kept})
-    tuned = read_tuned(tuned_path(profile, manifest.name))
+    tuned = find_tuned(folder, profile)
     if tuned is not None:
         settings = settings.model_copy(update={"methods": tuned.replace_in(settings.methods)})
     return Study(dataset, profile, settings, cohort, folder, chosen, root, tuned)

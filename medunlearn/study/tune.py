@@ -32,8 +32,7 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
         Job(f"06_tuning-{method}", "06_tuning", {"method": method}, (), alone=True)
         for method in methods
     ]
-    name, profile = study.cohort.manifest.name, study.profile_name
-    path = tuned_path(profile, name)
+    path = tuned_path(study.folder)
     store = Store(study)
     with alone(study.folder):
         store.sweep()
@@ -45,5 +44,5 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
             from medunlearn.study.trials import freeze
 
             found = freeze(Builder(study), methods)
-            write_tuned(found, path, dataset=study.dataset, profile=profile)
+            write_tuned(found, path, dataset=study.dataset, profile=study.profile_name)
     return path, faults

@@ -134,16 +134,31 @@ def method_code(method: str) -> str:
     return canonical_hash({k: v for k, v in hashes.items() if ".methods" in k})
 
 
-def tuned_path(profile: str, dataset: str) -> Path:
-    """Where the settings of a study lie: ``tuned/<dataset>-<profile>.yaml`` beside the profile.
+SHIPPED = PROFILES.with_name("tuned")
+"""Settings of the study's own profiles on its embedded cohort."""
+
+
+def tuned_path(study_folder: Path) -> Path:
+    """Where the settings of a study are frozen: ``RUNS/tuned/<dataset>-<profile>.yaml``.
+
+    It lies outside the study's folder, so that ``make clean`` leaves it.
 
     Args:
-        profile: By name or path.
-        dataset: The manifest's name.
+        study_folder: ``RUNS/<dataset>-<profile>``.
     """
-    own = Path(profile).suffix in {".yaml", ".yml"}
-    beside = Path(profile).expanduser().absolute() if own else PROFILES
-    return beside.parent / "tuned" / f"{dataset}-{Path(profile).stem}.yaml"
+    return study_folder.parent / "tuned" / f"{study_folder.name}.yaml"
+
+
+def find_tuned(study_folder: Path, profile: str) -> Tuned | None:
+    """The settings in RUNS; else those that the package ships for a profile of its own.
+
+    Raises:
+        InputError: Every fault of the file.
+    """
+    own = tuned_path(study_folder)
+    if own.is_file() or Path(profile).suffix:
+        return read_tuned(own)
+    return read_tuned(SHIPPED / own.name)
 
 
 def read_tuned(path: Path) -> Tuned | None:

@@ -16,7 +16,7 @@ from medunlearn.study.design import middle_cell as middle
 from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
 from medunlearn.study.trials import freeze, tune_method, tune_nothing
-from medunlearn.study.tuned import read_tuned, tuned_path, write_tuned
+from medunlearn.study.tuned import SHIPPED, find_tuned, read_tuned, tuned_path, write_tuned
 from medunlearn.tuning import WORST
 
 
@@ -160,8 +160,8 @@ def test_doing_nothing_is_the_yardstick_and_retraining_the_unit(tuned_builder):
 
 @pytest.fixture
 def frozen(tuned_builder, tiny_profile):
-    """The file beside the profile while a test lasts: other tests use the profile untuned."""
-    path = tuned_path(tiny_profile, "phantom")
+    """The file in RUNS while a test lasts: other tests use the profile untuned."""
+    path = tuned_path(tuned_builder.study.folder)
     write_tuned(tuned_builder.found, path, dataset="phantom", profile=tiny_profile)
     yield path
     path.unlink()
@@ -235,9 +235,14 @@ def test_a_harmed_file_is_refused_with_a_remedy(tuned_builder, frozen, harm, sai
     assert "make tune" in str(caught.value)
 
 
-def test_settings_of_a_built_in_profile_lie_in_the_package():
-    path = tuned_path("laptop", "phantom")
-    assert path.parts[-4:] == ("medunlearn", "study", "tuned", "phantom-laptop.yaml")
+def test_settings_in_runs_win_over_those_the_package_ships(tuned_builder, tmp_path):
+    folder = tmp_path / "phantom-laptop"
+    shipped = find_tuned(folder, "laptop")
+    assert shipped == read_tuned(SHIPPED / "phantom-laptop.yaml") is not None
+    assert find_tuned(folder, str(tmp_path / "laptop.yaml")) is None  # another profile
+    assert find_tuned(tmp_path / "mine-laptop", "laptop") is None  # another dataset
+    write_tuned(tuned_builder.found, tuned_path(folder), dataset="phantom", profile="laptop")
+    assert find_tuned(folder, "laptop") == tuned_builder.found
 
 
 def test_a_trial_is_an_unlearned_model_like_any_other(tuned_builder):

@@ -13,7 +13,7 @@ from tests.study.test_reproduce import run
 
 @pytest.fixture
 def own(tiny_profile, tmp_path) -> Path:
-    """A profile of one's own: tuned settings lie beside it, so others stay as they are."""
+    """A profile of one's own."""
     return Path(shutil.copy(tiny_profile, tmp_path / "tiny.yaml"))
 
 
@@ -21,7 +21,7 @@ def own(tiny_profile, tmp_path) -> Path:
 def test_settings_are_searched_frozen_and_used(own, drawn, tmp_path):
     runs = shutil.copytree(drawn, tmp_path / "runs")
     told = run(str(own), runs, command="tune").stdout
-    path = own.parent / "tuned" / "phantom-tiny.yaml"
+    path = runs / "tuned" / "phantom-tiny.yaml"
     assert f"settings: {path}" in told
     study = open_study("phantom", str(own), runs=str(runs), device="cpu")
     assert set(study.tuned.methods) == set(study.profile.methods)
@@ -46,4 +46,4 @@ def test_a_search_that_fails_freezes_nothing_and_the_command_says_so(own, drawn,
     assert done.returncode == 1
     assert "Invalid learning rate" in done.stdout
     assert "no settings were frozen" in done.stdout
-    assert not (own.parent / "tuned").exists()
+    assert not (runs / "tuned").exists()
