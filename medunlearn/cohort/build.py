@@ -14,13 +14,6 @@ from medunlearn.cohort.decode import Decoding, shrink
 from medunlearn.cohort.fetch import fetch_missing, verify_files
 from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.kept import TABLE, keep, read_kept, stamp_file, stamp_tables
-from medunlearn.cohort.manifest import (
-    ArraysManifest,
-    DataManifest,
-    DicomManifest,
-    Manifest,
-    PhantomManifest,
-)
 from medunlearn.cohort.partition import (
     check_partitions,
     partition_patients,
@@ -31,6 +24,13 @@ from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.pixels import PixelCache, is_sound, open_pixels, store_pixels
 from medunlearn.cohort.pseudonyms import make_salt, pseudonymise, salt_mark
 from medunlearn.cohort.sample import sample_patients
+from medunlearn.cohort.schema import (
+    ArraysManifest,
+    DataManifest,
+    DicomManifest,
+    Manifest,
+    PhantomManifest,
+)
 from medunlearn.cohort.table import read_table
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream

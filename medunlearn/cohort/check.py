@@ -12,9 +12,10 @@ from tqdm import tqdm
 from medunlearn.cohort.build import build_cohort, decode_rows, finish_table
 from medunlearn.cohort.decode import Pixels
 from medunlearn.cohort.fetch import verify_files
-from medunlearn.cohort.manifest import DataManifest, Manifest, list_unstated
+from medunlearn.cohort.manifest import list_unstated
 from medunlearn.cohort.partition import PARTITIONS
 from medunlearn.cohort.pixels import open_pixels
+from medunlearn.cohort.schema import DataManifest, Manifest
 from medunlearn.cohort.table import describe_people, examine_table
 from medunlearn.errors import InputError
 

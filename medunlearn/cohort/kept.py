@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from medunlearn.cohort.files import find_places
-from medunlearn.cohort.manifest import DataManifest, DicomManifest, FilesManifest, Manifest
+from medunlearn.cohort.schema import DataManifest, DicomManifest, FilesManifest, Manifest
 from medunlearn.disk import written_whole
 from medunlearn.sources import canonical_hash, file_hash
 

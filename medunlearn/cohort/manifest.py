@@ -5,32 +5,9 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from medunlearn.cohort.schema import (
-    KINDS,
-    ArraysManifest,
-    DataManifest,
-    DicomManifest,
-    FilesManifest,
-    Manifest,
-    PhantomManifest,
-    TableManifest,
-)
+from medunlearn.cohort.schema import KINDS, Manifest, TableManifest
 from medunlearn.errors import InputError
 from medunlearn.yamlfile import describe_fault, read_yaml
-
-__all__ = [
-    "ArraysManifest",
-    "DataManifest",
-    "DicomManifest",
-    "FilesManifest",
-    "Manifest",
-    "PhantomManifest",
-    "TableManifest",
-    "list_unstated",
-    "load_manifest",
-    "manifest_names",
-    "variant_names",
-]
 
 FOLDER = Path(__file__).parents[2] / "data_manifests"
 TEMPLATE = "template"

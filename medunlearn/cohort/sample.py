@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from medunlearn.cohort.manifest import DataManifest
 from medunlearn.cohort.partition import (
     TRAIN,
     patient_table,
     patients_of_split,
     stratified_order,
 )
+from medunlearn.cohort.schema import DataManifest
 from medunlearn.randomness import stream
 
 

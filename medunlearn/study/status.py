@@ -10,7 +10,8 @@ import yaml
 
 from medunlearn.cohort.check import describe_cohort, examine_cohort
 from medunlearn.cohort.forget_sets import list_refusals
-from medunlearn.cohort.manifest import Manifest, load_manifest
+from medunlearn.cohort.manifest import load_manifest
+from medunlearn.cohort.schema import Manifest
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import device_shared
 from medunlearn.study.folders import is_held, partials

@@ -4,13 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medunlearn.cohort.manifest import (
-    DataManifest,
-    PhantomManifest,
-    TableManifest,
-    load_manifest,
-    manifest_names,
-)
+from medunlearn.cohort.manifest import load_manifest, manifest_names
+from medunlearn.cohort.schema import DataManifest, PhantomManifest, TableManifest
 from medunlearn.errors import InputError
 
 LABEL = {"rule": "threshold", "column": "x", "above": 0, "classes": ["no", "yes"]}

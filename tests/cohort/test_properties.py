@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from medunlearn.cohort.files import LEAVES_FOLDER
 from medunlearn.cohort.forget_sets import development_patients, draw_forget_set
-from medunlearn.cohort.manifest import FOLDER, DataManifest, load_manifest, manifest_names
+from medunlearn.cohort.manifest import FOLDER, load_manifest, manifest_names
 from medunlearn.cohort.partition import PARTITIONS, partition_patients, patient_table
+from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 

@@ -13,8 +13,9 @@ import pytest
 from medunlearn.cohort.build import finish_table
 from medunlearn.cohort.cells import Cells, Wrong, read_csv, read_header
 from medunlearn.cohort.forget_sets import draw_forget_set
-from medunlearn.cohort.manifest import DataManifest, load_manifest
+from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.rows import join_table
+from medunlearn.cohort.schema import DataManifest
 from medunlearn.cohort.table import code_rows, needed_columns
 
 SPEC = find_spec("torchxrayvision")

@@ -6,7 +6,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from medunlearn.cohort.labels import AnyLabel
-from medunlearn.cohort.manifest import TableManifest, load_manifest
+from medunlearn.cohort.manifest import load_manifest
+from medunlearn.cohort.schema import TableManifest
 from medunlearn.cohort.table import describe_people, read_table
 from medunlearn.errors import InputError
 
