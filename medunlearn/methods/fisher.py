@@ -39,6 +39,7 @@ def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> n
     Reads the retain set only. Evaluation mode: BatchNorm statistics do not move. Does not train
     and does not look at the forget set; what it forgets is bought with accuracy everywhere. Its
     preparation is one backward pass of the retain set for each class.
+    Hardly moves the forget gap at its usual alpha: the noise is small beside the weights.
 
     Source: Golatkar et al., CVPR 2020 (Fisher forgetting), with the averages and factors of their
     code.
