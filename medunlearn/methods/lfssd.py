@@ -29,7 +29,8 @@ def lfssd(
     throughout: BatchNorm statistics do not move, and every weight not selected keeps its bits.
     Reads no label. Does not repair. Ratios of absolute gradients live on another scale than those
     of squares: alpha is about the square root of SSD's, and is tuned anew.
-    I_f / I_D is at most |D| / |D_f|, as in ``ssd``.
+    Hardly moves the forget gap at its usual settings, for the reasons given in ``ssd``: I_f / I_D
+    is at most |D| / |D_f|, too.
 
     Source: Foster et al., 2024 (loss-free SSD). Differs in I: the authors take the gradients of
     batches, not of single images.

@@ -23,9 +23,11 @@ def ssd(
     per-sample* gradients of CE at the true label; F_D is taken over all of D, forget set included.
     Evaluation mode throughout: BatchNorm statistics do not move, and every weight not selected
     keeps its bits. Does not repair, and on forget sets that resemble the retain set selects next to
-    nothing: then it returns nearly the original. F_f / F_D is at most |D| / |D_f|, by arithmetic:
-    10 where a tenth is forgotten. From there on alpha selects nothing, so tuning searches below it.
-    The authors' alpha of 10 is for 100 of 60,000 images.
+    nothing: then it returns nearly the original.
+    Hardly moves the forget gap at its usual settings: forget and retain patients are alike. F_f /
+    F_D is at most |D| / |D_f|, by arithmetic: 10 where a tenth is forgotten. From there on alpha
+    selects nothing, so tuning searches below it. The authors' alpha of 10 is for 100 of 60,000
+    images.
 
     Source: Foster et al., AAAI 2024 (SSD). Differs in F: the authors square the mean gradient of a
     *batch*, which makes small forget sets look important by their size alone. ``per_batch`` does
