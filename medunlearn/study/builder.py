@@ -43,6 +43,7 @@ class Builder:
         self.store = Store(study)
         self.keep = keep
         self.device = prepare_device(study.device)
+        self.runs = study.folder.parent  # by which containers of one host keep apart
         self._warm: set[str | None] = set()
         self._sitting = secrets.token_hex(4)
 
@@ -109,7 +110,7 @@ class Builder:
 
     def _train(self, folder: Path, spec: ModelSpec) -> None:
         batches, clock = self.batches(self.training_rows(spec)[0]), Clock(self.device)
-        with device_shared(self.device):
+        with device_shared(self.device, runs=self.runs):
             self._start_up(spec)
             with clock("training"):
                 model = train(batches, self.recipe, seed=spec.seed)
@@ -117,7 +118,7 @@ class Builder:
 
     def _unlearn(self, folder: Path, spec: ModelSpec) -> None:
         clock = Clock(self.device)
-        with device_shared(self.device):
+        with device_shared(self.device, runs=self.runs):
             self._start_up(spec)
             model = self._apply(spec, self.trained(original(spec.seed)), clock)
             self.write(folder, spec, model, clock)
@@ -125,7 +126,7 @@ class Builder:
     def _time(self, folder: Path, spec: ModelSpec) -> None:
         cost, start = self.study.profile.cost, self.trained(original(spec.seed))
         bills = []
-        with clock_alone(self.device) as alone:
+        with clock_alone(self.device, runs=self.runs) as alone:
             for repeat in range(-cost.warmups, cost.repeats):
                 clock = Clock(self.device)
                 self._apply(spec, start, clock)
@@ -135,10 +136,10 @@ class Builder:
 
     def _try(self, folder: Path, spec: ModelSpec) -> None:
         start, clock = self.trained(original(spec.seed)), Clock(self.device)
-        with clock_alone(self.device) as alone:
+        with clock_alone(self.device, runs=self.runs) as alone:
             self._warm_up(spec, start)
             model = self._apply(spec, start, clock)
-        with device_shared(self.device):
+        with device_shared(self.device, runs=self.runs):
             self.write(folder, spec, model, clock, exclusive=alone)
 
     def _start_up(self, spec: ModelSpec) -> None:

@@ -32,7 +32,7 @@ _MEASURED = frozenset({"medunlearn.cost"})
 
 _MAKERS = frozenset(
     f"medunlearn.study.{name}"
-    for name in ("builder", "devices", "device_locks", "engine", "reproduce", "store")
+    for name in ("builder", "devices", "engine", "journal", "reproduce", "store")
 )
 """What makes models and keeps them: a report reads their files, whose hashes are in its key."""
 

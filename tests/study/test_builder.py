@@ -210,7 +210,7 @@ def test_what_a_gpu_loads_at_its_first_steps_is_no_models(builder, monkeypatch):
     trained, real = [], module.train
     monkeypatch.setattr(builder, "device", "cuda")
     monkeypatch.setattr(module, "Clock", lambda _: nullcontext)
-    monkeypatch.setattr(module, "device_shared", lambda _: nullcontext())
+    monkeypatch.setattr(module, "device_shared", lambda *_, **__: nullcontext())
     monkeypatch.setattr(builder, "write", lambda *_: None)
     monkeypatch.setattr(
         module, "train", lambda b, r, seed: (trained.append(len(b)), real(b, r, seed=seed))[1]
@@ -227,7 +227,8 @@ def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(builder, monkey
     seen = []
 
     @contextmanager
-    def hold(how, device):
+    def hold(how, device, runs):
+        assert runs == builder.study.folder.parent  # containers may share no other folder
         seen.append((how, device))
         yield locks
         seen.append("let go")
