@@ -146,12 +146,18 @@ def _tune(study: Study) -> int:
 
 def methods_table() -> list[str]:
     """The methods of the registry as a table in Markdown; the README holds a copy."""
-    lines = ["| module | method | reads | idea |", "|---|---|---|---|"]
+    heads = ["module", "method", "paper", "reads", "idea", "authors' settings"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in panel():
         method = get_method(name)
         idea = (sys.modules[method.function.__module__].__doc__ or "").splitlines()[0]
         reads = ", ".join(sorted(method.reads))
-        lines.append(f"| `{name}` | {method.label} | {reads} | {idea.split(': ', 1)[-1]} |")
+        settings = ", ".join(
+            f"{key} {'by rule' if value is None else value}"
+            for key, value in method.settings.items()
+        )
+        cells = [f"`{name}`", method.label, method.paper, reads, idea.split(": ", 1)[-1], settings]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

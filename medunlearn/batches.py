@@ -43,6 +43,11 @@ class Recipe:
         """Whether an image may look different each time it is learnt from."""
         return self.horizontal_flip or self.max_shift > 0
 
+    @property
+    def unlearning_epochs(self) -> int:
+        """The most that a method may spend, its preparation counted: a fifth of the training's."""
+        return max(1, self.epochs // 5)
+
 
 @dataclass(frozen=True)
 class Images:

@@ -1,5 +1,6 @@
 """One training loop for originals, retrained models and the inner epochs of every method."""
 
+import copy
 import ctypes
 from collections.abc import Callable
 from contextlib import suppress
@@ -149,20 +150,46 @@ def fit(
     generator: torch.Generator,
     *,
     loss: Loss = cross_entropy,
+    first_epoch: int = 0,
+    checkpoint: Callable[[nn.Module], None] | None = None,
 ) -> None:
-    """Take a network, in place, through the recipe's whole schedule.
+    """Take a network, in place, through the recipe's schedule.
 
     A smaller set of images takes fewer steps an epoch; the one-cycle schedule is rescaled to them.
+
+    Args:
+        model: Changed in place.
+        batches: What is learnt from.
+        recipe: Epochs and schedule.
+        generator: Order and augmentation.
+        loss: What is minimised.
+        first_epoch: Where in the schedule to begin, counted from 0; momentum begins at zero.
+        checkpoint: Called with a copy of the model before the last ``recipe.unlearning_epochs``.
     """
     optimizer = sgd(model, recipe.learning_rate, recipe)
-    schedule = OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.epochs * batches.steps()
-    )
-    for _ in range(recipe.epochs):
+
+    def one_cycle(steps_done: int) -> OneCycleLR:
+        total = recipe.epochs * batches.steps()
+        return OneCycleLR(
+            optimizer, recipe.learning_rate, total_steps=total, last_epoch=steps_done - 1
+        )
+
+    schedule = one_cycle(0)
+    if first_epoch:  # the schedule from its start has set the bounds that this one needs
+        schedule = one_cycle(first_epoch * batches.steps())
+    for epoch in range(first_epoch, recipe.epochs):
+        if checkpoint and epoch == recipe.epochs - recipe.unlearning_epochs:
+            checkpoint(copy.deepcopy(model))
         train_epoch(model, batches, optimizer, generator, loss=loss, schedule=schedule)
 
 
-def train(batches: Batches, recipe: Recipe, *, seed: int) -> nn.Module:
+def train(
+    batches: Batches,
+    recipe: Recipe,
+    *,
+    seed: int,
+    checkpoint: Callable[[nn.Module], None] | None = None,
+) -> nn.Module:
     """Train a network from its initial state: an original, or a retrained model.
 
     The same seed gives the same initial state and the same stream of batches.
@@ -171,10 +198,11 @@ def train(batches: Batches, recipe: Recipe, *, seed: int) -> nn.Module:
         batches: The training images, (or the retain set alone).
         recipe: Network, epochs, schedule, augmentation.
         seed: Of the initial state and of the batches.
+        checkpoint: Called with a copy of the model before the last ``recipe.unlearning_epochs``.
 
     Returns:
         The trained network in evaluation mode, on the device of the images.
     """
     model = initial_state(recipe, seed, str(batches.rows.device))
-    fit(model, batches, recipe, torch_stream("batches", seed))
+    fit(model, batches, recipe, torch_stream("batches", seed), checkpoint=checkpoint)
     return model.eval()

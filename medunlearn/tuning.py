@@ -18,10 +18,8 @@ from medunlearn.methods import Setting
 from medunlearn.randomness import stream
 
 if TYPE_CHECKING:  # what was found must be readable without importing torch
+    from medunlearn.batches import Recipe
     from medunlearn.methods._task import Method
-
-EPOCH_SHARE = 0.2
-"""A method may take at most this share of the training's epochs: else its cost is decided by us."""
 
 WORST = 2.0
 """The score of a trial whose model has blown up: none can be worse."""
@@ -64,22 +62,22 @@ class Trial:
 
 
 def find_ranges(
-    method: "Method", usual: Mapping[str, Setting], training_epochs: int
+    method: "Method", usual: Mapping[str, Setting], recipe: "Recipe"
 ) -> dict[str, Range]:
     """The usual range of each setting that is tuned, widened to hold the setting in use.
 
     Args:
         method: Its ``ranges`` are those of the literature.
         usual: Settings of the profile; the method's own where it is silent.
-        training_epochs: Of an original: ``epochs`` is capped at ``EPOCH_SHARE`` of them.
+        recipe: Of an original: it caps ``epochs``, for else a method's cost is decided by us.
     """
-    found = {}
+    found, own = {}, method.usual(recipe)
     for name, (low, high) in method.ranges.items():
         # a profile may say 1 where 1.0 is meant
-        whole = isinstance(method.settings[name], int)
-        value = usual.get(name, method.settings[name])
+        whole = isinstance(own[name], int)
+        value = usual.get(name, own[name])
         if name == "epochs":
-            high = max(low, min(high, int(EPOCH_SHARE * training_epochs)))
+            high = max(low, min(high, recipe.unlearning_epochs - method.preparation))
         low, high = min(low, float(value)), max(high, float(value))  # type: ignore[arg-type]
         found[name] = Range(low, high, whole, low > 0 and high / low >= 10)
     return found

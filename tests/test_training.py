@@ -117,9 +117,9 @@ def test_the_schedule_is_stepped_with_every_batch_and_rescaled_to_the_set(images
     totals = []
     monkeypatch.setattr(
         "medunlearn.training.OneCycleLR",
-        lambda optimizer, rate, total_steps: (
+        lambda optimizer, rate, total_steps, **options: (
             totals.append(total_steps)
-            or torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps)
+            or torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps, **options)
         ),
     )
     train(Batches(images, np.arange(40), RECIPE), RECIPE, seed=0)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medunlearn.batches import Recipe
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, get_method
 from medunlearn.tuning import WORST, Range, Trial, choose, find_ranges, score, search
@@ -19,6 +20,10 @@ TABLE = pd.DataFrame(
         "label": [0, 1, 0, 1, 0, 1, 1, 0],
     }
 )  # fmt: skip
+
+
+def recipe(epochs: int) -> Recipe:
+    return Recipe("resnet_tiny", 1, 2, "batch", epochs, 16, 0.1, 0.9, 5e-4, False, 0)
 
 
 def logits(*right: bool) -> np.ndarray:
@@ -57,13 +62,15 @@ def test_a_model_that_has_blown_up_scores_worst():
 
 def test_epochs_are_capped_at_a_fifth_of_the_training_but_not_below_what_is_in_use():
     finetune = get_method("finetune")
-    assert find_ranges(finetune, {}, 15)["epochs"] == Range(1, 3, whole=True, log=False)
-    assert find_ranges(finetune, {"epochs": 2}, 5)["epochs"].high == 2
+    assert find_ranges(finetune, {}, recipe(15))["epochs"] == Range(1, 3, whole=True, log=False)
+    assert find_ranges(finetune, {"epochs": 2}, recipe(5))["epochs"].high == 2
+    # of five epochs one goes into the mask
+    assert find_ranges(get_method("sfron"), {}, recipe(25))["epochs"].high == 4
 
 
 @pytest.mark.parametrize(("method", "setting"), [("scrub", "alpha"), ("neg_grad_plus", "alpha")])
 def test_a_whole_number_in_a_profile_does_not_make_a_setting_whole(method, setting):
-    found = find_ranges(get_method(method), {setting: 1}, 15)[setting]
+    found = find_ranges(get_method(method), {setting: 1}, recipe(15))[setting]
     assert not found.whole
     seen: list = []
     search({setting: found}, {setting: 1}, lambda s: (seen.append(s), Trial(s, 1, 0, 0, (1.0,)))[1],
@@ -73,16 +80,16 @@ def test_a_whole_number_in_a_profile_does_not_make_a_setting_whole(method, setti
 
 
 def test_a_range_over_a_factor_of_ten_is_searched_evenly_over_its_logarithm():
-    found = find_ranges(get_method("salun"), {}, 15)
+    found = find_ranges(get_method("salun"), {}, recipe(15))
     assert found["learning_rate"] == Range(3e-3, 0.1, whole=False, log=True)
     assert not found["share"].log
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_every_method_is_searched_where_its_usual_setting_lies(name):
-    method = get_method(name)
-    for setting, sought in find_ranges(method, {}, 15).items():
-        assert sought.low <= method.settings[setting] <= sought.high
+    method, usual = get_method(name), get_method(name).usual(recipe(25))
+    for setting, sought in find_ranges(method, {}, recipe(25)).items():
+        assert sought.low <= usual[setting] <= sought.high
         assert sought.low < sought.high
 
 

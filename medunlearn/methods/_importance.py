@@ -1,5 +1,6 @@
 """How much each weight matters to a set of images, shared by the methods that mask or damp."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from medunlearn.batches import Batches
+from medunlearn.methods._masks import largest
 from medunlearn.methods._task import Task
 from medunlearn.training import cross_entropy
 
@@ -83,13 +85,19 @@ def dampen(
     task: Task,
     measured: Callable[[Batches], Importances],
     *,
-    alpha: float,
+    alpha: float | None,
+    share_scale: float,
     dampening: float,
 ) -> None:
     """Shrink, in place, the weights that matter to the forget set far more than to all images.
 
     Where F_f > alpha F_D: theta *= min(dampening F_D / F_f, 1), with F_D over *all* of D. Other
     weights, and BatchNorm's statistics, keep their bits.
+
+    Without alpha the weights with the largest F_f / F_D are chosen: share_scale times
+    ln(1 + 100 |D_f| / |D|) percent of all, which is alpha at a percentile of these ratios.
+
+    Source: Schoepf et al. 2024 (adaptive SSD, arXiv 2402.10098).
     """
     with task.clock("preparation"):
         forget, retain = measured(task.forget), measured(task.retain)
@@ -97,7 +105,15 @@ def dampen(
             [f + r for f, r in zip(forget.sums, retain.sums, strict=True)],
             forget.number + retain.number,
         )
+    # what no image needs has the ratio 0 / 0
+    pairs = list(zip(forget.mean, everything.mean, strict=True))
+    if alpha is None:
+        forgotten = len(task.forget) / (len(task.forget) + len(task.retain))
+        share = min(1.0, share_scale * math.log1p(100 * forgotten) / 100)
+        chosen = largest([(f / d).nan_to_num(0.0) for f, d in pairs], share)
+    else:
+        chosen = [f > alpha * d for f, d in pairs]
     with torch.no_grad():
-        for weight, f, d in zip(model.parameters(), forget.mean, everything.mean, strict=True):
+        for weight, (f, d), mask in zip(model.parameters(), pairs, chosen, strict=True):
             factor = (dampening * d / f).clamp(max=1)
-            weight.mul_(torch.where(f > alpha * d, factor, torch.ones_like(f)))
+            weight.mul_(torch.where(mask, factor, torch.ones_like(f)))

@@ -9,13 +9,21 @@ from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
-@method("AMUN", "retain, forget", "#CC3311 *", epochs=(1, 10), learning_rate=(1e-3, 0.1))
+@method(
+    "AMUN",
+    "retain, forget",
+    "#CC3311 *",
+    "Ebrahimpour-Boroojeny et al. 2025, arXiv 2503.00917",
+    preparation=2,
+    epochs=(1, 10),
+    learning_rate=(1e-3, 0.1),
+)
 def amun(
     model: nn.Module,
     task: Task,
     *,
     seed: int,
-    epochs: int = 1,
+    epochs: int = 10,
     learning_rate: float = 0.01,
     radius: float = 0.04,
     steps: int = 10,
@@ -31,9 +39,9 @@ def amun(
     still right at the last radius. With two classes this is a flip of the label.
 
     Source: Ebrahimpour-Boroojeny et al., ICML 2025 (AMUN). Differs in the steps at each
-    radius (50) and the epochs (10), for the study caps both together at 20 % of the training's; in
-    the limit to doublings; in leaving mistakes alone; in augmenting attacked images; and in the
-    rate, which there is divided by ten after each epoch.
+    radius (50) and the epochs (10), for the study caps both together at 20 % of the training's and
+    counts the attack as two; in the limit to doublings; in leaving mistakes alone; in augmenting
+    attacked images; and in the rate, which there is divided by ten after each epoch.
 
     Args:
         seed: Of the order and augmentation of the batches.

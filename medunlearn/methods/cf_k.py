@@ -7,14 +7,22 @@ from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
-@method("CF-k", "retain", "#332288 <", k=(1, 10), epochs=(1, 10), learning_rate=(1e-3, 0.1))
+@method(
+    "CF-k",
+    "retain",
+    "#332288 <",
+    "Goel et al. 2022, arXiv 2201.06640",
+    k=(1, 10),
+    epochs=(1, 10),
+    learning_rate=(1e-3, 0.1),
+)
 def cf_k(
     model: nn.Module,
     task: Task,
     *,
     seed: int,
     k: int = 2,
-    epochs: int = 3,
+    epochs: int = 10,
     learning_rate: float = 0.01,
 ) -> nn.Module:
     """Fine-tune on the retain set the last k blocks and the head; all before them is frozen.

@@ -17,7 +17,14 @@ def swap_kernel_axes(model: nn.Module) -> None:
             layer.weight.copy_(layer.weight.transpose(2, 3).clone())
 
 
-@method("CT", "retain", "#117733 2", epochs=(1, 10), learning_rate=(3e-4, 0.1))
+@method(
+    "CT",
+    "retain",
+    "#66A61E 2",
+    "Cadet et al. 2024, arXiv 2410.01276",
+    epochs=(1, 10),
+    learning_rate=(3e-4, 0.1),
+)
 def ct(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 1e-3
 ) -> nn.Module:

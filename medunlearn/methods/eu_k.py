@@ -8,7 +8,7 @@ from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import fit
 
 
-@method("EU-k", "retain", "#44AA99 >", k=(1, 10))
+@method("EU-k", "retain", "#44AA99 >", "Goel et al. 2022, arXiv 2201.06640", k=(1, 10))
 def eu_k(model: nn.Module, task: Task, *, seed: int, k: int = 2) -> nn.Module:
     """Forget the last k blocks and the head, and train them again without the forgotten patients.
 

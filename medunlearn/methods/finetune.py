@@ -6,9 +6,16 @@ from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
-@method("fine-tuning", "retain", "#0072B2 o", epochs=(1, 10), learning_rate=(1e-3, 0.1))
+@method(
+    "fine-tuning",
+    "retain",
+    "#0072B2 o",
+    "Golatkar et al. 2020, arXiv 1911.04933",
+    epochs=(1, 10),
+    learning_rate=(1e-3, 0.1),
+)
 def finetune(
-    model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
+    model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:
     """Go on training on the retain set alone, in the hope that the rest is forgotten on the way.
 

@@ -28,7 +28,9 @@ def fisher_information(model: nn.Module, task: Task) -> list[Tensor]:
     return [torch.stack(each).sum(0) for each in zip(*classes, strict=True)]
 
 
-@method("Fisher", "retain", "#AA4499 P", alpha=(1e-8, 1e-4))
+@method(
+    "Fisher", "retain", "#AA4499 P", "Golatkar et al. 2020, arXiv 1911.04933", alpha=(1e-8, 1e-4)
+)
 def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> nn.Module:
     """Blur each weight by as much as the retain set tolerates.
 

@@ -13,8 +13,9 @@ from medunlearn.training import train_epoch
 @method(
     "KDE",
     "retain, holdout",
-    "#882255 3",
-    epochs=(1, 10),
+    "#E7298A 3",
+    "Cadet et al. 2024, arXiv 2410.01276",
+    epochs=(1, 3),
     warm_rate=(3e-4, 0.1),
     learning_rate=(3e-4, 0.1),
 )
@@ -23,8 +24,8 @@ def kde(
     task: Task,
     *,
     seed: int,
-    warm_epochs: int = 1,
-    epochs: int = 2,
+    warm_epochs: int = 3,
+    epochs: int = 3,
     warm_rate: float = 9e-4,
     learning_rate: float = 1e-3,
     temperature: float = 5.0,
@@ -33,12 +34,12 @@ def kde(
 
     First convolution and head are drawn anew; phase 1 minimises KL(teacher, student) on held-out
     images, phase 2 CE + 2 KL(teacher, student) on D_r, its rate falling along a cosine once an
-    epoch (1, .5 for two). KL is at temperature T without T^2, the teacher in evaluation mode. Reads
-    retain set and holdout only, as do the student's BatchNorm statistics. Does not keep the forget
-    set's influence on the teacher from its answers.
+    epoch (1, .75, .25 for three). KL is at temperature T without T^2, the teacher in evaluation
+    mode. Reads retain set and holdout only, as do the student's BatchNorm statistics. Does not keep
+    the forget set's influence on the teacher from its answers.
 
     Source: an entry of the NeurIPS 2023 unlearning challenge, as examined by Cadet et al., 2024
-    (Deep Unlearn). Differs in the epochs (3 and 3), which the study caps at 20 % of the
+    (Deep Unlearn). Differs in the epochs (3 and 3), which the study caps together at 20 % of the
     training's, in the batch size (64), which is that of the recipe, and in the new convolution,
     which has the initial state of the recipe's network where theirs has torch's default.
 

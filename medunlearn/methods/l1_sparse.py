@@ -10,6 +10,7 @@ from medunlearn.training import cross_entropy, train_epoch
     "l1-sparse",
     "retain",
     "#56B4E9 p",
+    "Jia et al. 2023, arXiv 2304.04934",
     epochs=(1, 10),
     learning_rate=(1e-3, 0.1),
     alpha=(5e-5, 1e-3),
@@ -19,7 +20,7 @@ def l1_sparse(
     task: Task,
     *,
     seed: int,
-    epochs: int = 3,
+    epochs: int = 10,
     learning_rate: float = 0.01,
     alpha: float = 2e-4,
 ) -> nn.Module:

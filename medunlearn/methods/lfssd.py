@@ -13,13 +13,21 @@ def squared_norm(logits: Tensor, _label: Tensor) -> Tensor:
     return logits.square().sum()
 
 
-@method("LFSSD", "retain, forget", "#999933 8", alpha=(1, 10), dampening=(0.1, 1))
+@method(
+    "LFSSD",
+    "retain, forget",
+    "#BBCC33 8",
+    "Foster et al. 2024, arXiv 2402.19308",
+    share_scale=(0.1, 10),
+    dampening=(0.1, 1),
+)
 def lfssd(
     model: nn.Module,
     task: Task,
     *,
     seed: int,  # noqa: ARG001 - nothing is drawn
-    alpha: float = 3.0,
+    alpha: float | None = None,
+    share_scale: float = 1.0,
     dampening: float = 1.0,
 ) -> nn.Module:
     """Dampen as SSD does, by how strongly each weight moves the output, whatever the label.
@@ -28,16 +36,17 @@ def lfssd(
     *absolute* gradients of |logits|^2, per sample; I_D is taken over all of D. Evaluation mode
     throughout: BatchNorm statistics do not move, and every weight not selected keeps its bits.
     Reads no label. Does not repair. Ratios of absolute gradients live on another scale than those
-    of squares: alpha is about the square root of SSD's, and is tuned anew.
-    Hardly moves the forget gap at its usual settings, for the reasons given in ``ssd``: I_f / I_D
-    is at most |D| / |D_f|, too.
+    of squares: a fixed alpha is about the square root of SSD's. I_f / I_D is at most |D| / |D_f|,
+    so the usual alpha is a percentile of these ratios, for the reasons given in ``ssd``.
 
     Source: Foster et al., 2024 (loss-free SSD). Differs in I: the authors take the gradients of
     batches, not of single images.
 
     Args:
         seed: Not used: nothing is drawn.
-        alpha: How many times as important to the forget set a weight must be to be damped.
+        alpha: How many times as important to the forget set a weight must be to be damped;
+            none: at a percentile of the ratios (see ``dampen``).
+        share_scale: Without alpha, times the share of weights that adaptive SSD damps.
         dampening: lambda.
     """
     student = student_of(model)
@@ -45,5 +54,5 @@ def lfssd(
     def measured(batches: Batches) -> Importances:
         return importances(student, batches, squared_norm, torch.abs)
 
-    dampen(student, task, measured, alpha=alpha, dampening=dampening)
+    dampen(student, task, measured, alpha=alpha, share_scale=share_scale, dampening=dampening)
     return student

@@ -12,7 +12,8 @@ from medunlearn.training import train_epoch
 @method(
     "MSG",
     "retain, forget",
-    "#332288 1",
+    "#4477AA 1",
+    "Cadet et al. 2024, arXiv 2410.01276",
     epochs=(1, 10),
     learning_rate=(3e-4, 0.1),
     share=(0.1, 0.5),
@@ -22,7 +23,7 @@ def msg(
     task: Task,
     *,
     seed: int,
-    epochs: int = 3,
+    epochs: int = 5,
     learning_rate: float = 1e-3,
     share: float = 0.3,
     kept_rate: float = 0.1,

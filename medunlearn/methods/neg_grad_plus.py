@@ -11,6 +11,7 @@ from medunlearn.training import cross_entropy, step
     "NegGrad+",
     "retain, forget",
     "#D55E00 s",
+    "Kurmanji et al. 2023, arXiv 2302.09880",
     epochs=(1, 10),
     learning_rate=(1e-3, 0.1),
     alpha=(0.8, 0.999),
@@ -20,7 +21,7 @@ def neg_grad_plus(
     task: Task,
     *,
     seed: int,
-    epochs: int = 3,
+    epochs: int = 10,
     learning_rate: float = 0.01,
     alpha: float = 0.95,
 ) -> nn.Module:

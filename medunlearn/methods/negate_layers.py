@@ -8,9 +8,16 @@ from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
 
-@method("NoT", "retain", "#AA4499 4", epochs=(1, 10), learning_rate=(1e-3, 0.1))
+@method(
+    "NoT",
+    "retain",
+    "#A6761D 4",
+    "Khalil et al. 2025, arXiv 2503.05657",
+    epochs=(1, 10),
+    learning_rate=(1e-3, 0.1),
+)
 def negate_layers(
-    model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
+    model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:
     """Break what all later layers rely on, and let the retain set alone repair it.
 

@@ -6,9 +6,16 @@ from medunlearn.methods._relabel import relabel_and_repair
 from medunlearn.methods._task import Task, method, method_stream, student_of
 
 
-@method("random labels", "retain, forget", "#009E73 ^", epochs=(1, 10), learning_rate=(3e-3, 0.1))
+@method(
+    "random labels",
+    "retain, forget",
+    "#009E73 ^",
+    "Golatkar et al. 2020, arXiv 1911.04933",
+    epochs=(1, 10),
+    learning_rate=(3e-3, 0.1),
+)
 def random_labels(
-    model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
+    model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:
     """Overwrite what was learnt of the forget set with labels drawn at random.
 

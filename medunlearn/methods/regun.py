@@ -25,9 +25,16 @@ def mean_answers(model: nn.Module, batches: Batches, classes: int) -> Tensor:
     return torch.stack([(some if len(some) else answers).mean(0) for some in own])
 
 
-@method("ReGUn", "retain, forget, holdout", "#117733 ^", epochs=(1, 10), learning_rate=(1e-3, 0.1))
+@method(
+    "ReGUn",
+    "retain, forget, holdout",
+    "#77AADD ^",
+    "Mirlach et al. 2026, arXiv 2603.11210",
+    epochs=(1, 10),
+    learning_rate=(1e-3, 0.1),
+)
 def regun(
-    model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 0.01
+    model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:
     """Hold each forget batch to what the original says of images it has never seen.
 

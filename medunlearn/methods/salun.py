@@ -12,6 +12,7 @@ from medunlearn.methods._task import Task, method, method_stream, student_of
     "SalUn",
     "retain, forget",
     "#CC79A7 D",
+    "Fan et al. 2024, arXiv 2310.12508",
     epochs=(1, 10),
     learning_rate=(3e-3, 0.1),
     share=(0.1, 0.9),
@@ -21,7 +22,7 @@ def salun(
     task: Task,
     *,
     seed: int,
-    epochs: int = 3,
+    epochs: int = 10,
     learning_rate: float = 0.013,
     share: float = 0.5,
 ) -> nn.Module:

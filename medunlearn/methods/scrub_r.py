@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from medunlearn.batches import Batches
 from medunlearn.errors import InputError
 from medunlearn.methods._scrub import RANGES, scrub_epochs
-from medunlearn.methods._task import Task, method, method_stream
+from medunlearn.methods._task import OfPeak, Task, method, method_stream
 
 
 def count_errors(model: nn.Module, batches: Batches, classes: int) -> tuple[Tensor, Tensor]:
@@ -34,18 +34,25 @@ def reference_error(wrong: Tensor, images: Tensor, mix: Tensor) -> float:
     return float((wrong[both] / images[both] * mix[both]).sum() / mix[both].sum())
 
 
-@method("SCRUB+R", "retain, forget, holdout", "#CC6677 H", **{**RANGES, "epochs": (2, 10)})
+@method(
+    "SCRUB+R",
+    "retain, forget, holdout",
+    "#CC6677 H",
+    "Kurmanji et al. 2023, arXiv 2302.09880",
+    **{**RANGES, "epochs": (2, 10)},
+)
 def scrub_r(
     model: nn.Module,
     task: Task,
     *,
     seed: int,
-    epochs: int = 3,
+    epochs: int = 10,
     msteps: int = 2,
-    learning_rate: float = 5e-4,
+    learning_rate: float = OfPeak(0.1),
     alpha: float = 0.5,
     temperature: float = 4.0,
     milestone: int = 3,
+    optimizer: str = "sgd",
 ) -> nn.Module:
     """Run SCRUB, and return the epoch-end student that is neither too good nor too bad on D_f.
 
@@ -54,7 +61,6 @@ def scrub_r(
     equals. Settings and BatchNorm as in ``scrub``; a checkpoint carries its statistics. Reads both
     sets, and the held-out images without learning from them. Checkpoints and their errors are
     billed as preparation. Does not mend an ascent that went wrong; few epochs offer little choice.
-    Hardly moves the forget gap at its usual settings, as ``scrub``: the students are all alike.
 
     Source: Kurmanji et al., NeurIPS 2023 (SCRUB+R). Differs as ``scrub`` does, and in weighting
     the held-out classes where the authors draw images. Their candidates
@@ -62,7 +68,7 @@ def scrub_r(
     """
     stream, classes, ends = method_stream("scrub_r", seed), task.recipe.classes, []
     for student in scrub_epochs(
-        model, task, stream, epochs, msteps, learning_rate, alpha, temperature, milestone
+        model, task, stream, epochs, msteps, learning_rate, alpha, temperature, milestone, optimizer
     ):
         with task.clock("preparation"):
             wrong, mix = count_errors(student, task.forget, classes)

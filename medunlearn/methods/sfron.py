@@ -22,6 +22,8 @@ def balanced_loss(logits: Tensor, labels: Tensor) -> Tensor:
     "SFRon",
     "retain, forget",
     "#DDCC77 X",
+    "Huang et al. 2024, arXiv 2409.19732",
+    preparation=1,
     epochs=(1, 10),
     learning_rate=(1e-3, 0.1),
     strength=(1, 50),
@@ -31,7 +33,7 @@ def sfron(
     task: Task,
     *,
     seed: int,
-    epochs: int = 2,
+    epochs: int = 5,
     learning_rate: float = 0.01,
     strength: float = 25.0,
 ) -> nn.Module:
@@ -45,8 +47,8 @@ def sfron(
     cosine rate. BatchNorm statistics see both sets. Does not keep the weights outside the mask:
     momentum and weight decay move them even in the ascent.
 
-    Source: Huang et al., NeurIPS 2024 (SFRon). Differs in N, 1,500 there: here two epochs and the
-    pass for the mask fill the study's cap of 20 % of the training's epochs. There F squares the
+    Source: Huang et al., NeurIPS 2024 (SFRon). Differs in N, 1,500 there, about five epochs: the
+    study caps them and the pass for the mask at 20 % of the training's epochs. There F squares the
     mean gradient of a batch, and nothing keeps CE_i above 0.
 
     Args:

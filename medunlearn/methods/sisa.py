@@ -37,7 +37,14 @@ def shards_of(batches: Batches, shards: int, seed: int) -> list[Tensor]:
     return [batches.rows[own == shard].sort().values for shard in range(shards)]
 
 
-@method("SISA", "retain, forget", "#661100 o", own_training=True, shards=(4, 8))
+@method(
+    "SISA",
+    "retain, forget",
+    "#994F00 o",
+    "Bourtoule et al. 2021, arXiv 1912.03817",
+    own_training=True,
+    shards=(4, 8),
+)
 def sisa(model: nn.Module, task: Task, *, seed: int, shards: int = 4) -> nn.Module:  # noqa: ARG001
     """Train one network for each shard of patients, and retrain those that held forgotten ones.
 

@@ -27,6 +27,7 @@ from medunlearn.study.study import Study
 from medunlearn.training import initial_state, prepare_device, train
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.parquet"
+CHECKPOINT = "checkpoint.safetensors"
 COSTS, RELEARNING = "costs.parquet", "relearning.parquet"
 
 
@@ -110,10 +111,14 @@ class Builder:
 
     def _train(self, folder: Path, spec: ModelSpec) -> None:
         batches, clock = self.batches(self.training_rows(spec)[0]), Clock(self.device)
+        early: list[nn.Module] = []  # written once the clock has stopped
+        keep = early.append if spec.role == "original" and self.study.profile.rewinds else None
         with device_shared(self.device, runs=self.runs):
             self._start_up(spec)
             with clock("training"):
-                model = train(batches, self.recipe, seed=spec.seed)
+                model = train(batches, self.recipe, seed=spec.seed, checkpoint=keep)
+            for checkpoint in early:
+                save_weights(checkpoint, folder / CHECKPOINT)
             self.write(folder, spec, model, clock)
 
     def _unlearn(self, folder: Path, spec: ModelSpec) -> None:
@@ -179,12 +184,14 @@ class Builder:
         table = self.study.cohort.table
         holdout = table.loc[table["partition"] == METHOD_VALIDATION, "sample"].to_numpy(np.int64)
         retain, forget = (self.batches(rows) for rows in self.training_rows(spec))
-        return Task(retain, forget, self.batches(holdout), self.recipe, clock)
+        rewinds = spec.method and "checkpoint" in get_method(spec.method).reads
+        early = self.trained(original(spec.seed), CHECKPOINT) if rewinds else None
+        return Task(retain, forget, self.batches(holdout), self.recipe, clock, early)
 
-    def trained(self, spec: ModelSpec) -> nn.Module:
+    def trained(self, spec: ModelSpec, file: str = WEIGHTS) -> nn.Module:
         """An original or a retrained model, from its weights, in evaluation mode."""
         model = initial_state(self.recipe, spec.seed, "cpu")
-        return load_weights(model, self.store.file(spec, WEIGHTS)).to(self.device).eval()
+        return load_weights(model, self.store.file(spec, file)).to(self.device).eval()
 
     def logits(self, spec: ModelSpec) -> NDArray[np.float32]:
         """Stored predictions of a model, (samples, classes)."""

@@ -49,7 +49,7 @@ def describe(
         made_from: Keys of the models that it is made from.
     """
     watched = is_watched(study.profile, spec)
-    ingredients = {
+    ingredients: dict[str, Any] = {
         "parameters": asdict(spec),
         "recipe": study.recipe,
         "settings": dict(study.settings(spec.method)) if spec.method else {},
@@ -61,6 +61,8 @@ def describe(
         "versions": _versions(),
         "device": study.device,
     }
+    if spec.role == "original" and study.profile.rewinds:
+        ingredients["checkpoint"] = True
     if watched:
         ingredients["relearning"] = study.profile.relearning.model_dump()
     if spec.role == "timing":

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -109,6 +110,11 @@ class Profile(_Strict):
     tuning: Tuning
     statistics: Statistics
 
+    @property
+    def rewinds(self) -> bool:
+        """Whether a method needs the originals as they were before their last epochs."""
+        return any("checkpoint" in parts_read_by(method) for method in self.methods)
+
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         """Fields that are right each for itself may still make no design."""
@@ -151,10 +157,23 @@ def check_settings(method: str, settings: Mapping[str, Setting]) -> list[str]:
 
 def settings_of(method: str) -> list[str]:
     """Names of a method's settings, read from its source: torch stays unimported."""
+    arguments = _function_of(method).args.kwonlyargs
+    return [argument.arg for argument in arguments if argument.arg != "seed"]
+
+
+@cache
+def parts_read_by(method: str) -> list[str]:
+    """The parts of the task that a method may read, from the decorator in its source."""
+    (decorator,) = _function_of(method).decorator_list
+    assert isinstance(decorator, ast.Call)
+    parts: str = ast.literal_eval(decorator.args[1])
+    return parts.split(", ")
+
+
+def _function_of(method: str) -> ast.FunctionDef:
     source = Path(__file__).parents[1] / "methods" / f"{method}.py"
     functions = [n for n in ast.parse(source.read_text()).body if isinstance(n, ast.FunctionDef)]
-    signature = next(f.args for f in functions if f.name == method)
-    return [argument.arg for argument in signature.kwonlyargs if argument.arg != "seed"]
+    return next(function for function in functions if function.name == method)
 
 
 def load_profile(name: str) -> Profile:

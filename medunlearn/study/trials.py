@@ -27,8 +27,8 @@ def tune_method(builder: Builder, method: str) -> Found:
         method: Name in the registry.
     """
     study, record = builder.study, get_method(method)
-    usual = {**record.settings, **study.usual_settings(method)}
-    ranges = find_ranges(record, usual, study.profile.training.epochs)  # type: ignore[arg-type]
+    usual = {**record.usual(builder.recipe), **study.usual_settings(method)}
+    ranges = find_ranges(record, usual, builder.recipe)  # type: ignore[arg-type]
     gaps: list[float] = []
 
     def evaluate(settings: dict[str, Setting]) -> Trial:

@@ -43,7 +43,8 @@ def make_task() -> MakeTask:
             momentum=0.9, weight_decay=5e-4, horizontal_flip=False, max_shift=0,
         )  # fmt: skip
         rows = np.split(np.arange(count), [retain, retain + forget])
-        task = Task(*(Batches(images, part, recipe) for part in rows), recipe)
+        parts = (Batches(images, part, recipe) for part in rows)
+        task = Task(*parts, recipe, checkpoint=initial_state(recipe, seed, device))
         return initial_state(recipe, seed, device).eval(), task
 
     torch.manual_seed(0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from medunlearn.batches import Batches, Recipe
+from medunlearn.errors import InputError
 from medunlearn.methods import _scrub, get_method
 
 WEIGHT = torch.tensor([[0.5, -1.0], [0.25, 2.0], [1.0, 0.0]], dtype=torch.float64)
@@ -57,6 +58,17 @@ def test_rate_falls_strictly_after_the_milestone(make_task, passes, epochs, mile
     assert [rate for _, rate, *_ in passes] == expected
 
 
+@pytest.mark.parametrize("name", ["scrub", "scrub_r"])
+def test_the_authors_optimiser_for_small_data_is_chosen_by_name(make_task, passes, name):
+    model, task = make_task()
+    get_method(name)(model, task, seed=0, epochs=1, optimizer="adam", learning_rate=5e-4)
+    optimizer = passes[0][-1]
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert (optimizer.param_groups[0]["weight_decay"], passes[0][1]) == (0.1, 5e-4)
+    with pytest.raises(InputError, match="optimizer 'Adam'; choose from sgd, adam"):
+        get_method(name)(model, task, seed=0, optimizer="Adam")
+
+
 def soft(logits):
     return (logits - logits.logsumexp(1, keepdim=True)).exp()
 
@@ -64,6 +76,7 @@ def soft(logits):
 def test_equals_steps_worked_by_hand(make_linear):
     labels = torch.tensor([0, 1, 2])
     settings = {"alpha": 0.7, "temperature": 3.0, "learning_rate": 0.05, "milestone": 2}
+    settings["epochs"] = 3
     model, task = make_linear(
         WEIGHT, (RETAIN, [0, 1, 2]), (FORGET, [0, 1]), momentum=0.9, weight_decay=0.01
     )

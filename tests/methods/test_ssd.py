@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -61,6 +63,27 @@ def test_only_weights_above_alpha_change(trained, name, settings):
         assert not (old[mask & (old != 0)] == new[mask & (old != 0)]).any()
     assert 0 < torch.cat(selected).float().mean() < 0.9
     assert all(map(torch.equal, model.buffers(), damped.buffers()))
+
+
+@pytest.mark.parametrize(("name", "settings"), [("ssd", ()), ("lfssd", (squared_norm, torch.abs))])
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_usually_a_percentile_of_the_ratios_is_damped(trained, name, settings, scale):
+    """Of 74 images 9 are forgotten: the largest ln(1 + 100 * 9 / 74) % of the ratios."""
+    model, task = trained
+    of_forget = importances(model, task.forget, *settings)
+    of_retain = importances(model, task.retain, *settings)
+    ratios = torch.cat(
+        [
+            (f / (f + r)).flatten().nan_to_num(0)
+            for f, r in zip(of_forget.sums, of_retain.sums, strict=True)
+        ]
+    )
+    share = scale * math.log(1 + 100 * 9 / 74) / 100
+    above = ratios > ratios.quantile(1 - share)
+    damped = get_method(name)(model, task, seed=0, share_scale=scale)
+    old, new = (torch.cat([p.flatten() for p in m.parameters()]) for m in (model, damped))
+    assert ((old != new) & ~above).sum() <= 1  # at the percentile itself
+    assert (old == new)[above & (old != 0)].sum() <= 1
 
 
 @pytest.mark.parametrize("name", ["ssd", "lfssd"])

@@ -5,13 +5,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.partition import patient_table
 from medunlearn.errors import InputError
 from medunlearn.evaluation.difficulty import patient_confidence
 from medunlearn.study import builder as module
-from medunlearn.study.builder import Builder
+from medunlearn.study.builder import CHECKPOINT, Builder
 from medunlearn.study.design import (
     Cell,
     middle_cell,
@@ -47,6 +48,25 @@ def test_a_task_holds_what_a_method_may_read_and_no_test_image(builder):
     assert set(parts["holdout"]["partition"]) == {"validation_method"}
     train = table[table["partition"] == "train"]
     assert len(parts["retain"]) + len(parts["forget"]) == len(train)
+
+
+def test_originals_keep_a_checkpoint_only_for_a_method_that_rewinds(builder):
+    builder.train([original(0)])
+    plain = builder.store.entry(original(0)).key
+    assert CHECKPOINT not in builder.store.files(plain)
+    rewinding = builder.with_settings("r2d", {})
+    assert rewinding.store.entry(original(0)).key != plain
+    rewinding.train([original(0)])
+    spec = unlearned("r2d", middle_cell(builder.study.profile), 0)
+    task = rewinding.task(spec, clock=None)
+    early, trained = rewinding.trained(original(0), CHECKPOINT), rewinding.trained(original(0))
+    assert torch.equal(task.checkpoint.fc.weight, early.fc.weight)
+    assert not torch.equal(early.fc.weight, trained.fc.weight)
+    assert torch.equal(trained.fc.weight, builder.trained(original(0)).fc.weight)
+    rewinding.unlearn([spec])
+    assert rewinding.store.is_done(spec)
+    reference_keys = [b.store.entry(reference(200)).key for b in (builder, rewinding)]
+    assert reference_keys[0] == reference_keys[1]
 
 
 def test_a_retrained_model_never_sees_the_forgotten(builder, monkeypatch):
@@ -213,7 +233,9 @@ def test_what_a_gpu_loads_at_its_first_steps_is_no_models(builder, monkeypatch):
     monkeypatch.setattr(module, "device_shared", lambda *_, **__: nullcontext())
     monkeypatch.setattr(builder, "write", lambda *_: None)
     monkeypatch.setattr(
-        module, "train", lambda b, r, seed: (trained.append(len(b)), real(b, r, seed=seed))[1]
+        module,
+        "train",
+        lambda b, r, seed, **_: (trained.append(len(b)), real(b, r, seed=seed))[1],
     )
     builder.images = Builder(builder.study).images
     for seed in (0, 1):

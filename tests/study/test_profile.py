@@ -1,9 +1,10 @@
 import pytest
 import yaml
 
+from medunlearn.batches import Recipe
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, get_method
-from medunlearn.study.profile import PROFILES, load_profile, panel, settings_of
+from medunlearn.study.profile import PROFILES, load_profile, panel, parts_read_by, settings_of
 from tests.conftest import TINY
 
 
@@ -17,8 +18,10 @@ def test_every_profile_is_sound(name):
 def test_no_method_takes_more_than_a_fifth_of_the_trainings_epochs(name):
     """Else the claim about cost would be decided by construction."""
     profile = load_profile(name)
+    training = profile.training.model_dump()
+    recipe = Recipe(profile.network, 1, 2, profile.norm, horizontal_flip=False, **training)
     for method, settings in profile.methods.items():
-        epochs = {**get_method(method).settings, **settings}.get("epochs", 0)
+        epochs = {**get_method(method).usual(recipe), **settings}.get("epochs", 0)
         assert epochs <= 0.2 * profile.training.epochs, method
 
 
@@ -67,6 +70,11 @@ def test_a_design_that_cannot_be_is_refused(tmp_path, change, said):
 @pytest.mark.parametrize("method", METHOD_NAMES)
 def test_settings_read_from_the_source_are_those_of_the_function(method):
     assert settings_of(method) == list(get_method(method).settings)
+
+
+@pytest.mark.parametrize("method", panel())
+def test_parts_read_from_the_source_are_those_of_the_record(method):
+    assert set(parts_read_by(method)) == get_method(method).reads
 
 
 def test_the_panel_counts_neither_doing_nothing_nor_retraining():
