@@ -135,7 +135,7 @@ def _work(given: argparse.Namespace, study: Study, jobs: int | None) -> int:
 
 
 def _tune(study: Study) -> int:
-    from medunlearn.study.tune import tune
+    from medunlearn.study.tuning import tune
 
     print(f"{study.title}, one search at a time: {study.folder}", flush=True)
     path, faults = tune(study)
