@@ -41,7 +41,7 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
         InputError: Another run holds the study, or optuna is not installed.
     """
     methods, path, builder = list(study.profile.methods), tuned_path(study.folder), Builder(study)
-    jobs = [Job(f"06_tuning-{m}", "06_tuning", {"method": m}, (), alone=True) for m in methods]
+    jobs = [Job(f"06_tuning-{m}", "06_tuning", {"method": m}, alone=True) for m in methods]
     with alone(study.folder):
         builder.store.sweep()
         with open_engine(study, builder.store, jobs=1, write=write) as engine:
