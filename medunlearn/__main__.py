@@ -3,16 +3,14 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
-from medunlearn.methods import get_method
 from medunlearn.study.devices import check_device, cuda_count, default_jobs, fault_of_cuda
 from medunlearn.study.journal import LostError
-from medunlearn.study.profile import panel
-from medunlearn.study.report import write_showcase
 from medunlearn.study.reproduce import clean, reproduce, summary
 from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, Study, open_study, study_folder
@@ -28,8 +26,6 @@ COMMANDS = {
     "retime": "measure all costs anew, as reproduce otherwise",
     "report": "make tables and report from the models that are there",
     "clean": "remove all results of one study",
-    "methods": "list the unlearning methods, as in the README",
-    "showcase": "copy the executed cohort and synthesis notebooks to notebooks/showcase",
 }
 OPTIONS = {
     "dataset": ("phantom", "name of a manifest in data_manifests, or the path of one"),
@@ -70,9 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     """Commands that need no study first: they only look, or take away."""
-    if given.command == "methods":
-        print("\n".join(methods_table()))
-        return 0
     data = str(Path(given.data).expanduser().absolute()) if given.data else ""
     if given.command == "check":
         print("\n".join(check(given.dataset, data, given.profile, given.runs)))
@@ -88,8 +81,8 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "tune" and given.cluster:
         raise InputError("CLUSTER", ["searches are timed, one after the other, here: leave it out"])
     jobs, here = _jobs(given.jobs), given.cluster in {"", "local"}
-    makes_models = given.command in {"reproduce", "retime", "tune"}
-    if makes_models and here:
+    computes = here and given.command in {"reproduce", "retime", "tune"}
+    if computes:
         check_device(given.device)
     elif not here:
         from medunlearn.study.cluster import check_cluster  # a second to import
@@ -103,26 +96,21 @@ def _run(given: argparse.Namespace) -> int:
         device=given.device,
         look_again=given.command == "reproduce",
     )
-    if makes_models and here and not given.device and study.device == "cpu" and cuda_count():
+    if computes and not given.device and study.device == "cpu" and cuda_count():
         print(f"a GPU is there and is not used, for {fault_of_cuda()}")
-    return _work(given, study, jobs)
-
-
-def _work(given: argparse.Namespace, study: Study, jobs: int | None) -> int:
-    """Commands on a study that is open."""
     if given.command == "status":
         print("\n".join(status(study)))
         return 0
-    if given.command == "showcase":
-        write_showcase(study.folder, PROJECT / "notebooks" / "showcase")
-        return 0
-    if given.command == "tune":
-        return _tune(study)
+    return _tune(study) if given.command == "tune" else _reproduce(given, study, jobs)
+
+
+def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int:
     if given.cluster in {"", "local"}:
         places = f"{jobs or default_jobs(study.device)} at a time"
     else:
         places = f"{f'at most {jobs} at a time' if jobs else 'all workers'} of {given.cluster}"
     print(f"{study.title}, {places}: {study.folder}", flush=True)
+    start = time.monotonic()
     outcome = reproduce(
         study,
         workers=jobs,
@@ -130,35 +118,18 @@ def _work(given: argparse.Namespace, study: Study, jobs: int | None) -> int:
         only_report=given.command == "report",
         retime=given.command == "retime",
     )
-    print("\n".join(summary(outcome)), flush=True)
+    print("\n".join(summary(outcome, time.monotonic() - start)), flush=True)
     return 1 if outcome.faults or not outcome.report.is_file() else 0
 
 
 def _tune(study: Study) -> int:
-    from medunlearn.study.tune import tune
+    from medunlearn.study.tuning import tune
 
     print(f"{study.title}, one search at a time: {study.folder}", flush=True)
     path, faults = tune(study)
     lines = [f"{name}: {fault}" for name, fault in faults.items()]
     print("\n".join([*lines, "no settings were frozen"] if faults else [f"settings: {path}"]))
     return 1 if faults else 0
-
-
-def methods_table() -> list[str]:
-    """The methods of the registry as a table in Markdown; the README holds a copy."""
-    heads = ["module", "method", "paper", "reads", "idea", "authors' settings"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for name in panel():
-        method = get_method(name)
-        idea = (sys.modules[method.function.__module__].__doc__ or "").splitlines()[0]
-        reads = ", ".join(sorted(method.reads))
-        settings = ", ".join(
-            f"{key} {'by rule' if value is None else value}"
-            for key, value in method.settings.items()
-        )
-        cells = [f"`{name}`", method.label, method.paper, reads, idea.split(": ", 1)[-1], settings]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
 
 
 def _absolute(given: str) -> str:

@@ -3,11 +3,13 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from medunlearn.__main__ import methods_table
+from medunlearn.methods import get_method
+from medunlearn.study.profile import panel
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -31,8 +33,19 @@ def test_the_readme_is_read_in_a_minute():
 
 
 def test_the_table_of_methods_is_that_of_the_registry():
-    page = PAGES["medunlearn/methods/README.md"]
-    assert "\n".join(methods_table()) in page, "run: python -m medunlearn methods"
+    heads = ["module", "method", "paper", "reads", "idea", "authors' settings"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name in panel():
+        method = get_method(name)
+        idea = (sys.modules[method.function.__module__].__doc__ or "").splitlines()[0]
+        reads = ", ".join(sorted(method.reads))
+        settings = ", ".join(
+            f"{key} {'by rule' if value is None else value}"
+            for key, value in method.settings.items()
+        )
+        cells = [f"`{name}`", method.label, method.paper, reads, idea.split(": ", 1)[-1], settings]
+        lines.append(f"| {' | '.join(cells)} |")
+    assert "\n".join(lines) in PAGES["medunlearn/methods/README.md"], "\n".join(lines)
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS)

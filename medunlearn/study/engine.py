@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from medunlearn.study.design import ModelSpec
+from medunlearn.study.design import ModelSpec, all_models
 from medunlearn.study.jobs import SYNTHESIS, Job
 from medunlearn.study.journal import Ending, record_job
 from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, Study, study_parameters
+from medunlearn.study.tables import collect_tables
 
 if TYPE_CHECKING:  # a second to import: not for commands that only look
     from medunlearn.study.cluster import Workers
 
-SHARES = {"03_unlearn": 0.3}
-"""Seconds of a model in trainings, about: a method takes a fifth of the epochs."""
+WORK = {"03_unlearn": 0.3, "08_cost": 0.5, "04_synthesis": 5}
+"""Of a notebook, for each model, in trainings, about: what is left is estimated by it."""
 POLL = 0.5
 """Seconds after which workers are asked again how many notebooks they take."""
 LAG = 30.0
@@ -27,31 +28,46 @@ LAG = 30.0
 
 @dataclass
 class Progress:
-    """One line for each finished job: n of N, what, seconds, time left."""
+    """A line when a job starts and one when it ends: n of N, what, seconds, time left."""
 
     total: int
     write: Callable[[str], None]
     finished: int = 0
     seconds: float = 0
-    trainings: float = 0
+    work: float = 0
 
-    def line(self, job: Job, ending: Ending, rest: Iterable[Job], slots: int) -> None:
+    def start(self, job: Job) -> None:
+        """Say that a job begins, and what it makes."""
+        made = {0: "", 1: ": 1 model"}.get(len(job.models), f": {len(job.models)} models")
+        self._say(job, f"started{made}")
+
+    def end(self, job: Job, ending: Ending, rest: Sequence[Job], slots: int) -> None:
         """Report a job, and the time that the rest is expected to take at the pace so far."""
         self.finished += 1
-        told, left = f"{ending.seconds:6.1f} s", ""
-        if ending.fault is None:
-            self.seconds += ending.seconds
-            self.trainings += _trainings(job)
-        else:
+        if ending.fault is not None:
             told = f"FAILED: {ending.fault.splitlines()[0]}"
-        if self.trainings and (coming := sum(map(_trainings, rest))):
-            minutes = coming * self.seconds / self.trainings / max(1, slots) / 60
-            left = f", about {minutes:.0f} min left"
-        self.write(f"[{self.finished:>3} of {self.total}] {job.name:<36} {told}{left}")
+        else:
+            self.seconds, self.work = self.seconds + ending.seconds, self.work + _work([job])
+            told = f"done in {tell_seconds(ending.seconds)}"
+        if rest and self.work:
+            beside, alone = ([job for job in rest if job.alone == kind] for kind in (False, True))
+            coming = _work(beside) / max(1, slots) + _work(alone)
+            told += f", about {tell_seconds(coming * self.seconds / self.work)} left"
+        self._say(job, told)
+
+    def _say(self, job: Job, told: str) -> None:
+        self.write(f"[{self.finished:>3} of {self.total}] {job.name:<46} {told}")
 
 
-def _trainings(job: Job) -> float:
-    return max(1, len(job.models)) * SHARES.get(job.notebook, 1)
+def _work(jobs: Iterable[Job]) -> float:
+    return sum(max(1, len(job.models)) * WORK.get(job.notebook, 1) for job in jobs)
+
+
+def tell_seconds(seconds: float) -> str:
+    """For people: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @dataclass(frozen=True)
@@ -89,10 +105,12 @@ class Engine:
             slots, endings = self.workers.slots(), list[tuple[Job, Ending]]()
             for job in _ready(waiting, list(running.values()), slots):
                 waiting.remove(job)
-                if absent := [spec.title for spec in job.needs if not self.store.is_done(spec)]:
-                    fault = f"needs {absent[0]}, which could not be made"
-                    endings.append((job, Ending(0, fault)))
+                try:
+                    self._prepare(job)
+                except Exception as error:
+                    endings.append((job, Ending(0, str(error) or type(error).__name__)))
                 else:
+                    progress.start(job)
                     future = self._submit(job)
                     running[future] = job
                     future.add_done_callback(ended.put)
@@ -102,8 +120,17 @@ class Engine:
             for job, ending in endings:
                 if ending.fault is not None:
                     faults[job.name] = ending.fault
-                progress.line(job, ending, [*waiting, *running.values()], slots)
+                progress.end(job, ending, [*waiting, *running.values()], slots)
         return faults
+
+    def _prepare(self, job: Job) -> None:
+        """Refuse a job whose inputs are not there; gather what the synthesis reads."""
+        if absent := [spec.title for spec in job.needs if not self.store.is_done(spec)]:
+            raise RuntimeError(f"needs {absent[0]}, which could not be made")
+        if job.name == SYNTHESIS:
+            if not any(map(self.store.is_done, all_models(self.study.profile))):
+                raise RuntimeError("no model is there")
+            collect_tables(self.study, self.store)
 
     def _submit(self, job: Job) -> Any:
         notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"

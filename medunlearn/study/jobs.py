@@ -1,7 +1,7 @@
 """The jobs that make the models of a study, and the space these take: functions of its profile."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from medunlearn.models import NETWORKS
@@ -31,6 +31,14 @@ NOTEBOOKS: dict[Role, str] = {
 }
 """What makes the models of a role."""
 
+TASKS = {
+    ("original", None): "train-originals",
+    ("reference", None): "train-references",
+    ("retrained", "A"): "retrain",
+    ("retrained", "B"): "retrain-again",
+}
+"""What a job of notebook 02 is called."""
+
 COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
 """The notebooks of a study that make no model."""
 
@@ -53,8 +61,8 @@ class Job:
 
     name: str
     notebook: str
-    parameters: dict[str, Any]
-    models: tuple[ModelSpec, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    models: tuple[ModelSpec, ...] = ()
     needs: tuple[ModelSpec, ...] = ()
     alone: bool = False
 
@@ -86,16 +94,19 @@ def _job(profile: Profile, specs: Sequence[ModelSpec]) -> Job:
     """
     first, some, cell = specs[0], [spec.seed for spec in specs], _told_cell(specs[0])
     needs = [source for spec in specs for source in made_from(profile, spec)]
-    slug = f"-{cell.composition}-{cell.forget_size:g}" if cell else ""
     if cell and first.method:
         needs += [retrained(cell, seed) for seed in some]
-        name, told = f"03-{first.method}{slug}", {"method": first.method}
+        name, told = f"03-{first.method}", {"method": first.method}
     else:
         needs += [original(seed) for seed in some] if first.oracle_set == "A" else []
-        kind = first.kind.replace(" ", "-")
-        name, told = f"02-{kind}{slug}-{some[0]}to{some[-1]}", {"role": first.role}
+        name, told = f"02-{TASKS[first.role, first.oracle_set]}", {"role": first.role}
+    if cell:
+        name += f"-{100 * cell.forget_size:g}-percent-{cell.composition}".removesuffix("-random")
+    if first.method is None:
+        name += f"-seeds-{some[0]}-to-{some[-1]}"
     parameters = {**told, **(asdict(cell) if cell else {}), "seeds": some}
-    return Job(name, NOTEBOOKS[first.role], parameters, tuple(specs), tuple(dict.fromkeys(needs)))
+    needed = tuple(dict.fromkeys(needs))
+    return Job(name, NOTEBOOKS[first.role], parameters, tuple(specs), needed)
 
 
 def missing_jobs(jobs: Sequence[Job], is_done: Callable[[ModelSpec], bool]) -> list[Job]:

@@ -33,17 +33,12 @@ def is_outdated(study: Study, notebook: str, store: Store) -> bool:
     return bool(record.get("key") != notebook_key(study, notebook, store))
 
 
-def is_report_current(study: Study, store: Store) -> bool:
-    """Whether the report was made from the code and the models that are there now."""
-    return not is_outdated(study, SYNTHESIS, store)
-
-
-def failures(study: Study, store: Store) -> dict[str, dict[str, Any]]:
-    """Records of the jobs that still have something to make and failed at it, by name."""
-    left = [job.name for job in missing_jobs(plan_jobs(study.profile), store.is_done)]
-    left += [name for name in (COHORT, SYNTHESIS) if is_outdated(study, name, store)]
-    found = {name: read_record(study.folder / "jobs" / f"{name}.json") for name in left}
-    return {name: record for name, record in found.items() if record and record.get("fault")}
+def failures(study: Study, store: Store) -> list[tuple[Job, dict[str, Any]]]:
+    """The jobs that still have something to make and failed at it, with their records."""
+    left = missing_jobs(plan_jobs(study.profile), store.is_done)
+    left += [Job(n, n) for n in (COHORT, SYNTHESIS) if is_outdated(study, n, store)]
+    found = [(job, read_record(study.folder / "jobs" / f"{job.name}.json")) for job in left]
+    return [(job, record) for job, record in found if record and record.get("fault")]
 
 
 def record_job(study: Study, job: Job, ending: Ending, key: str | None = None) -> None:

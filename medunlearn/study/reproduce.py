@@ -1,6 +1,7 @@
 """From nothing to a finished study, or from wherever the last run ended."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from medunlearn.disk import read_record
 from medunlearn.errors import InputError
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import check_device
-from medunlearn.study.engine import open_engine
+from medunlearn.study.engine import open_engine, tell_seconds
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, needed_bytes, plan_jobs
 from medunlearn.study.journal import is_outdated
 from medunlearn.study.store import Store
@@ -61,11 +63,10 @@ def reproduce(
         todo = [spec for job in jobs for spec in job.models if not store.is_done(spec)]
         if not jobs and not only_report and not is_outdated(study, SYNTHESIS, store):
             return Outcome(report, {}, 0)
+        if only_report and not any(map(store.is_done, all_models(study.profile))):
+            return Outcome(report, {}, 0)
         with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
-            faults = engine.run(jobs)
-            if any(store.is_done(spec) for spec in all_models(study.profile)):
-                collect_tables(study, store)
-                faults |= engine.run([Job(SYNTHESIS, SYNTHESIS, {}, ())])
+            faults = engine.run([*jobs, Job(SYNTHESIS, SYNTHESIS, alone=True)])
     return Outcome(report, faults, sum(store.is_done(spec) for spec in todo))
 
 
@@ -150,11 +151,10 @@ def clean(folder: Path) -> None:
 def _plan(study: Study, store: Store) -> list[Job]:
     """The jobs that are left, after what killed runs left behind has been taken away."""
     store.sweep()
-    store.discard_outdated([*all_models(study.profile), *all_timings(study.profile)])
     jobs = missing_jobs(plan_jobs(study.profile), store.is_done)
     _check_space(study, [s for job in jobs for s in job.models if not store.is_done(s)])
     if is_outdated(study, COHORT, store):
-        jobs.append(Job(COHORT, COHORT, {}, ()))
+        jobs.append(Job(COHORT, COHORT))
     return jobs
 
 
@@ -173,8 +173,8 @@ def _check_space(study: Study, specs: Sequence[ModelSpec]) -> None:
         )
 
 
-def summary(outcome: Outcome) -> Sequence[str]:
-    """Lines for the end of a run: failures, if any, and where the report is."""
+def summary(outcome: Outcome, seconds: float) -> list[str]:
+    """Lines for the end of a run: failures, if any, the result, its time, and the report."""
     if not outcome.report.is_file() and not outcome.faults:
         return ["no model is there yet, so there is no report: make reproduce"]
     lines = [] if outcome.made or outcome.faults else ["nothing to compute: every model is there"]
@@ -182,4 +182,17 @@ def summary(outcome: Outcome) -> Sequence[str]:
         width = max(len(name) for name in outcome.faults)
         lines.append(f"{'failed job':<{width}}  why")
         lines += [f"{name:<{width}}  {fault}" for name, fault in outcome.faults.items()]
-    return [*lines, f"report: {outcome.report}"]
+    lines += tell_result(outcome.report.parent)
+    return [*lines, f"time: {tell_seconds(seconds)}", f"report: {outcome.report}"]
+
+
+def tell_result(folder: Path) -> list[str]:
+    """What the study found, in at most three lines: its confirmatory verdicts, counted.
+
+    Args:
+        folder: Of the report.
+    """
+    found = read_record(folder / "verdicts.json") or {"verdicts": []}
+    given = Counter(row["verdict"] for row in found["verdicts"] if row["confirmatory"])
+    told = ", ".join(f"{count} {verdict}" for verdict, count in given.most_common())
+    return [f"confirmatory verdicts: {told}"] if told else []

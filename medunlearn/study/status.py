@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, get_args
+from textwrap import shorten
 
 import pandas as pd
 import yaml
@@ -15,38 +15,44 @@ from medunlearn.cohort.schema import Manifest
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import device_shared
 from medunlearn.study.folders import is_held, partials
-from medunlearn.study.journal import failures, is_report_current
+from medunlearn.study.jobs import SYNTHESIS
+from medunlearn.study.journal import failures, is_outdated
 from medunlearn.study.profile import PROFILES, Profile, load_profile
-from medunlearn.study.store import State, Store
+from medunlearn.study.store import Store
 from medunlearn.study.study import Study, study_folder
 
 FEW_PATIENTS = 2_000  # each order may lack what another has
+WIDTH = 400
+"""Characters of an error that are shown; the executed notebook has the rest."""
 KINDS = 4
 """Kinds of models that a line names; of more it tells the number."""
+STATES = ("done", "partial", "failed", "stale", "absent")
+"""Those of ``store.State``, and: it is not there, for its notebook failed."""
 
 
 def status(study: Study) -> list[str]:
     """Lines for people: a count for each kind of model, then reasons, failures and the report."""
     store = Store(study)
     specs = [*all_models(study.profile), *all_timings(study.profile)]
-    states = store.states(specs)
+    states, failed = dict[ModelSpec, str](store.states(specs)), failures(study, store)
+    lost = {spec for job, _ in failed for spec in job.models}
+    states |= {spec: "failed" for spec in lost if states[spec] in {"stale", "absent"}}
     counts = Counter((spec.kind, state) for spec, state in states.items())
     lines = [f"{study.title}: {study.folder}", ""]
-    lines.append(f"{'models':<36}" + "".join(f"{state:>9}" for state in get_args(State)))
+    lines.append(f"{'models':<36}" + "".join(f"{state:>9}" for state in STATES))
     lines += [
-        f"{kind:<36}" + "".join(f"{counts[kind, state]:>9}" for state in get_args(State))
+        f"{kind:<36}" + "".join(f"{counts[kind, state]:>9}" for state in STATES)
         for kind in dict.fromkeys(spec.kind for spec in specs)
     ]
     lines += _tell_stale(store, [spec for spec in specs if states[spec] == "stale"])
-    lines += _tell_failed(store, [spec for spec in specs if states[spec] == "failed"])
     lines += [
-        f"failed: {name} ({record.get('host')}, {record.get('seconds')} s): "
-        f"{_first_line(record['fault'])}"
-        for name, record in failures(study, store).items()
+        f"failed: {job.name} ({record.get('host')}, {record.get('seconds')} s): "
+        f"{shorten(record['fault'], WIDTH)}"
+        for job, record in failed
     ]
     lines += _tell_partial(store, specs)
     report = str(study.folder / "report" / "index.html")
-    current = is_report_current(study, store)
+    current = not is_outdated(study, SYNTHESIS, store)
     lines += ["", "report: " + (report if current else "missing or out of date")]
     return lines
 
@@ -57,23 +63,11 @@ def _tell_stale(store: Store, specs: list[ModelSpec]) -> list[str]:
     for spec, reasons in store.stale(specs).items():
         for reason in reasons:
             found[reason].append(spec.kind)
-    return [
-        f"stale because of another {reason}: {len(kinds)} models ({_list(kinds)})"
-        for reason, kinds in found.items()
-    ]
-
-
-def _tell_failed(store: Store, specs: list[ModelSpec]) -> list[str]:
-    """One line for each kind of model and error: the first such model, and how many more."""
-    found: dict[tuple[str, str], list[tuple[ModelSpec, dict[str, Any]]]] = defaultdict(list)
-    for spec, note in store.failures(specs).items():
-        found[spec.kind, note["error"]].append((spec, note))
     lines = []
-    for (_, error), notes in found.items():
-        spec, note = notes[0]
-        more = f", and {len(notes) - 1} more of its kind" if len(notes) > 1 else ""
-        where = f"{note['host']}, {note['seconds']:g} s, {note['when']}"
-        lines.append(f"failed: {spec.title} ({where}): {_first_line(error)}{more}")
+    for reason, kinds in found.items():
+        names = list(dict.fromkeys(kinds))
+        told = ", ".join(names) if len(names) <= KINDS else f"{len(names)} kinds"
+        lines.append(f"stale because of another {reason}: {len(kinds)} models ({told})")
     return lines
 
 
@@ -85,15 +79,6 @@ def _tell_partial(store: Store, specs: list[ModelSpec]) -> list[str]:
         f"partial: {titles.get(key, key)} {fates[is_held(path)]}"
         for path, key in partials(store.folder).items()
     ]
-
-
-def _list(kinds: list[str]) -> str:
-    names = list(dict.fromkeys(kinds))
-    return ", ".join(names) if len(names) <= KINDS else f"{len(names)} kinds"
-
-
-def _first_line(text: str) -> str:
-    return (text.splitlines() or [""])[0]
 
 
 def check(dataset: str, data_root: str, profile: str, runs: str = "") -> list[str]:

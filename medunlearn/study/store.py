@@ -4,7 +4,7 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from medunlearn.cohort.forget_sets import ForgetSet
 from medunlearn.cohort.partition import TRAIN
-from medunlearn.disk import now, read_record, told_when_full, write_record
+from medunlearn.disk import now, read_record, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study import folders
@@ -24,9 +24,9 @@ from medunlearn.study.study import Study
 if TYPE_CHECKING:
     from medunlearn.evaluation.difficulty import References
 
-State = Literal["done", "partial", "failed", "stale", "absent"]
-"""A model is there; is being written, or its writer was killed; could not be made the last time;
-is there in an older form only; or none of these."""
+State = Literal["done", "partial", "stale", "absent"]
+"""A model is there; is being written, or its writer was killed; is there in an older form only; or
+none of these."""
 
 
 class Entry(NamedTuple):
@@ -153,15 +153,6 @@ class Store:
         folders.remove(self.path(spec))
         self._verified.pop(self.entry(spec).key, None)
 
-    def discard_outdated(self, specs: list[ModelSpec]) -> None:
-        """Take away what was made from inputs that are gone; of those given, inputs come first."""
-        for spec in specs:
-            if not self.is_done(spec):
-                with self._naming:
-                    self._verified.pop(self.entry(spec).key, None)  # perhaps finished just now
-                    if not self.is_done(spec):
-                        self.discard(spec)
-
     def sweep(self) -> None:
         """Remove what killed processes have left half-written; what is being written stays."""
         with self._naming:
@@ -171,9 +162,8 @@ class Store:
     def writing(self, spec: ModelSpec) -> Iterator[Path]:
         """A folder to put a model's files in; it gets its record and its name at the end.
 
-        On any error, and on being killed, there is no model of this name; an error is noted beside
-        the models until the model is made. If another process has finished the same model
-        meanwhile, that one stays.
+        On any error, and on being killed, there is no model of this name. If another process has
+        finished the same model meanwhile, that one stays.
 
         Yields:
             A folder that this process holds by a lock.
@@ -183,41 +173,25 @@ class Store:
         """
         entry, start = self.entry(spec), time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
-        told = {"key": entry.key, "title": spec.title, "host": socket.gethostname()}
         held = folders.hold(self.folder, entry.key, self._naming)
-        try:
-            with told_when_full(self.folder), held as folder:
-                yield folder
-                seconds = round(time.monotonic() - start, 3)
-                made = {"status": "done", "seconds": seconds, "finished": now()}
-                inputs = {key: self.files(key) for key in entry.inputs}
-                decided = {"ingredients": entry.ingredients, "inputs": inputs}
-                folders.seal(folder, {**told, **made, **decided})
-                with self._naming:
-                    list(self.folder.iterdir())  # what another host has named is to be seen here
-                    if not self.is_done(spec):
-                        self.discard(spec)
-                        folders.give_name(folder, self.path(spec))
-        except Exception as fault:
-            seconds = round(time.monotonic() - start, 3)
-            failed = {"error": f"{type(fault).__name__}: {fault}", "when": now()}
-            with suppress(OSError):  # a full disk may keep it from being noted
-                write_record(self._note(spec), {**told, **failed, "seconds": seconds})
-            raise
-        self._note(spec).unlink(missing_ok=True)
-
-    def _note(self, spec: ModelSpec) -> Path:
-        """Where it is noted why a model could not be made, in whatever form."""
-        return self.folder / f".failed-{canonical_hash(spec.title)[:20]}.json"
-
-    def failures(self, specs: list[ModelSpec]) -> dict[ModelSpec, dict[str, Any]]:
-        """Of the models given, those that could not be made: error, host, seconds and when."""
-        notes = {spec: read_record(self._note(spec)) for spec in specs}
-        return {
-            spec: note
-            for spec, note in notes.items()
-            if note and note.get("key") == self.entry(spec).key and not self.is_done(spec)
-        }
+        with told_when_full(self.folder), held as folder:
+            yield folder
+            record = {
+                "key": entry.key,
+                "title": spec.title,
+                "host": socket.gethostname(),
+                "status": "done",
+                "seconds": round(time.monotonic() - start, 3),
+                "finished": now(),
+                "ingredients": entry.ingredients,
+                "inputs": {key: self.files(key) for key in entry.inputs},
+            }
+            folders.seal(folder, record)
+            with self._naming:
+                list(self.folder.iterdir())  # what another host has named is to be seen here
+                if not self.is_done(spec):
+                    self.discard(spec)
+                    folders.give_name(folder, self.path(spec))
 
     def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
         """Of the models given, those that exist in an older form, with the parts that changed.
@@ -240,7 +214,6 @@ class Store:
         """The state of each model."""
         states: dict[ModelSpec, State] = dict.fromkeys(specs, "absent")
         states |= dict.fromkeys(self.stale(specs), "stale")
-        states |= dict.fromkeys(self.failures(specs), "failed")
         written = set(folders.partials(self.folder).values())
         states |= {spec: "partial" for spec in specs if self.entry(spec).key in written}
         return states | {spec: "done" for spec in specs if self.is_done(spec)}

@@ -1,18 +1,19 @@
 """Settings found by tuning: frozen in a file, with how they were found and what it cost."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from medunlearn.disk import written_whole
 from medunlearn.errors import InputError
 from medunlearn.methods import Setting
 from medunlearn.sources import canonical_hash, module_hashes
 from medunlearn.study.profile import PROFILES, check_settings
-from medunlearn.tuning import Trial
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 HEAD = """\
@@ -24,6 +25,25 @@ HEAD = """\
 """
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One setting, tried on the originals of every development seed.
+
+    Args:
+        settings: What was tried.
+        score: What is minimised (see ``tuning.score``), mean over seeds; 0 is best, 2 the worst.
+        forget: Accuracy on the development forget set, mean over seeds; none if a model diverged.
+        evaluation: Accuracy on ``validation_evaluation``, likewise.
+        seconds: Preparation and unlearning, one number for each seed.
+    """
+
+    settings: dict[str, Setting]
+    score: float
+    forget: float | None
+    evaluation: float | None
+    seconds: tuple[float, ...]
+
+
 class Found(BaseModel):
     """What was found for one method.
 
@@ -33,7 +53,7 @@ class Found(BaseModel):
         code: Hash of the method's source.
         chosen: Their trial, counted from 0, which is the usual setting.
         oracle_tuned: The trial nearest to retraining; it was looked for after the choice.
-        oracle_gaps: Of each trial: how far it is from retraining (see ``trials.oracle_gap``).
+        oracle_gaps: Of each trial: how far it is from retraining (see ``tuning.oracle_gap``).
         trials: All of them, in the order they were made.
     """
 
@@ -99,24 +119,17 @@ class Tuned(BaseModel):
 
     @model_validator(mode="after")
     def _have_seconds_for_each_seed(self) -> Self:
-        wrong = [
-            name
-            for name, found in self.methods.items()
-            if any(len(trial.seconds) != len(self.seeds) for trial in found.trials)
-        ]
-        if wrong:
-            raise ValueError(f"{', '.join(wrong)}: expected seconds for each of the seeds")
+        for name, found in self.methods.items():
+            if {len(trial.seconds) for trial in found.trials} != {len(self.seeds)}:
+                raise ValueError(f"{name}: expected seconds for each of the seeds")
         return self
 
     def replace_in(
         self, methods: Mapping[str, dict[str, Setting]]
     ) -> dict[str, dict[str, Setting]]:
         """The settings of a profile, those that were tuned in place of the usual ones."""
-        found = self.methods
-        return {
-            name: {**usual, **found[name].settings} if name in found else usual
-            for name, usual in methods.items()
-        }
+        found = {name: each.settings for name, each in self.methods.items()}
+        return {name: {**usual, **found.get(name, {})} for name, usual in methods.items()}
 
     def bills(self) -> pd.DataFrame:
         """Seconds of all trials of a method: one row for each ``method`` and ``seed``."""
@@ -183,9 +196,8 @@ def read_tuned(path: Path) -> Tuned | None:
 
 def write_tuned(tuned: Tuned, path: Path, *, dataset: str, profile: str) -> None:
     """Freeze what was found; the file appears whole."""
-    content: dict[str, Any] = tuned.model_dump(mode="json")
+    content = tuned.model_dump(mode="json")
     text = yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(HEAD.format(dataset=dataset, profile=profile) + text)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(HEAD.format(dataset=dataset, profile=profile) + text)

@@ -10,8 +10,7 @@ from medunlearn.evaluation.costs import TUNING
 from medunlearn.figures import plot_tuning_costs
 from medunlearn.sources import canonical_hash
 from medunlearn.study.costs import cost_table, describe_costs, describe_disturbance
-from medunlearn.study.tuned import Found, Tuned, method_code
-from medunlearn.tuning import Trial
+from medunlearn.study.tuned import Found, Trial, Tuned, method_code
 
 RECIPE = {"epochs": 1}
 METHODS = ("finetune", "salun", "neg_grad", "ssd")

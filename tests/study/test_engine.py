@@ -9,7 +9,7 @@ import pytest
 
 from medunlearn.study import engine as module
 from medunlearn.study.design import Cell, original, retrained, unlearned
-from medunlearn.study.engine import Engine
+from medunlearn.study.engine import Engine, Progress, tell_seconds
 from medunlearn.study.jobs import Job
 from medunlearn.study.journal import Ending, LostError
 
@@ -132,14 +132,31 @@ def test_what_runs_alone_waits_for_a_long_job_though_places_are_free(world, slot
     assert overlapped == [False]
 
 
-def test_one_line_for_each_job_with_number_seconds_and_time_left(world):
+def test_a_job_is_told_when_it_starts_and_when_it_ends(world):
     here = world(takes=0.02, fails=["02-r"], slots=lambda: 1)
     here.run(GRAPH)
-    assert len(here.lines) == 3
-    assert here.lines[0].startswith("[  1 of 3] 02-o")
-    assert " s, about " in here.lines[0]
-    assert "FAILED: 02-r broke" in here.lines[1]
-    assert "many lines" not in here.lines[1]
+    lines = [" ".join(line.split()) for line in here.lines]
+    assert lines[:2] == ["[ 0 of 3] 02-o started: 2 models",
+                         "[ 1 of 3] 02-o done in 0 s, about 0 s left"]  # fmt: skip
+    assert lines[3].startswith("[ 2 of 3] 02-r FAILED: 02-r broke")
+    assert lines[4].startswith("[ 3 of 3] 03-u FAILED: needs")
+    assert "many lines" not in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (6000, "1.7 h")]
+)
+def test_seconds_are_told_in_the_unit_that_people_use(seconds, told):
+    assert tell_seconds(seconds) == told
+
+
+def test_the_time_left_divides_by_places_what_runs_beside_others_alone():
+    progress = Progress(4, pytest.fail)
+    progress.write = (lines := []).append
+    progress.end(job("02-o", [O0, O1]), Ending(20.0), [job("02-r", [R0]) for _ in range(4)], 2)
+    rest = [job("02-r", [R0]), job("08-x", alone=True)]
+    progress.end(job("02-o", [O0, O1]), Ending(20.0), rest, 2)
+    assert [line.split(", about ")[1] for line in lines] == ["20 s left", "15 s left"]
 
 
 def test_an_interrupt_ends_the_run_and_starts_nothing_more(world):
@@ -183,7 +200,7 @@ def test_a_lost_connection_ends_the_run_at_once(world, where):
     setattr(here, where, fail)
     with pytest.raises(LostError, match="gone"):
         here.run(GRAPH)
-    assert here.lines == []
+    assert not any("done" in line for line in here.lines)
 
 
 @pytest.mark.parametrize(("lag", "fault"), [(10, None), (0, "the notebook ended without ")])

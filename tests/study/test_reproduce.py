@@ -193,7 +193,7 @@ def test_a_failing_method_fails_alone_and_the_command_says_so(copy, tiny_profile
     costs = pd.read_csv(copy / "phantom-tiny" / "report" / "costs.csv")
     assert set(costs["method"]) == {"finetune", "salun"}  # timed though the first one failed
     told = run(str(own), copy, command="status").stdout
-    assert "failed: 03-random_labels-random-0.1" in told
+    assert "failed: 03-random_labels-10-percent" in told
 
 
 def test_tables_of_a_study_that_has_hardly_begun(tiny_study):

@@ -2,7 +2,6 @@ import errno
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,6 @@ import pytest
 from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
 from medunlearn.study import folders, keys
-from medunlearn.study import store as module
 from medunlearn.study.design import (
     Cell,
     all_models,
@@ -93,9 +91,6 @@ def test_a_model_without_its_input_or_made_from_other_weights_is_not_done(store)
     store.discard(O0)
     write(store, O0)
     assert store.missing([O0, U0]) == []
-    store.discard(O0)
-    store.discard_outdated([O0, R0, U0])
-    assert not store.path(U0).exists()
 
 
 def test_every_model_has_a_key_of_its_own_and_knows_its_inputs(store):
@@ -258,31 +253,6 @@ def test_two_that_finish_the_same_model_at_once_both_end_well(store, monkeypatch
     assert len(list(store.folder.iterdir())) == 1
 
 
-@pytest.mark.parametrize("outdated", [False, True])
-def test_what_another_has_just_finished_is_not_taken_away(store, monkeypatch, outdated):
-    """Between the look at a model and the lock another notebook may have made it again."""
-    write(store, O0)
-    write(store, U0)
-    if outdated:  # sound, and made from another original than the one that is there now
-        store.discard(O0)
-        write(store, O0, "another original")
-    else:
-        (store.path(U0) / "weights.safetensors").write_text("harmed")
-    second, naming = Store(store.study), store._naming
-
-    class Late:
-        def __enter__(self):
-            write(second, U0, "made again")
-            naming.acquire()
-
-        def __exit__(self, *_):
-            naming.release()
-
-    monkeypatch.setattr(store, "_naming", Late())
-    store.discard_outdated([O0, U0])
-    assert (store.path(U0) / "weights.safetensors").read_text() == "made again"
-
-
 def fail_to_write(store, spec, error):
     with store.writing(spec) as folder:
         (folder / "weights.safetensors").write_text("half")
@@ -291,12 +261,10 @@ def fail_to_write(store, spec, error):
 
 def test_a_model_has_a_state(store, monkeypatch):
     write(store, O0)
-    with pytest.raises(ArithmeticError):
-        fail_to_write(store, R0, ArithmeticError("blown up"))
     other = original(1)
     with store.writing(other):
-        states = Store(store.study).states([O0, R0, U0, other])
-    assert states == {O0: "done", R0: "failed", U0: "absent", other: "partial"}
+        states = Store(store.study).states([O0, R0, other])
+    assert states == {O0: "done", R0: "absent", other: "partial"}
     real = keys.module_hashes
     monkeypatch.setattr(
         keys, "module_hashes", lambda *names, **_: {**real(*names), names[0]: "edited"}
@@ -304,59 +272,20 @@ def test_a_model_has_a_state(store, monkeypatch):
     assert Store(store.study).states([O0, R0]) == {O0: "stale", R0: "absent"}
 
 
-def test_a_failure_is_noted_until_the_model_is_made(store):
-    with pytest.raises(ArithmeticError):
-        fail_to_write(store, O0, ArithmeticError("blown up"))
-    assert [path.name[:8] for path in store.folder.iterdir()] == [".failed-"]
-    note = Store(store.study).failures([O0, R0])[O0]
-    assert note["error"] == "ArithmeticError: blown up"
-    assert note["host"] == socket.gethostname()
-    assert note["seconds"] >= 0
-    assert note["when"]
-    assert store.missing([O0]) == [O0], "it is tried again"
-    write(store, O0)
-    assert store.failures([O0]) == {}
-    assert not list(store.folder.glob(".failed-*"))
-
-
-def test_being_interrupted_is_no_failure(store):
-    with pytest.raises(KeyboardInterrupt):
-        fail_to_write(store, O0, KeyboardInterrupt())
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ArithmeticError("diverged"), ArithmeticError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (OSError(errno.ENOSPC, "No space left"), DiskFullError),
+    ],
+)
+def test_a_model_that_is_not_finished_leaves_nothing(store, error, raised):
+    with pytest.raises(raised):
+        fail_to_write(store, O0, error)
     assert list(store.folder.iterdir()) == []
-
-
-def test_the_failure_of_an_older_form_is_forgotten_with_it(store):
-    other = Store(store.study.with_settings("salun", {"share": 0.3}))
     write(store, O0)
-    with pytest.raises(ArithmeticError):
-        fail_to_write(other, U0, ArithmeticError("with these settings"))
-    assert store.failures([U0]) == {}, "of other settings"
-    write(store, U0)
-    assert not list(store.folder.glob(".failed-*"))
-
-
-def test_a_note_that_cannot_be_read_is_no_failure(store):
-    with pytest.raises(ArithmeticError):
-        fail_to_write(store, O0, ArithmeticError("blown up"))
-    (note,) = store.folder.iterdir()
-    for content in (b'{"key": ', b"[]", b'{"key": "x"}', b"\xff\xfe"):
-        note.write_bytes(content)
-        assert store.states([O0]) == {O0: "absent"}
-
-
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_named_and_the_model_is_absent(store, error):
-    with pytest.raises(DiskFullError, match="free some space"):
-        fail_to_write(store, O0, OSError(error, os.strerror(error)))
-    assert not store.is_done(O0)
-    note = store.failures([O0])[O0]
-    assert "free some space" in note["error"]
-
-
-def test_a_disk_too_full_for_the_note_still_tells_the_first_fault(store, monkeypatch):
-    monkeypatch.setattr(module, "write_record", lambda *_: Path("/no/such/file").stat())
-    with pytest.raises(ArithmeticError):
-        fail_to_write(store, O0, ArithmeticError("blown up"))
+    assert store.is_done(O0)
 
 
 def test_what_changed_is_told_from_old_to_new(store):

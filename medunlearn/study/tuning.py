@@ -1,22 +1,55 @@
-"""Tuning: settings tried on the development forget set, each trial timed and booked."""
+"""From a study to its tuned settings: every trial timed alone on the device, and booked."""
 
 import socket
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from medunlearn.cohort.partition import EVALUATION_VALIDATION, TRAIN
 from medunlearn.errors import InputError
 from medunlearn.evaluation.costs import disturbed
-from medunlearn.evaluation.scores import patient_accuracy
 from medunlearn.methods import Setting, get_method
 from medunlearn.sources import canonical_hash
 from medunlearn.study.builder import Builder
 from medunlearn.study.design import ModelSpec, development_seeds, original, trial
-from medunlearn.study.tuned import Found, Tuned, method_code
-from medunlearn.tuning import WORST, Trial, choose, find_ranges, score, search
+from medunlearn.study.engine import open_engine
+from medunlearn.study.jobs import Job
+from medunlearn.study.reproduce import alone
+from medunlearn.study.search import WORST, accuracies, choose, find_ranges, score, search
+from medunlearn.study.study import Study
+from medunlearn.study.tuned import Found, Trial, Tuned, method_code, tuned_path, write_tuned
+
+
+def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, dict[str, str]]:
+    """Search the settings of every method of the profile, and freeze what was found.
+
+    One search runs at a time, whatever JOBS is: each trial is timed. Trials that are in the store
+    are not made again, so a search that was stopped goes on.
+
+    Args:
+        study: The study.
+        write: Takes a line of progress.
+
+    Returns:
+        The file, and name and fault of each search that failed: then no file is written.
+
+    Raises:
+        InputError: Another run holds the study, or optuna is not installed.
+    """
+    methods, path, builder = list(study.profile.methods), tuned_path(study.folder), Builder(study)
+    jobs = [Job(f"06_tuning-{m}", "06_tuning", {"method": m}, alone=True) for m in methods]
+    with alone(study.folder):
+        builder.store.sweep()
+        with open_engine(study, builder.store, jobs=1, write=write) as engine:
+            faults = engine.run(jobs)
+        if not faults:
+            found = freeze(builder, methods)
+            write_tuned(found, path, dataset=study.dataset, profile=study.profile_name)
+    return path, faults
 
 
 def tune_method(builder: Builder, method: str) -> Found:
@@ -27,8 +60,7 @@ def tune_method(builder: Builder, method: str) -> Found:
         method: Name in the registry.
     """
     study, record = builder.study, get_method(method)
-    usual = {**record.usual(builder.recipe), **study.usual_settings(method)}
-    ranges = find_ranges(record, usual, builder.recipe)  # type: ignore[arg-type]
+    usual: dict[str, Any] = {**record.usual(builder.recipe), **study.usual_settings(method)}
     gaps: list[float] = []
 
     def evaluate(settings: dict[str, Setting]) -> Trial:
@@ -37,13 +69,8 @@ def tune_method(builder: Builder, method: str) -> Found:
         gaps.append(float(np.mean([oracle_gap(tried, spec) for spec in specs])))
         return replace(_score(tried, specs), settings=settings)
 
-    trials = search(
-        ranges,
-        usual,  # type: ignore[arg-type]
-        evaluate,
-        trials=study.profile.tuning.trials,
-        name=method,
-    )
+    ranges = find_ranges(record, usual, builder.recipe)
+    trials = search(ranges, usual, evaluate, trials=study.profile.tuning.trials, name=method)
     best = choose(trials)
     return Found(
         settings=best.settings,
@@ -64,24 +91,6 @@ def tune_nothing(builder: Builder) -> tuple[Trial, Trial]:
     return _score(builder, untouched), _score(builder, retrained)
 
 
-def oracle_gap(builder: Builder, spec: ModelSpec) -> float:
-    """|acc_f - acc_f(retrained)| + |acc_e - acc_e(retrained)| of a trial: for comparison alone.
-
-    Nothing is chosen by it: who unlearns has no retrained model. What would have been is called
-    ``oracle_tuned`` wherever it is told.
-    """
-    table = builder.study.cohort.table
-    forgotten = builder.store.forget_set(spec).patients
-    forget = (table["partition"] == TRAIN) & table["patient"].isin(forgotten)
-    held_out = table["partition"] == EVALUATION_VALIDATION
-    mine, ideal = builder.logits(spec), builder.logits(trial("retrain", spec.seed))
-    found = sum(
-        abs(patient_accuracy(mine, table, part) - patient_accuracy(ideal, table, part))
-        for part in (forget, held_out)
-    )
-    return found if np.isfinite(found) else WORST
-
-
 def freeze(builder: Builder, methods: list[str]) -> Tuned:
     """All that was found, from trials that are in the store.
 
@@ -100,10 +109,8 @@ def freeze(builder: Builder, methods: list[str]) -> Tuned:
         + [builder.costs(_specs(builder, "retrain"))]
     )
     if len(devices := sorted(bills["device"].unique())) > 1:
-        raise InputError(
-            "tuning",
-            [f"trials were timed on {', '.join(devices)}: on one of them, make clean, make tune"],
-        )
+        told = f"trials were timed on {', '.join(devices)}: on one of them, make clean, make tune"
+        raise InputError("tuning", [told])
     return Tuned(
         cohort=study.cohort.sha256,
         recipe=canonical_hash(study.recipe),
@@ -123,6 +130,17 @@ def freeze(builder: Builder, methods: list[str]) -> Tuned:
     )
 
 
+def oracle_gap(builder: Builder, spec: ModelSpec) -> float:
+    """|acc_f - acc_f(retrained)| + |acc_e - acc_e(retrained)| of a trial: for comparison alone.
+
+    Nothing is chosen by it: who unlearns has no retrained model. What would have been is called
+    ``oracle_tuned`` wherever it is told.
+    """
+    mine, ideal = _accuracies(builder, spec), _accuracies(builder, trial("retrain", spec.seed))
+    found = sum(abs(a - b) for a, b in zip(mine, ideal, strict=True))
+    return found if np.isfinite(found) else WORST
+
+
 def _specs(builder: Builder, method: str) -> list[ModelSpec]:
     """A trial of the method on every development seed."""
     return [trial(method, seed) for seed in development_seeds(builder.study.profile)]
@@ -134,18 +152,20 @@ def _with_settings(builder: Builder, method: str, settings: dict[str, Setting]) 
     return builder.with_settings(method, {**usual, **settings})
 
 
+def _accuracies(
+    builder: Builder, spec: ModelSpec, model: ModelSpec | None = None
+) -> tuple[float, float]:
+    """Of a trial, or of another model on the forget set of the trial."""
+    forgotten = builder.store.forget_set(spec).patients
+    return accuracies(builder.logits(model or spec), builder.study.cohort.table, forgotten)
+
+
 def _score(builder: Builder, specs: list[ModelSpec]) -> Trial:
     """A trial from the stored predictions and bills of its seeds."""
-    scores = [
-        score(
-            builder.logits(spec),
-            builder.logits(original(spec.seed)),
-            builder.study.cohort.table,
-            builder.store.forget_set(spec).patients,
-        )
-        for spec in specs
-    ]
-    found, forget, evaluation = (float(np.mean(each)) for each in zip(*scores, strict=True))
-    told = [None if np.isnan(each) else each for each in (forget, evaluation)]
-    seconds = [float(builder.costs([spec])["seconds"].sum()) for spec in specs]
-    return Trial({}, found, told[0], told[1], tuple(seconds))
+    found = [_accuracies(builder, spec) for spec in specs]
+    before = [_accuracies(builder, spec, original(spec.seed)) for spec in specs]
+    scores = [score(*pair) for pair in zip(found, before, strict=True)]
+    means = [float(np.mean(each)) for each in zip(*found, strict=True)]
+    forget, evaluation = (None if np.isnan(mean) else mean for mean in means)
+    seconds = tuple(float(builder.costs([spec])["seconds"].sum()) for spec in specs)
+    return Trial({}, float(np.mean(scores)), forget, evaluation, seconds)

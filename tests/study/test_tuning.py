@@ -9,15 +9,15 @@ import yaml
 from medunlearn.cohort.forget_sets import DEVELOPMENT, development_patients
 from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash
-from medunlearn.study import trials as module
+from medunlearn.study import tuning as module
 from medunlearn.study.builder import Builder
 from medunlearn.study.design import all_models, development_seeds, trial, unlearned
 from medunlearn.study.design import middle_cell as middle
+from medunlearn.study.search import WORST
 from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
-from medunlearn.study.trials import freeze, tune_method, tune_nothing
 from medunlearn.study.tuned import SHIPPED, find_tuned, read_tuned, tuned_path, write_tuned
-from medunlearn.tuning import WORST
+from medunlearn.study.tuning import freeze, tune_method, tune_nothing
 
 
 @pytest.fixture(scope="module")
