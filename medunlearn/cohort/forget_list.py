@@ -1,8 +1,8 @@
 """Patients to be forgotten, named in a text file by their ids in the user's own table."""
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from medunlearn.cohort.build import Cohort
 from medunlearn.cohort.forget_sets import ForgetSet, list_forget_set
@@ -35,28 +35,26 @@ def read_forget_list(path: Path, cohort: Cohort) -> ForgetSet:
     named = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
     hidden = getattr(cohort.manifest, "pseudonymise", False)
     salt = make_salt(cohort.pixel_file.parent) if hidden else None
-    known = cohort.table.drop_duplicates("patient").set_index("source_patient")
-    found, faults = [], []
-    for number, name in named.items():
-        key = pseudonym(name, salt) if salt else name
-        fault = _fault(known.loc[key]) if key in known.index else _UNKNOWN
-        if fault:
-            faults.append(f"line {number}: given {name!r}; {fault}")
-        else:
-            found.append(int(known.loc[key, "patient"]))
+    people = cohort.table.drop_duplicates("patient").set_index("source_patient").to_dict("index")
+    found = [people.get(pseudonym(name, salt) if salt else name) for name in named.values()]
+    faults = [
+        f"line {number}: given {name!r}; {fault}"
+        for (number, name), patient in zip(named.items(), found, strict=True)
+        if (fault := _fault(patient))
+    ]
     if faults:
         raise InputError(str(path), faults)
-    return list_forget_set(cohort.table, found, str(path))
+    chosen = [patient["patient"] for patient in found if patient]
+    return list_forget_set(cohort.table, chosen, str(path))
 
 
-_UNKNOWN = (
-    "this study has no such patient; expected an id as in the table's patient column: correct it, "
-    "or raise max_patients in the profile if the dataset has this patient"
-)
-
-
-def _fault(patient: "pd.Series[object]") -> str:
-    """Why a known patient cannot be forgotten; empty if this is possible."""
+def _fault(patient: Mapping[Hashable, Any] | None) -> str:
+    """Why a patient cannot be forgotten; empty if this is possible."""
+    if patient is None:
+        return (
+            "this study has no such patient; expected an id as in the table's patient column: "
+            "correct it, or raise max_patients in the profile if the dataset has this patient"
+        )
     if patient["partition"] != TRAIN:
         where = f"this patient is in partition {patient['partition']!r}"
         return f"{where}, expected {TRAIN!r}: no model has learnt these images; remove the line"
