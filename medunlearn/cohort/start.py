@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from medunlearn.cohort.cells import check_columns, read_csv, read_header
+from medunlearn.cohort.cells import read_csv
 from medunlearn.cohort.decode import FORMATS
 from medunlearn.cohort.labels import MENTIONED
 from medunlearn.cohort.manifest import NOT_STATED, NOWHERE
@@ -60,8 +60,9 @@ def look_at_table(table: Path) -> pd.DataFrame:
     Raises:
         InputError: The table cannot be read.
     """
-    header = read_header(table)
-    cells = read_csv(table, [name for name in header if header.count(name) == 1])
+    cells = read_csv(table)
+    header = list(cells)
+    cells = cells[[name for name in header if header.count(name) == 1]]
     flags = [name for name in cells if set(cells[name]) <= {*MENTIONED} and cells[name].any()]
     finding = f"; one of {len(flags)} findings: pick one, or see rule mentions in the template"
     lines = []
@@ -121,7 +122,6 @@ def write_manifest(
         raise InputError("manifest", [fault])
     tells = {role: name for role, name in (("sex", sex), ("age", age)) if name}
     needed = [name for name in (image, patient, label, *tells.values()) if name]
-    check_columns(read_header(table), needed, table)
     cells, root = read_csv(table, needed), dataset_folder(folder, table)
     images, path = (p.resolve().relative_to(root).as_posix() for p in (folder, table))
     if image:
