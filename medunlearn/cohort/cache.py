@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from medunlearn.cohort.cells import cut_short
 from medunlearn.cohort.decode import RULE, Decoding, Pixels, decode_array, decode_file, quiet
-from medunlearn.cohort.files import cut_short
 from medunlearn.cohort.npz import read_images
 from medunlearn.cohort.pixels import BLOCK, PixelCache, hash_parts, is_sound, open_pixels, store
 from medunlearn.errors import InputError

@@ -2,18 +2,20 @@
 
 import csv
 import gzip
+import io
+import re
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO, cast
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from medunlearn.errors import InputError
 
-SHOWN = 10  # faults of one kind that are printed: a wrong column would print every row
-LONGEST_LINE, LARGEST_TABLE = 2**20, 2**31  # characters; the largest published table has 10^8
+SHOWN = 10  # faults of one kind that are printed
+LONGEST_HEADER, LARGEST_TABLE = 2**16, 2**29  # bytes; the largest published table has 10^8
 
 
 class Cells(NamedTuple):
@@ -44,40 +46,57 @@ def list_faults(cells: Cells, wrong: Sequence[Wrong]) -> list[str]:
     for given, remedy in wrong:
         place = f"{cells.subject.name}, column {given.name!r}"
         told = [f"{place}, {cells.noun} {row}: given {cell!r}; {remedy}"
-                for row, cell in given[:SHOWN].items()]  # fmt: skip
-        faults += first_few(told, len(given), f"such {cells.noun}s in column {given.name!r}")
+                for row, cell in given.items()]  # fmt: skip
+        faults += cut_short(told, f"such {cells.noun}s in column {given.name!r}")
     return faults
 
 
-def first_few(faults: Sequence[str], total: int, noun: str) -> list[str]:
-    """The first faults, and how many more there are."""
-    more = [f"and {total - SHOWN} more {noun}"] if total > SHOWN else []
-    return [*faults[:SHOWN], *more]
+def cut_short(faults: Sequence[str], noun: str, shown: int = SHOWN) -> list[str]:
+    """The first faults, and how many more there are: a wrong setting would print every row."""
+    more = [f"and {len(faults) - shown} more {noun}"] if len(faults) > shown else []
+    return [*faults[:shown], *more]
 
 
-def read_header(path: Path) -> list[str]:
-    """The headers of a table.
-
-    Raises:
-        InputError: As `read_csv`.
-    """
-    return _read(path, None)[0]
-
-
-def read_csv(path: Path, needed: Collection[str]) -> pd.DataFrame:
+def read_csv(path: Path, needed: Collection[str] | None = None) -> pd.DataFrame:
     """Columns of a table as text, by row number; empty lines count but give no row.
 
     Args:
         path: CSV or TSV, in UTF-8; packed if its name ends with ``.gz``.
-        needed: Headers of the columns that are kept.
+        needed: Headers of the columns that are kept; all if none, also those that are repeated.
 
     Raises:
         InputError: The table cannot be read, lacks a column or has it twice, or has rows with too
             many cells; all are named.
     """
-    columns = list(dict.fromkeys(needed))
-    rows = _read(path, columns)[1]
-    return pd.DataFrame(list(rows.values()), index=list(rows), columns=columns, dtype="str")
+    text = _read_text(path)
+    first = text.partition("\n")[0]
+    delimiter = max(",\t;", key=lambda mark: len(_split(first, mark)))  # not inside quotes
+    header = [cell.strip() for cell in _split(first, delimiter)]
+    if needed is not None:
+        check_columns(header, needed, path)
+    try:
+        # One column more than the header has: pandas would drop such cells or shift the row.
+        frame = pd.read_csv(
+            io.StringIO(text), sep=delimiter, header=None, names=range(len(header) + 1),
+            dtype="str", na_filter=False, skip_blank_lines=False,
+        )  # fmt: skip
+    except pd.errors.ParserError as error:
+        reason = str(error).partition("C error: ")[2].strip() or str(error)
+        reason = re.sub(
+            r"(?<=row )\d+", lambda row: str(int(row[0]) + 1), reason
+        )  # it counts from 0
+        fault = f"{reason}; correct it: put cells with a delimiter in quotes, and close all quotes"
+        raise InputError(str(path), [fault]) from None
+    frame.index += 1
+    frame = frame[1:][(frame[1:] != "").any(axis=1)]
+    *there, beyond = frame
+    if longer := list(frame.index[frame[beyond].str.strip() != ""]):
+        fault = "has more cells than the header; put cells with a delimiter in quotes"
+        faults = [f"{path.name}, row {row}: {fault}" for row in longer]
+        raise InputError(str(path), cut_short(faults, "such rows"))
+    frame = frame[there].set_axis(header, axis=1)
+    kept = frame if needed is None else frame[list(dict.fromkeys(needed))]
+    return kept.apply(lambda cells: cells.str.strip())
 
 
 def check_columns(header: Sequence[str], needed: Collection[str], subject: Path) -> None:
@@ -101,70 +120,30 @@ def read_numbers(cells: "pd.Series[str]", wrong: list[Wrong], hint: str = "") ->
     return numbers
 
 
-def _read(path: Path, needed: list[str] | None) -> tuple[list[str], dict[int, list[str]]]:
-    """Header, and the needed cells of each row; the header alone if none are asked for."""
-    rows: dict[int, list[str]] = {}
-    faults, line = [], 1
+def _split(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _read_text(path: Path) -> str:
+    """A table's text.
+
+    Raises:
+        InputError: It cannot be read, is not UTF-8, or unpacks to any size.
+    """
     try:
-        with _open(path) as file:
-            first_line = file.readline(2**16)  # csv takes no longer fields
-            file.seek(0)
-            reader = csv.reader(_lines(file), delimiter=_delimiter(first_line), strict=True)
-            header = [cell.strip() for cell in next(reader, [])]
-            if needed is None:
-                return header, {}
-            check_columns(header, needed, path)
-            at = [header.index(name) for name in needed]
-            # Not pandas.read_csv: it drops a first row's cells beyond the header with a warning.
-            line = reader.line_num + 1
-            for number, row in enumerate(reader, start=2):
-                line = reader.line_num + 1
-                if any(row[len(header) :]):
-                    fault = "has more cells than the header; put cells with a delimiter in quotes"
-                    faults.append(f"{path.name}, row {number}: {fault}")
-                elif any(row):
-                    row += [""] * (len(header) - len(row))
-                    rows[number] = [row[column].strip() for column in at]
-    except UnicodeDecodeError as error:
-        fault = f"{_find_wrong_byte(path) or error}: save the table as CSV in UTF-8"
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            first = file.readline(LONGEST_HEADER)
+            content = first + file.read(LARGEST_TABLE)
+        if len(first) < LONGEST_HEADER and len(content) < LARGEST_TABLE:
+            return content.decode("utf-8-sig").replace("\r\n", "\n")
+        error: object = f"a header of over {LONGEST_HEADER:,} bytes or a table of {LARGEST_TABLE:,}"
+    except UnicodeDecodeError as wrong:
+        before, byte = wrong.object[: wrong.start], wrong.object[wrong.start]
+        line, after = before.count(b"\n") + 1, before.rpartition(b"\n")[2].decode(errors="replace")
+        fault = f"line {line}: byte 0x{byte:02X} after {after[-20:]!r} is not UTF-8"
+        fault += ": save the table as CSV in UTF-8"
         raise InputError(str(path), [fault]) from None
-    except csv.Error as error:
-        raise InputError(str(path), [f"line {line}: {error}; correct it"]) from None
-    except (OSError, EOFError, zlib.error, OverflowError) as error:
-        fault = f"cannot be read: {error}; put the whole file there and make it readable"
-        raise InputError(str(path), [fault]) from None
-    if faults:
-        raise InputError(str(path), first_few(faults, len(faults), "such rows"))
-    return header, rows
-
-
-def _delimiter(first_line: str) -> str:
-    """What parts the header into most cells; what stands in quotes parts nothing."""
-    return max(",\t;", key=lambda mark: len(next(csv.reader([first_line], delimiter=mark), [])))
-
-
-def _open(path: Path, errors: str = "strict") -> TextIO:
-    opened = gzip.open if path.suffix == ".gz" else open
-    return cast(TextIO, opened(path, "rt", encoding="utf-8-sig", errors=errors, newline=""))
-
-
-def _find_wrong_byte(path: Path) -> str:
-    """The line of the first byte that is no UTF-8; a decoder tells it by its own block only."""
-    with _open(path, errors="surrogateescape") as file:
-        for number, line in enumerate(_lines(file), start=1):
-            if odd := [c for c in line if "\udc80" <= c <= "\udcff"]:
-                byte, before = ord(odd[0]) - 0xDC00, line.partition(odd[0])[0][-20:]
-                return f"line {number}: byte 0x{byte:02X} after {before!r} is not UTF-8"
-    return ""
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    """Lines of bounded length and number: a few packed bytes can hold any amount of text."""
-    total = 0
-    while line := file.readline(LONGEST_LINE):
-        total += len(line)
-        if len(line) == LONGEST_LINE or total > LARGEST_TABLE:
-            raise OverflowError(
-                f"a line of over {LONGEST_LINE:,} or a table of over {LARGEST_TABLE:,} characters"
-            )
-        yield line
+    except (OSError, EOFError, zlib.error) as unreadable:
+        error = unreadable
+    fault = f"cannot be read: {error}; put the whole file there and make it readable"
+    raise InputError(str(path), [fault])

@@ -2,9 +2,10 @@
 
 import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -15,6 +16,7 @@ from medunlearn.cohort.fetch import verify_files
 from medunlearn.cohort.manifest import list_unstated
 from medunlearn.cohort.partition import PARTITIONS
 from medunlearn.cohort.pixels import open_pixels
+from medunlearn.cohort.sample import sample_patients
 from medunlearn.cohort.schema import DataManifest, Manifest
 from medunlearn.cohort.table import describe_people, examine_table
 from medunlearn.errors import InputError
@@ -24,14 +26,25 @@ DARK, BRIGHT = 32, 223  # an image that stays below or above uses an eighth of t
 
 
 class Looked(NamedTuple):
-    """A dataset without faults, as `build_cohort` would make it of all its patients."""
+    """A dataset without errors.
+
+    Args:
+        table: All its patients, as `build_cohort` would make them.
+        pixels: Theirs.
+        studied: The patients that a study would take, with their partitions.
+    """
 
     table: pd.DataFrame
     pixels: Pixels
+    studied: pd.DataFrame
 
 
 def examine_cohort(
-    manifest: Manifest, data_root: Path | None, cache: Path, image_size: int
+    manifest: Manifest,
+    data_root: Path | None,
+    cache: Path,
+    image_size: int,
+    max_patients: int | None = None,
 ) -> Looked:
     """Read rows and decode images, going on past faults so that all are told at once.
 
@@ -40,55 +53,55 @@ def examine_cohort(
         data_root: Where datasets lie.
         cache: Gets the pixels; what it holds is verified, and a study takes its images from it.
         image_size: Pixels along each side, at most the manifest's.
+        max_patients: As many of the patients a study would take; all if none. Of a generated
+            cohort no others are looked at.
 
     Raises:
         InputError: All faults of files, rows, images and partitions.
     """
     size = min(image_size, manifest.image_size)
     if not isinstance(manifest, DataManifest):
+        how: dict[str, Any] = {"image_size": size, "max_patients": max_patients}
         with TemporaryDirectory(prefix="medunlearn-check-") as folder:
-            cohort = build_cohort(
-                *(manifest, None),
-                folder=Path(folder),
-                cache=cache,
-                image_size=size,
-                max_patients=None,
-            )
-        return Looked(cohort.table, cohort.pixels)
+            cohort = build_cohort(manifest, None, folder=Path(folder), cache=cache, **how)
+        return Looked(cohort.table, cohort.pixels, cohort.table)
     faults: list[str] = []
-    held = None
-    try:
-        verify_files(manifest, data_root)
-    except InputError as error:
-        faults += error.faults
-    try:
-        rows, found, _ = examine_table(manifest, data_root)
-    except InputError as error:
-        raise InputError(error.subject, list(dict.fromkeys(faults + error.faults))) from None
+
+    def attempt(function: Callable[..., Any], *given: object) -> Any:
+        try:
+            return function(*given)
+        except InputError as error:
+            faults.extend(fault for fault in error.faults if fault not in faults)
+
+    attempt(verify_files, manifest, data_root)
+    reading = attempt(examine_table, manifest, data_root)
+    if reading is None:
+        raise InputError(f"data of {manifest.name}", faults)
+    rows, found, _ = reading
     faults += found
     usable = rows[rows["path"].notna() & (rows["path"] != "")]
-    try:
-        held = decode_rows(usable, manifest, size, cache) if len(usable) else None
-    except InputError as error:
-        faults += error.faults
+    held = attempt(decode_rows, usable, manifest, size, cache) if len(usable) else None
     if not found:  # partitions of wrong rows would mean nothing
-        try:
-            table = finish_table(rows, manifest)
-        except InputError as error:
-            faults += error.faults
+        table = attempt(finish_table, rows, manifest)
+        sample = attempt(sample_patients, rows, manifest, max_patients)
+        if not faults:
+            studied = attempt(finish_table, sample, manifest) if len(sample) < len(rows) else table
     if faults or held is None:
         raise InputError(f"data of {manifest.name}", faults)
-    return Looked(table, open_pixels(held.path))
+    return Looked(table, open_pixels(held.path), studied)
 
 
 def describe_cohort(manifest: Manifest, table: pd.DataFrame, pixels: Pixels) -> list[str]:
-    """Lines for people: patients, images, counts and oddities of a dataset without faults."""
+    """Lines for people: patients, images, counts and oddities of a dataset without errors."""
     count, channels, *_, size = pixels.shape
+    oddities = describe_oddities(table, pixels)
+    warned = sum(line.startswith("WARNING") for line in oddities)
     lines = [
         f"{manifest.title}: {table['patient'].nunique():,} {manifest.unit}s, {count:,} images of "
-        f"{size} px, {channels} channel(s): no fault found",
+        f"{size} px, {channels} channel(s): no error found"
+        + (f", but {warned} warning(s), see below" if warned else ""),
         *("", count_rows(table, manifest.label.classes), ""),
-        *describe_oddities(table, pixels),
+        *oddities,
     ]
     unstated = ", ".join(list_unstated(manifest))
     return [*lines, f"not stated in the manifest yet: {unstated}"] if unstated else lines
@@ -132,18 +145,18 @@ def describe_oddities(table: pd.DataFrame, pixels: Pixels) -> list[str]:
     flat = seen["flat"]
     lines.append(f"images of one grey: {flat.sum():,}{_examples(seen['name'][flat])}")
     twice = table.assign(digest=seen["digest"].to_numpy())[~flat.to_numpy()]
-    twice = twice[twice["digest"].duplicated(keep=False)]
-    groups = twice.groupby("digest")
+    groups = twice[twice["digest"].duplicated(keep=False)].groupby("digest")
     owners, parts = groups["patient"].nunique(), groups["partition"].nunique()
     sets = groups["source_image"].agg(lambda given: " = ".join(map(str, given[:3])))
-    lines.append(f"images whose pixels were there before: {len(twice) - groups.ngroups:,}")
-    for kind, chosen in (
-        ("of the same patient", owners < 2),
-        ("of different patients", owners > 1),
-        ("across partitions", parts > 1),
-    ):
-        lines.append(f"  sets {kind}: {chosen.sum():,}{_examples(sets[chosen])}")
-    return lines
+    copies = groups["digest"].size().sum() - groups.ngroups
+    lines.append(f"images that are copies of others: {copies:,}")
+    kinds = {
+        "  of the same patient": owners < 2,
+        "WARNING: copies among different patients": owners > 1,
+        "WARNING: copies across partitions": parts > 1,
+    }
+    told = {f"{kind}: {chosen.sum():,} sets": sets[chosen] for kind, chosen in kinds.items()}
+    return lines + [f"{line}{_examples(names)}" for line, names in told.items() if len(names)]
 
 
 def _scan(pixels: Pixels) -> pd.DataFrame:

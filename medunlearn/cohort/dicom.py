@@ -18,9 +18,9 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 
-from medunlearn.cohort.cells import Cells
+from medunlearn.cohort.cells import Cells, cut_short
 from medunlearn.cohort.decode import quiet, scale
-from medunlearn.cohort.files import Places, cut_short, list_files
+from medunlearn.cohort.files import Places, list_files
 from medunlearn.errors import InputError
 
 PIXELS = (

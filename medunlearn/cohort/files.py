@@ -5,13 +5,14 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from glob import glob
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pandas as pd
 
-from medunlearn.cohort.cells import SHOWN, Wrong
+from medunlearn.cohort.cells import Wrong
 from medunlearn.cohort.rules import LEAVES_FOLDER
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
@@ -69,7 +70,7 @@ def find_folder(manifest: DataManifest, data_root: Path | None) -> tuple[Path, P
     Raises:
         InputError: No data root is given, or it is no folder.
     """
-    subject, get = f"data of {manifest.name}", _how_to_get(manifest)
+    subject, get = f"data of {manifest.name}", f"how to get it: {manifest.how_to_get}"
     if data_root is None:
         raise InputError(subject, [f"no data root is given; pass DATA=<folder>; {get}"])
     root = data_root.expanduser().resolve()
@@ -87,7 +88,7 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
     Raises:
         InputError: Something is not there, or is a link to a place outside the data root.
     """
-    subject, get = f"data of {manifest.name}", _how_to_get(manifest)
+    subject, get = f"data of {manifest.name}", f"how to get it: {manifest.how_to_get}"
     root, folder = find_folder(manifest, data_root)
     if folder is None:
         remedy = f"pass its parent, DATA={root.parent}" if root.name in manifest.folders else get
@@ -117,7 +118,7 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
 def list_files(places: Places, pattern: str) -> tuple[dict[str, str], list[str]]:
     """All files below the image folders whose path there matches, in the order of their names.
 
-    A file that links lead to once more is listed once.
+    A file that links lead to once more is listed once, under its own name.
 
     Returns:
         Path below its folder (with ``/``) to real path; and the faults: links out of the root.
@@ -127,7 +128,6 @@ def list_files(places: Places, pattern: str) -> tuple[dict[str, str], list[str]]
         found.update(_list_files(place, places))
     chosen: dict[str, str] = {}
     for name, path in sorted(found.items()):
-        name = name.replace(os.sep, "/")
         if wanted.search(name) or name.endswith("/"):  # a folder that is not looked into
             chosen[path or name] = name
     faults = [places.tell_link(name) for path, name in chosen.items() if path == name]
@@ -137,7 +137,7 @@ def list_files(places: Places, pattern: str) -> tuple[dict[str, str], list[str]]
 def find_images(
     names: "pd.Series[str]", suffix: str, places: Places
 ) -> tuple[pd.Series, list[Wrong]]:
-    """Finds the image of each row by listing each folder once.
+    """Finds the image of each row.
 
     Args:
         names: Image names as in the table, which may contain folders.
@@ -147,18 +147,21 @@ def find_images(
     Returns:
         Real paths, missing where there is no file; and what is wrong with which rows.
     """
+    real_folder = cache(os.path.realpath)  # of each folder once: there may be 10^5 images
+
+    def find(name: str) -> str | None:
+        for place in places.images:
+            path = os.path.join(place, name)  # noqa: PTH118
+            if os.path.isfile(path):  # noqa: PTH113
+                real = os.path.join(real_folder(os.path.dirname(path)), os.path.basename(path))  # noqa
+                real = os.path.realpath(path) if os.path.islink(path) else real  # noqa: PTH114
+                return real if places.allow(real) else ""
+        return None
+
     unsafe = (names + suffix).str.contains(LEAVES_FOLDER)
     usable = names[~unsafe & (names != "")]
     files = (usable + suffix).str.replace("\\", "/").map(os.path.normpath)  # of Windows, too
-    wanted = set(files)
-    for parent in set(files.map(os.path.dirname)):
-        while parent and parent not in wanted:
-            wanted.add(parent)
-            parent = parent.rpartition(os.sep)[0]
-    index: dict[str, str] = {}
-    for place in reversed(places.images):
-        index.update(_list_files(place, places, wanted))
-    paths = files.map(index.get)
+    paths = files.map(find)
     missing = (str(places.images[0]) + os.sep + files)[paths.isna()].rename(str(names.name))
     others = [str(place) for place in places.images[1:]]
     nor = f", nor in {others}" if others else ""
@@ -172,48 +175,33 @@ def find_images(
     ]
 
 
-def cut_short(faults: list[str], noun: str, shown: int = SHOWN) -> list[str]:
-    """The first faults, and how many more there are: a wrong setting would print every file."""
-    more = [f"and {len(faults) - shown} more {noun}"] if len(faults) > shown else []
-    return faults[:shown] + more
-
-
 def _tables(manifest: DataManifest) -> Sequence[str]:
-    names: Sequence[str] = getattr(manifest, "table", ()) or getattr(manifest, "arrays", ())
-    return names
+    return cast("Sequence[str]", getattr(manifest, "table", getattr(manifest, "arrays", ())))
 
 
-def _how_to_get(manifest: DataManifest) -> str:
-    return f"how to get it: {manifest.how_to_get}"
-
-
-def _list_files(top: Path, places: Places, wanted: set[str] | None = None) -> dict[str, str]:
-    """Files (or those wanted) by name, with real paths; an empty path where a link leaves the root.
-
-    Unless certain names are wanted, a folder that links lead to once more is listed once.
-    """
+def _list_files(top: Path, places: Places) -> dict[str, str]:
+    """Files by name, with real paths; an empty path where a link leaves the root."""
     files: dict[str, str] = {}
     listed: set[str] = set()
     todo = deque([(os.path.realpath(top), "")])
     while todo:
         folder, prefix = todo.popleft()
-        if wanted is None and folder in listed:
+        if folder in listed:
             continue
         listed.add(folder)
         try:
-            with os.scandir(folder) as entries:
-                found = [e for e in entries if wanted is None or prefix + e.name in wanted]
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             fault = f"cannot be listed: {error.strerror}; make it readable"
             raise InputError(folder, [fault]) from None
-        for entry in sorted(found, key=lambda entry: entry.name):
+        for entry in entries:
             name, linked = prefix + entry.name, entry.is_symlink()
             path = os.path.realpath(entry.path) if linked else entry.path
             with suppress(OSError):  # a loop of links is no file
                 if linked and not places.allow(path):
-                    files[name + (os.sep if entry.is_dir() else "")] = ""
+                    files[name + "/" * entry.is_dir()] = ""
                 elif entry.is_dir():  # a folder's own name comes before those that links give it
-                    (todo.append if linked else todo.appendleft)((path, name + os.sep))
+                    (todo.append if linked else todo.appendleft)((path, name + "/"))
                 elif entry.is_file():
                     files[name] = path
     return files

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -27,6 +27,9 @@ HALF: Literal["half"] = "half"
 DEVELOPMENT: Literal["development"] = "development"
 """What settings are tuned on: the patients reserved for it, in no reported forget set."""
 
+LISTED: Literal["listed"] = "listed"
+"""Patients that somebody named: nothing of it is drawn."""
+
 DEVELOPMENT_SHARE = 0.10
 """Of the training patients, reserved for tuning before any forget set is drawn."""
 
@@ -36,14 +39,15 @@ class ForgetSet:
     """A forget set: a composition, a size and whose order it was taken from.
 
     Args:
-        composition: Which patients could be drawn.
+        composition: Which patients could be drawn; ``listed``: those that a list names.
         forget_size: Share of the training patients, 0 to 1.
-        order: ``shared`` (one draw for all seeds) or ``seed<number>`` (a draw of that seed).
+        order: ``shared`` (one draw for all seeds) or ``seed<number>`` (a draw of that seed); of a
+            list the beginning of its ``sha256``, which tells it from other lists.
         patients: The forgotten patients, ascending.
         sha256: Of the patients, so that a record cannot be mixed up.
     """
 
-    composition: Composition | Literal["half", "development"]
+    composition: Composition | Literal["half", "development", "listed"]
     forget_size: float
     order: str
     patients: tuple[int, ...]
@@ -134,18 +138,7 @@ def draw_forget_set(
             first = _HARDEST_FIRST[composition] * confidence[eligible.index]
         order_of_patients = stratified_order(eligible, stream("order", composition, order), first)
         chosen = np.sort(order_of_patients[:wanted])
-        inside = train["patient"].isin(chosen)
-        retained = train.loc[~inside, "label"]
-        faults = [
-            f"forget_size {forget_size:g} ({composition}) takes every image of class code {code} "
-            "out of training; expected at least one to be retained: use a smaller forget size"
-            for code in sorted(set(train["label"]) - set(retained))
-        ]
-        if inside.sum() == 1:  # batch norm cannot learn from a feature map of one image, one pixel
-            faults.append(
-                f"forget_size {forget_size:g} ({composition}) is a single image, which methods "
-                "that learn on the forget set cannot use; expected at least 2: use a larger size"
-            )
+        faults = _retention_faults(train, chosen, f"forget_size {forget_size:g} ({composition})")
     if faults:
         raise InputError(f"forget set {forget_set_name(composition, forget_size, order)}", faults)
     return _record(composition, forget_size, order, chosen)
@@ -175,8 +168,44 @@ def draw_development(table: pd.DataFrame) -> ForgetSet:
     return _record(DEVELOPMENT, DEVELOPMENT_SHARE, "shared", development_patients(table))
 
 
+def list_forget_set(table: pd.DataFrame, patients: Sequence[int], subject: str) -> ForgetSet:
+    """Named training patients as a forget set, held to what holds for a drawn one.
+
+    Args:
+        table: The cohort, with partitions.
+        patients: Their numbers, each a training patient; repeated ones count once.
+        subject: Where they were named, for the error.
+
+    Raises:
+        InputError: There is none, not every class would be retained, or one image alone forgotten.
+    """
+    train, chosen = table[table["partition"] == TRAIN], np.unique(np.array(patients, np.int64))
+    if not len(chosen):
+        raise InputError(subject, ["no patient is named; expected at least one"])
+    if faults := _retention_faults(train, chosen, "the list"):
+        raise InputError(subject, faults)
+    drawn = _record(LISTED, len(chosen) / train["patient"].nunique(), "", chosen)
+    return replace(drawn, order=drawn.sha256[:8])
+
+
+def _retention_faults(train: pd.DataFrame, chosen: NDArray[np.int64], what: str) -> list[str]:
+    """What is wrong with the images that would be retained, or forgotten."""
+    inside = train["patient"].isin(chosen)
+    faults = [
+        f"{what} takes every image of class code {code} "
+        "out of training; expected at least one to be retained: forget fewer patients"
+        for code in sorted(set(train["label"]) - set(train.loc[~inside, "label"]))
+    ]
+    if inside.sum() == 1:  # batch norm cannot learn from a feature map of one image, one pixel
+        faults.append(
+            f"{what} is a single image, which methods that learn on the forget set cannot use; "
+            "expected at least 2: forget more patients"
+        )
+    return faults
+
+
 def _record(
-    composition: Composition | Literal["half", "development"],
+    composition: Composition | Literal["half", "development", "listed"],
     forget_size: float,
     order: str,
     patients: NDArray[np.int64],

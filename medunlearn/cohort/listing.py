@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from medunlearn.cohort.cells import Cells, check_columns
-from medunlearn.cohort.files import Places, cut_short, list_files
+from medunlearn.cohort.cells import Cells, check_columns, cut_short
+from medunlearn.cohort.files import Places, list_files
 from medunlearn.cohort.schema import FilesManifest
 from medunlearn.errors import InputError
 

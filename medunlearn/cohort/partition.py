@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.cells import SHOWN, first_few
+from medunlearn.cohort.cells import cut_short
 from medunlearn.errors import InputError
 
 TRAIN, METHOD_VALIDATION, EVALUATION_VALIDATION, TEST = (
@@ -119,10 +119,10 @@ def patients_of_split(table: pd.DataFrame, subject: str) -> "pd.Series[str]":
     remedy = "expected one; correct the split, or leave it out so that patients are drawn"
     faults = [
         f"patient {name!r} has images in {parts} of the official split; {remedy}"
-        for name, parts in names.head(SHOWN).itertuples(index=False)
+        for name, parts in names.itertuples(index=False)
     ]
     if faults:
-        raise InputError(subject, first_few(faults, len(names), "patients"))
+        raise InputError(subject, cut_short(faults, "patients"))
     return pairs.set_index("patient")["split"].sort_index()
 
 

@@ -67,12 +67,13 @@ def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
     """
     hidden = {}
     for column in _NAMES:
-        names = {given: _name(given, salt) for given in table[column].unique()}
+        names = {given: pseudonym(given, salt) for given in table[column].unique()}
         hidden[column] = table[column].map(names)
     return table.assign(**hidden)
 
 
-def _name(given: object, salt: bytes) -> str:
+def pseudonym(given: object, salt: bytes) -> str:
+    """The pseudonym of one id."""
     return hmac.digest(salt, str(given).encode(), "sha256").hex()[:32]
 
 

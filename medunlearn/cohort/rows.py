@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from medunlearn.cohort.cells import SHOWN, Wrong, first_few, read_csv, read_numbers
+from medunlearn.cohort.cells import Wrong, cut_short, read_csv, read_numbers
 from medunlearn.cohort.files import Places
 from medunlearn.cohort.rules import Join, Split, order_steps
 from medunlearn.cohort.schema import DataManifest
@@ -127,7 +127,7 @@ def settle_sex(
     female, male = both[::2], both[1::2]  # sorted so
     told = [
         f"patient {patient!r} is F in {noun} {row}, M in {noun} {other}; {remedy}"
-        for patient, row, other in zip(female[:SHOWN], female.index, male.index, strict=False)
+        for patient, row, other in zip(female, female.index, male.index, strict=False)
     ]
-    faults += first_few(told, len(male), "patients with two sexes")
+    faults += cut_short(told, "patients with two sexes")
     return table

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from medunlearn.cohort.cells import check_columns, read_csv, read_header
+from medunlearn.cohort.cells import read_csv
 from medunlearn.cohort.decode import FORMATS
 from medunlearn.cohort.labels import MENTIONED
 from medunlearn.cohort.manifest import NOT_STATED, NOWHERE
@@ -44,7 +44,8 @@ def look(folder: Path) -> list[str]:
     lines = [f"{len(files):,} files: {', '.join(f'{n:,} {e}' for e, n in endings.most_common())}"]
     if ".dcm" in endings:
         lines.append(DICOM)
-    looks = _look_at_images(folder, files)
+    images = [folder / name for name in files if Path(name).suffix.lower() in IMAGES]
+    looks = _look_at_images(images)
     groups = looks.groupby(["size", "bits", "colour"])["highest"]
     kinds = groups.agg(images="size", most="max").reset_index()
     return lines + [
@@ -59,8 +60,9 @@ def look_at_table(table: Path) -> pd.DataFrame:
     Raises:
         InputError: The table cannot be read.
     """
-    header = read_header(table)
-    cells = read_csv(table, [name for name in header if header.count(name) == 1])
+    cells = read_csv(table)
+    header = list(cells)
+    cells = cells[[name for name in header if header.count(name) == 1]]
     flags = [name for name in cells if set(cells[name]) <= {*MENTIONED} and cells[name].any()]
     finding = f"; one of {len(flags)} findings: pick one, or see rule mentions in the template"
     lines = []
@@ -115,15 +117,11 @@ def write_manifest(
             already: it is never overwritten.
     """
     files = [name for name in _files(folder) if Path(name).suffix.lower() in IMAGES]
-    if output.exists():
-        fault = f"{output} is there already and is kept; correct it, or give another name"
-        raise InputError("manifest", [fault])
     if not files:
         fault = f"no image ({', '.join(sorted(IMAGES))}) is below {folder}; {DICOM}"
         raise InputError("manifest", [fault])
     tells = {role: name for role, name in (("sex", sex), ("age", age)) if name}
     needed = [name for name in (image, patient, label, *tells.values()) if name]
-    check_columns(read_header(table), needed, table)
     cells, root = read_csv(table, needed), dataset_folder(folder, table)
     images, path = (p.resolve().relative_to(root).as_posix() for p in (folder, table))
     if image:
@@ -134,16 +132,28 @@ def write_manifest(
         taken = {"by": {"patient_of_file": patient}, "columns": [label, *tells.values()]}
         fields |= {"joins": [{"table": path} | taken]}
         fields["columns"] |= tells
+    fields = {"folders": [root.name]} | fields | _classes(cells[label], reference)
+    if sex:
+        fields["sex"] = find_words(cells[sex])
+    write_fields(output, fields | how_to_read([folder / name for name in files]))
+    return root.parent
+
+
+def write_fields(output: Path, fields: Mapping[str, Any]) -> None:
+    """Write a manifest; what only the owner of the data knows is filled in as not stated.
+
+    Raises:
+        InputError: The file is there already: it is never overwritten.
+    """
     told = dict.fromkeys(("licence", "citation", "how_to_get"), NOT_STATED)
     head = {"name": output.stem, "title": f"Images of {output.stem}", "source": NOWHERE} | told
-    fields = head | {"folders": [root.name]} | fields | _classes(cells[label], reference)
-    if sex:
-        fields["sex"] = _sexes(cells[sex])
-    fields |= _how_to_read(folder, files)
-    text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
-    with output.open("x", encoding="utf-8") as file:
-        file.write("# Every field is explained in data_manifests/template.yaml.\n" + text)
-    return root.parent
+    text = yaml.safe_dump(head | dict(fields), sort_keys=False, allow_unicode=True, width=100)
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write("# Every field is explained in data_manifests/template.yaml.\n" + text)
+    except FileExistsError:
+        fault = f"{output} is there already and is kept; correct it, or give another name"
+        raise InputError("manifest", [fault]) from None
 
 
 def _files(folder: Path) -> list[str]:
@@ -152,13 +162,12 @@ def _files(folder: Path) -> list[str]:
     return sorted(name for name in found if not re.search(r"(^|/)(\.|__MACOSX)", name))
 
 
-def _look_at_images(folder: Path, files: Sequence[str]) -> pd.DataFrame:
+def _look_at_images(images: Sequence[Path]) -> pd.DataFrame:
     """Of a few images: width x height, the shorter side, bits, colour and the highest value."""
-    images = [name for name in files if Path(name).suffix.lower() in IMAGES]
     looks = []
-    for name in images[:: max(1, -(-len(images) // LOOKED_AT))]:
+    for path in images[:: max(1, -(-len(images) // LOOKED_AT))]:
         try:
-            with Image.open(folder / name, formats=FORMATS) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 pixels = np.asarray(opened if opened.mode[0] in "IF" else opened.convert("RGB"))
         except Exception:  # decoders raise almost anything on broken bytes; `check` names the file
             continue
@@ -169,9 +178,9 @@ def _look_at_images(folder: Path, files: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(looks, columns=["size", "side", "bits", "colour", "highest"])
 
 
-def _how_to_read(folder: Path, files: Sequence[str]) -> dict[str, Any]:
-    """Fields on size, colour and depth."""
-    looks = _look_at_images(folder, files)
+def how_to_read(images: Sequence[Path]) -> dict[str, Any]:
+    """A manifest's fields on size, colour and depth, from a look at a few of the images."""
+    looks = _look_at_images(images)
     highest = float(looks.loc[looks["bits"] > 8, "highest"].max())  # NaN: all have 8 bits
     scale = {"intensity": [0, next((d for d in DEPTHS if highest <= d), highest)]}
     return {
@@ -197,8 +206,8 @@ def _classes(values: "pd.Series[str]", reference: str) -> dict[str, Any]:
     return {"label": rule | {"reference_class": reference, "mapping": {c: c for c in classes}}}
 
 
-def _sexes(words: "pd.Series[str]") -> dict[str, list[str]]:
-    """Words that are known; `check` names the others."""
+def find_words(words: "pd.Series[str]") -> dict[str, list[str]]:
+    """A manifest's words for female, male and not known: those of a column that are understood."""
     given = sorted(set(words) - {""})
     known = {sex: [w for w in given if w.casefold() in told] for sex, told in SEXES.items()}
     return {"F": known["F"] or ["F"], "M": known["M"] or ["M"], "missing": known["missing"]}

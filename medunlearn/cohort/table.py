@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from medunlearn.cohort import rows, schema
-from medunlearn.cohort.cells import Cells, Wrong, list_faults, read_csv, read_header
+from medunlearn.cohort.cells import Cells, Wrong, check_columns, list_faults, read_csv
 from medunlearn.cohort.files import Places, find_images, find_places, list_files
 from medunlearn.cohort.listing import read_listing
 from medunlearn.cohort.npz import read_arrays
@@ -164,8 +164,10 @@ def describe_people(table: pd.DataFrame) -> list[str]:
 def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Series[str] | None"]:
     """The rows, and where the images are if the source knows it."""
     if isinstance(manifest, schema.TableManifest):
-        needed = needed_columns(manifest, read_header(places.table))
-        return Cells(read_csv(places.table, needed), places.table), None
+        frame = read_csv(places.table)
+        needed = needed_columns(manifest, list(frame))
+        check_columns(list(frame), needed, places.table)
+        return Cells(frame[needed], places.table), None
     needed = needed_columns(manifest)
     if isinstance(manifest, schema.FilesManifest):
         return read_listing(manifest, places, needed)

@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from medunlearn.cohort.check import describe_cohort, examine_cohort
+from medunlearn.cohort.feasibility import Plan, describe_claims
 from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import Manifest
@@ -89,23 +90,33 @@ def check(dataset: str, data_root: str, profile: str, runs: str = "") -> list[st
     Raises:
         InputError: All faults of manifest, files, rows, images and partitions.
     """
-    manifest, size = load_manifest(dataset), load_profile(profile).image_size
+    manifest, asked = load_manifest(dataset), load_profile(profile)
     root = Path(data_root).expanduser() if data_root else None
     cache = study_folder(dataset, profile, runs).parent / "cache"
-    table, pixels = examine_cohort(manifest, root, cache, size)
+    seen = examine_cohort(manifest, root, cache, asked.image_size, asked.max_patients)
+    limits = asked.statistics
+    plan = Plan(
+        name=profile,
+        seeds=asked.seeds,
+        verdict_seeds=limits.verdict_seeds,
+        verdict_patients=limits.verdict_patients,
+        margins={str(name): margin for name, margin in limits.margins.items()},
+        forget_sizes=asked.forget_sizes,
+        middle_size=asked.middle_size,
+    )
     return [
-        *describe_cohort(manifest, table, pixels),
-        *_doubt_forget_sets(table, profile),
+        *describe_cohort(manifest, seen.table, seen.pixels),
+        *_doubt_forget_sets(seen.studied, profile),
         "",
-        *estimate_profiles(manifest, table),
+        *describe_claims(seen.studied, manifest.label.classes, plan),
+        "",
+        *estimate_profiles(manifest, seen.table),
     ]
 
 
 def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:
     """Why a study of this profile would be refused; of a large cohort one order is looked at."""
     profile, patients = load_profile(name), table["patient"].nunique()
-    if patients > (profile.max_patients or patients):
-        return []  # it is of a sample
     cells = [(spec.cell, spec.seed) for spec in all_models(profile) if spec.cell]
     orders = [(c, c.order(s) if patients < FEW_PATIENTS else "shared") for c, s in cells]
     wanted = [(cell.composition, cell.forget_size, order) for cell, order in orders]

@@ -42,10 +42,10 @@ def test_missing_values_grey_images_and_duplicates_are_told(odd):
         "missing values: sex 2, age 1 of 8 images",
         "grey range: 0 to 255; of the median image 1 to 251",
         "images of one grey: 2 (f, g)",
-        "images whose pixels were there before: 3",
-        "  sets of the same patient: 1 (a = b)",
-        "  sets of different patients: 1 (c = d = e)",
-        "  sets across partitions: 1 (c = d = e)",
+        "images that are copies of others: 3",
+        "  of the same patient: 1 sets (a = b)",
+        "WARNING: copies among different patients: 1 sets (c = d = e)",
+        "WARNING: copies across partitions: 1 sets (c = d = e)",
     ]
 
 
@@ -55,7 +55,7 @@ def test_an_image_that_differs_in_one_value_is_no_duplicate(odd):
     pixels[5, 0, 0, 0] ^= 1
     lines = describe_oddities(table, pixels)
     assert "images of one grey: 1 (g)" in lines
-    assert "images whose pixels were there before: 2" in lines
+    assert "images that are copies of others: 2" in lines
 
 
 def test_counts_are_of_images_and_patients_by_partition_sex_and_class(odd):
@@ -106,7 +106,7 @@ def test_check_tells_counts_oddities_and_estimates(lay_out, write_manifest, tmp_
     lay_out("table")
     data, runs = str(tmp_path / "data"), str(tmp_path / "runs")
     said = "\n".join(check(write_manifest("table"), data, "quick", runs))
-    for words in ("no fault found", "patients", "missing values", "sets across partitions"):
+    for words in ("no error found\n", "patients", "missing values", "C2 women against men"):
         assert words in said
     assert warnings_in(said) == []
     for profile in ("quick", "laptop", "full"):
@@ -155,6 +155,7 @@ def test_images_that_a_wrong_scale_makes_black_are_told(lay_out, write_manifest,
             dataset = tags  # 12 bits, with its window
         dataset.save_as(folder / f"{number}.dcm", enforce_file_format=True)
     said = "\n".join(look(write_manifest("dicom", intensity=[0, 4095])))
+    assert "no error found, but 1 warning(s), see below\n" in said
     assert "WARNING: 19 of 20 images are dark all over (" in said
     assert re.search(r"of the median image \d to 1\d\n", said)
     assert "intensity" in said

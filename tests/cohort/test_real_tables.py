@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from medunlearn.cohort.build import finish_table
-from medunlearn.cohort.cells import Cells, Wrong, read_csv, read_header
+from medunlearn.cohort.cells import Cells, Wrong, read_csv
 from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.rows import join_table
@@ -33,7 +33,8 @@ def manifest_of(name: str, **changes: object) -> DataManifest:
 def read(name: str, file: str, **changes: object) -> pd.DataFrame:
     """All that is done with a table, but for the images, which are not there."""
     manifest, path = manifest_of(name, **changes), DATA / file
-    cells = Cells(read_csv(path, needed_columns(manifest, read_header(path))), path)
+    frame = read_csv(path)
+    cells = Cells(frame[needed_columns(manifest, list(frame))], path)
     reading = code_rows(cells, manifest)
     assert reading.faults == []
     return reading.table

@@ -1,0 +1,121 @@
+"""Which claims a cohort can ever test: patients of each group against what a verdict needs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medunlearn.cohort.forget_sets import draw_forget_set
+from medunlearn.cohort.partition import TEST, TRAIN
+from medunlearn.errors import InputError
+
+DISAGREEMENT = 0.1
+"""Share of patients whom two models decide differently: assumed, not measured."""
+
+FORMULA = """\
+reachable: about 3 * sqrt(0.1 * (1/n1 + 1/n2) / seeds). At this margin 80 % of studies would find
+equivalence, if there is no difference. This is an approximation, and a hopeful one: it assumes that
+the two models decide 1 patient in 10 differently, and that seeds add no spread of their own."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a profile asks of a cohort.
+
+    Args:
+        name: Of the profile.
+        seeds: Paired seeds.
+        verdict_seeds: Fewer give no verdict.
+        verdict_patients: Fewer in a group give no verdict.
+        margins: Half width of equivalence: ``retain``, ``forget``, ``test``.
+        forget_sizes: Shares of the training patients.
+        middle_size: The one at which patients are compared.
+    """
+
+    name: str
+    seeds: int
+    verdict_seeds: int
+    verdict_patients: int
+    margins: Mapping[str, float]
+    forget_sizes: Sequence[float]
+    middle_size: float
+
+
+def reachable(groups: Sequence[int], seeds: int) -> float:
+    """The smallest margin, roughly, at which equivalence is found with 80 % power.
+
+    Three standard errors: the quantiles t.95 + t.90 of the two one-sided tests sum to 2.9 to 3.3
+    for 7 and more degrees of freedom. The error is that of `DISAGREEMENT` alone, independent over
+    seeds; what seeds and patients add to it makes the true margin larger.
+
+    Args:
+        groups: Patients of the one or the two groups that are compared.
+        seeds: Paired seeds.
+    """
+    return float(3 * np.sqrt(DISAGREEMENT * sum(1 / max(n, 1) for n in groups) / seeds))
+
+
+def describe_claims(table: pd.DataFrame, classes: Sequence[str], plan: Plan) -> list[str]:
+    """Lines for people: for each claim its patients, the margin, and whether a verdict can come.
+
+    Args:
+        table: The cohort as the study would take it, with partitions.
+        classes: By code.
+        plan: What the study asks for.
+    """
+    rows = [
+        (claim, " and ".join(f"{n:,}" for n in groups), f"{plan.margins[margin]:.3f}",
+         f"{reachable(groups, plan.seeds):.3f}", _judge(groups, plan, plan.margins[margin]))
+        for claim, groups, margin in _claims(table, plan)
+    ]  # fmt: skip
+    header = ("claim", "patients", "margin", "reachable", "can get a verdict")
+    widths = [max(len(row[column]) for row in [header, *rows]) + 2 for column in range(4)]
+    labels = table.loc[table["partition"] == TEST, "label"].value_counts(normalize=True)
+    return [
+        f"What profile {plan.name} can test with {plan.seeds} seeds (a verdict needs "
+        f"{plan.verdict_seeds} seeds, and {plan.verdict_patients} patients in each group):",
+        *(
+            "".join(f"{cell:<{width}}" for cell, width in zip(row[:4], widths, strict=True))
+            + row[4]
+            for row in [header, *rows]
+        ),
+        *FORMULA.split("\n"),
+        f"majority rate: {labels.iloc[0]:.1%} of the test images are {classes[labels.index[0]]!r}; "
+        "a model that always says so is right as often",
+    ]
+
+
+def _claims(table: pd.DataFrame, plan: Plan) -> Iterator[tuple[str, list[int], str]]:
+    """Each claim, the patients of its groups, and the name of its margin."""
+    people = table.drop_duplicates("patient")
+    train, test = (people[people["partition"] == part] for part in (TRAIN, TEST))
+    share = f"{plan.middle_size:.0%} forgotten"
+    forgotten = round(plan.middle_size * len(train))
+    yield f"C1 retain set, {share}", [len(train) - forgotten], "retain"
+    yield f"C1 forget set, {share}", [forgotten], "forget"
+    yield "C2 women against men, test set", _by_sex(test), "test"
+    for size in sorted(plan.forget_sizes):
+        try:
+            drawn = draw_forget_set(table, "random", size, "shared").patients
+        except InputError:  # told beside these lines, with the reason
+            drawn = ()
+        groups = _by_sex(people[people["patient"].isin(drawn)])
+        yield f"C2 women against men, {size:.0%} forgotten", groups, "forget"
+    yield "C3 test set", [len(test)], "test"
+    yield "C4 easy against hard third, test set", [len(test) // 3] * 2, "test"
+
+
+def _by_sex(people: pd.DataFrame) -> list[int]:
+    return [int((people["sex"] == sex).sum()) for sex in ("F", "M")]
+
+
+def _judge(groups: Sequence[int], plan: Plan, margin: float) -> str:
+    """Whether a verdict can come, in words."""
+    if plan.seeds < plan.verdict_seeds:
+        return f"no: needs {plan.verdict_seeds} seeds"
+    if min(groups) < plan.verdict_patients:
+        return f"no: needs {plan.verdict_patients} patients in each group"
+    if reachable(groups, plan.seeds) > margin:
+        return "hardly: too few patients or seeds for this margin"
+    return "yes"
