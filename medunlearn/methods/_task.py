@@ -100,7 +100,8 @@ class Method:
             left -= most
         for name, value in found.items():
             if isinstance(value, OfPeak):
-                found[name] = float(value) * recipe.learning_rate
+                # rounded, for settings are shown: .1 x .1 is not 0.010000000000000002
+                found[name] = float(f"{value * recipe.learning_rate:.12g}")
         return found
 
     def __call__(self, model: nn.Module, task: Task, *, seed: int, **settings: object) -> nn.Module:

@@ -38,6 +38,7 @@ def lfssd(
     Reads no label. Does not repair. Ratios of absolute gradients live on another scale than those
     of squares: a fixed alpha is about the square root of SSD's. I_f / I_D is at most |D| / |D_f|,
     so the usual alpha is a percentile of these ratios, for the reasons given in ``ssd``.
+    Hardly moves the forget gap at its usual settings: forget and retain patients are alike.
 
     Source: Foster et al., 2024 (loss-free SSD). Differs in I: the authors take the gradients of
     batches, not of single images.

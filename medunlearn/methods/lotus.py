@@ -49,6 +49,7 @@ def lotus(
     logits + G. The student has no temperature. BatchNorm statistics see both sets. Of the holdout
     it uses the teacher's accuracy alone. Does not push below that accuracy, and reads no label
     but to count right answers.
+    Hardly moves the forget gap at its usual settings: smoothed answers keep the first choice.
 
     Source: Spartalis et al., CVPR 2025. Differs in the epochs (10), which the study caps at 20 %
     of the training's, in alpha, which is 8 for a ResNet on CIFAR-10, and in the rate (1e-4): AdamW

@@ -26,6 +26,7 @@ def neg_grad(
 
     Minimises -CE(D_f) from theta_0. Reads the forget set only. BatchNorm statistics move with the
     forget set. Does not repair and has no bound: one epoch too many, and the model is wrecked.
+    Hardly moves the forget gap at its usual rate: a small forget set has few steps.
 
     Source: the baseline of Golatkar et al., CVPR 2020, and of most later work. Differs from the
     usual setting in the number of epochs (5), which the study caps at 20 % of the training's, and
