@@ -43,9 +43,9 @@ def counts(lines, kind):
 
 
 def test_each_kind_of_model_is_counted_by_state(store):
-    make(store, original(0))
-    fail(store, retrained(CELL, 0))
-    with store.writing(original(1)):
+    make(store, original(1000))
+    fail(store, retrained(CELL, 1000))
+    with store.writing(original(1001)):
         lines = status(store.study)
     assert counts(lines, "original") == {"done": 1, "partial": 1}
     assert counts(lines, "retrained A") == {"failed": 1, "absent": 3}
@@ -55,13 +55,13 @@ def test_each_kind_of_model_is_counted_by_state(store):
 
 
 def test_a_failure_is_told_with_error_host_and_seconds_and_its_like_are_counted(store):
-    make(store, original(0), original(1))
-    fail(store, unlearned("salun", CELL, 0), unlearned("salun", CELL, 1))
-    fail(store, unlearned("finetune", CELL, 0), error="another")
+    make(store, original(1000), original(1001))
+    fail(store, unlearned("salun", CELL, 1000), unlearned("salun", CELL, 1001))
+    fail(store, unlearned("finetune", CELL, 1000), error="another")
     told = [line for line in status(store.study) if line.startswith("failed: ")]
     first, second = sorted(told, key=lambda line: "salun" not in line)
     where = f"({socket.gethostname()}, 0"
-    assert first.startswith(f"failed: unlearned salun, random-0.1-shared, seed 0 {where}")
+    assert first.startswith(f"failed: unlearned salun, random-0.1-shared, seed 1000 {where}")
     assert " s, 2" in first
     assert first.endswith("): ArithmeticError: blown up, and 1 more of its kind")
     assert second.endswith("): ArithmeticError: another")
@@ -79,8 +79,8 @@ def test_a_failed_job_is_told_with_host_and_seconds(store):
 
 
 def test_why_a_kind_is_stale_is_told_from_old_to_new(store):
-    make(store, original(0), original(1))
-    make(store, *(unlearned("salun", CELL, seed) for seed in (0, 1)))
+    make(store, original(1000), original(1001))
+    make(store, *(unlearned("salun", CELL, seed) for seed in (1000, 1001)))
     changed = store.study.with_settings("salun", {"epochs": 3})
     told = [line for line in status(changed) if line.startswith("stale")]
     assert told == [
@@ -89,12 +89,12 @@ def test_why_a_kind_is_stale_is_told_from_old_to_new(store):
 
 
 def test_what_is_being_written_is_told_from_what_a_killed_process_left(store):
-    (store.folder / f".partial-{store.entry(original(0)).key}-0").mkdir(parents=True)
-    with store.writing(original(1)):
+    (store.folder / f".partial-{store.entry(original(1000)).key}-0").mkdir(parents=True)
+    with store.writing(original(1001)):
         told = [line for line in status(store.study) if line.startswith("partial: ")]
     assert set(told) == {
-        "partial: original, seed 0 was left by a killed process; the next run removes it",
-        "partial: original, seed 1 is being written",
+        "partial: original, seed 1000 was left by a killed process; the next run removes it",
+        "partial: original, seed 1001 is being written",
     }
 
 
@@ -111,8 +111,8 @@ def test_a_harmed_record_of_a_job_is_none(store, content):
 
 
 def test_looking_imports_no_torch_and_changes_nothing(store, tiny_profile):
-    make(store, original(0))
-    fail(store, original(1))
+    make(store, original(1000))
+    fail(store, original(1001))
     before = {path: path.stat().st_mtime_ns for path in store.study.folder.rglob("*")}
     code = (
         "import sys; from medunlearn.__main__ import main; main(sys.argv[1:]);"
@@ -124,7 +124,7 @@ def test_looking_imports_no_torch_and_changes_nothing(store, tiny_profile):
          "--device", "cpu"],
         check=True, cwd=ROOT, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    assert "failed: original, seed 1" in told
+    assert "failed: original, seed 1001" in told
     draws = {store.study.folder, *store.study.folder.glob("draws/**/*")}  # which it records
     after = {path: path.stat().st_mtime_ns for path in store.study.folder.rglob("*")}
     changed = {path for path in after.keys() | before.keys() if after.get(path) != before.get(path)}
