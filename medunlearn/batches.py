@@ -1,5 +1,6 @@
 """Images on the device, and the batches that every training is fed with."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -145,8 +146,8 @@ class Batches:
             yield inputs, self.images.labels[rows[first:last]]
 
     def ordered(self, batch_size: int = 512) -> Iterator[Batch]:
-        """Each image once, in the order of the rows, never augmented."""
-        for rows in self.rows.split(batch_size):
+        """Each image once, in the order of the rows, never augmented, in batches of like size."""
+        for rows in self.rows.tensor_split(max(1, math.ceil(len(self) / batch_size))):
             yield self.images.inputs(rows), self.images.labels[rows]
 
     def endless(self, generator: torch.Generator, batch_size: int | None = None) -> Iterator[Batch]:

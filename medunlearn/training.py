@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.optim.swa_utils import update_bn
 
 from medunlearn.batches import Batches, Recipe
 from medunlearn.models import build_network
@@ -206,3 +207,24 @@ def train(
     model = initial_state(recipe, seed, str(batches.rows.device))
     fit(model, batches, recipe, torch_stream("batches", seed), checkpoint=checkpoint)
     return model.eval()
+
+
+def reestimate_statistics(model: nn.Module, batches: Batches) -> None:
+    """Set the BatchNorm statistics of a model, in place, to those of its images under its weights.
+
+    A moving average lags behind weights that change until the last step, as they do in unlearning.
+    One pass over the images replaces it: every image once, not augmented, mean and variance of the
+    batches averaged with equal weights. The images are shuffled, in the same way each time: cohorts
+    are sorted, and a batch of one class would have the statistics of that class. Weights and mode
+    stay as they are. A model without BatchNorm is not touched. A model with dropout would be seen
+    with dropout on; none of ``models.NETWORKS`` has it.
+
+    Source: ``torch.optim.swa_utils.update_bn``; Izmailov et al., UAI 2018, sec. 3.2.
+
+    Args:
+        model: On the device of the images.
+        batches: All that the model may know: training set of an original, else the retain set.
+    """
+    order = torch.randperm(len(batches), generator=torch_stream("statistics"))
+    shuffled = Batches(batches.images, batches.rows[order.to(batches.rows.device)], batches.recipe)
+    update_bn(shuffled.ordered(), model)

@@ -43,7 +43,10 @@ TINY = {
     "tuning": {"trials": 3, "seeds": 2},
     "statistics": {
         "level": 0.95, "verdict_seeds": 8, "verdict_patients": 20,
-        "margins": {"retain": 0.05, "forget": 0.05, "test": 0.03, "slope": 0.015, "attack": 0.05},
+        "margins": {
+            "retain": 0.05, "forget": 0.05, "test": 0.03, "probability": 0.02, "slope": 0.015,
+            "attack": 0.05,
+        },
         "justification": "A test.",
     },
 }  # fmt: skip

@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 from medunlearn.batches import Batches, Images, Recipe, choose_bounds
-from medunlearn.training import initial_state, prepare_device, sgd, torch_stream, train, train_epoch
+from medunlearn.training import (
+    initial_state,
+    prepare_device,
+    reestimate_statistics,
+    sgd,
+    torch_stream,
+    train,
+    train_epoch,
+)
 
 RECIPE = Recipe("resnet_tiny", 1, 3, "batch", 2, 16, 0.05, 0.9, 5e-4, False, 0)
 
@@ -145,6 +153,77 @@ def test_one_step_of_the_loop_is_one_step_of_sgd(images):
     expected = weight.detach() - 0.01 * (weight.grad + 5e-4 * weight.detach())
     train_epoch(model, batches, sgd(model, 0.01, RECIPE), torch_stream("test", 0))
     torch.testing.assert_close(model[1].weight.detach(), expected, rtol=0, atol=1e-6)
+
+
+def statistics_of(batches):
+    """Of the first BatchNorm layer, re-estimated over these images, from a model left elsewhere."""
+    model = initial_state(batches.recipe, 0, "cpu").eval()
+    model.bn1.running_mean.fill_(7)
+    weights = {name: value.clone() for name, value in model.named_parameters()}
+    reestimate_statistics(model, batches)
+    assert all(torch.equal(weights[name], value) for name, value in model.named_parameters())
+    assert not model.training
+    assert model.bn1.momentum == pytest.approx(0.1)
+    return torch.stack([model.bn1.running_mean, model.bn1.running_var])
+
+
+def test_statistics_are_those_of_the_images_themselves_all_of_them_and_no_other(images):
+    """By hand: at the first layer, where no other layer has normalised before."""
+    kept = np.arange(5, 38)
+    found = statistics_of(Batches(images, kept, RECIPE))
+    maps = initial_state(RECIPE, 0, "cpu").conv1(images.inputs(torch.tensor(kept))).detach()
+    expected = torch.stack([maps.mean((0, 2, 3)), maps.var((0, 2, 3))])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for other in (np.arange(40), np.arange(5, 37)):
+        assert not torch.allclose(statistics_of(Batches(images, other, RECIPE)), found, rtol=1e-4)
+
+
+def test_statistics_see_no_augmented_image_and_are_the_same_bytes_again(images):
+    from dataclasses import replace
+
+    augmenting = replace(RECIPE, horizontal_flip=True, max_shift=3)
+    plain, again, other = (
+        statistics_of(Batches(images, np.arange(40), recipe))
+        for recipe in (RECIPE, RECIPE, augmenting)
+    )
+    assert torch.equal(plain, again)
+    assert torch.equal(plain, other)
+
+
+def test_each_batch_counts_alike_for_the_statistics_in_whatever_order(images, monkeypatch):
+    """A moving average would remember the last batches best."""
+    batches, real = Batches(images, np.arange(40), RECIPE), Batches.ordered
+    monkeypatch.setattr(Batches, "ordered", lambda self: list(real(self, 8)))
+    forwards = statistics_of(batches)
+    monkeypatch.setattr(Batches, "ordered", lambda self: list(real(self, 8))[::-1])
+    torch.testing.assert_close(statistics_of(batches), forwards, rtol=1e-5, atol=1e-6)
+
+
+def test_a_sorted_cohort_is_shuffled_before_its_statistics_are_taken(images, monkeypatch):
+    served, real = [], Batches.ordered
+    monkeypatch.setattr(
+        Batches, "ordered", lambda self: (served.append(self.rows.tolist()), real(self))[1]
+    )
+    statistics_of(Batches(images, np.arange(40), RECIPE))
+    assert sorted(served[0]) == list(range(40)) != served[0]
+
+
+def test_group_norm_has_no_statistics(images):
+    from dataclasses import replace
+
+    model = initial_state(replace(RECIPE, norm="group"), 0, "cpu")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    reestimate_statistics(model, Batches(images, np.arange(40), RECIPE))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 9])
+def test_no_batch_of_one_is_left_over_in_an_ordered_pass(images, count):
+    served = numbers(Batches(images, np.arange(count), RECIPE).ordered(4))
+    assert [n for batch in served for n in batch] == list(range(count))
+    sizes = [len(batch) for batch in served]
+    assert max(sizes) <= 4
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_asking_for_cuda_without_one_is_refused():

@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-REGIONS = ("training", "preparation", "unlearning")
-"""A method that needs originals of its own (SISA) pays for their training too."""
+REGIONS = ("training", "preparation", "unlearning", "batchnorm")
+"""A method that needs originals of its own (SISA) pays for their training too. ``batchnorm``:
+statistics re-estimated after a training as after unlearning, so that both sides pay for it."""
 
 TUNING = [a + b for a in ("tuning", "total", "break_even") for b in ("", "_low", "_high")]
 """Columns of ``add_tuning``."""

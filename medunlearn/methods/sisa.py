@@ -51,7 +51,8 @@ def sisa(model: nn.Module, task: Task, *, seed: int, shards: int = 4) -> nn.Modu
     Its original is an ensemble of its own, trained here on both sets and billed as ``training``;
     the model given is not used. Then every shard with a forget patient is trained from its own
     initial state on its retain part, and the others stay bit-identical: the result *is* retraining
-    of this ensemble. BatchNorm statistics see a shard's retain part alone. Does not save much on
+    of this ensemble. In training, BatchNorm sees a shard's retain part alone; the study then
+    re-estimates the statistics of all members over the whole retain set. Does not save much on
     random forget sets, which touch nearly every shard; its members see few patients each; a shard
     left with fewer than two images, too few for BatchNorm, is dropped.
 

@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from medunlearn.batches import Batches, Images, Recipe
-from medunlearn.cohort.partition import METHOD_VALIDATION, TRAIN
+from medunlearn.cohort.partition import METHOD_VALIDATION, TEST, TRAIN
 from medunlearn.cost import Clock, stamp
 from medunlearn.evaluation.predictions import predict, read_predictions, write_predictions
 from medunlearn.evaluation.relearning import relearn
 from medunlearn.methods import Setting, get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
-from medunlearn.study.design import KEPT, ModelSpec, is_watched, made_from, original
+from medunlearn.study.design import KEPT, ModelSpec, has_raw, is_watched, made_from, original
 from medunlearn.study.devices import clock_alone, device_shared
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study
-from medunlearn.training import initial_state, prepare_device, train
+from medunlearn.training import initial_state, prepare_device, reestimate_statistics, train
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.parquet"
 CHECKPOINT = "checkpoint.safetensors"
-COSTS, RELEARNING = "costs.parquet", "relearning.parquet"
+RAW, COSTS, RELEARNING = "raw_predictions.parquet", "costs.parquet", "relearning.parquet"
 
 
 class Builder:
@@ -119,13 +119,13 @@ class Builder:
                 model = train(batches, self.recipe, seed=spec.seed, checkpoint=keep)
             for checkpoint in early:
                 save_weights(checkpoint, folder / CHECKPOINT)
-            self.write(folder, spec, model, clock)
+            self.write(folder, spec, self._settle(folder, spec, model, clock), clock)
 
     def _unlearn(self, folder: Path, spec: ModelSpec) -> None:
         clock = Clock(self.device)
         with device_shared(self.device, runs=self.runs):
             self._start_up(spec)
-            model = self._apply(spec, self.trained(original(spec.seed)), clock)
+            model = self._apply(folder, spec, self.trained(original(spec.seed)), clock)
             self.write(folder, spec, model, clock)
 
     def _time(self, folder: Path, spec: ModelSpec) -> None:
@@ -134,7 +134,7 @@ class Builder:
         with clock_alone(self.device, runs=self.runs) as alone:
             for repeat in range(-cost.warmups, cost.repeats):
                 clock = Clock(self.device)
-                self._apply(spec, start, clock)
+                self._apply(folder, spec, start, clock)
                 if repeat >= 0:
                     bills.append(self._bill(spec, clock, exclusive=alone, repeat=repeat))
         pd.concat(bills).to_parquet(folder / COSTS, index=False)
@@ -142,8 +142,10 @@ class Builder:
     def _try(self, folder: Path, spec: ModelSpec) -> None:
         start, clock = self.trained(original(spec.seed)), Clock(self.device)
         with clock_alone(self.device, runs=self.runs) as alone:
-            self._warm_up(spec, start)
-            model = self._apply(spec, start, clock)
+            if spec.method not in self._warm:  # run for nothing what this process has not run yet
+                self._apply(folder, spec, start, Clock(self.device))
+                self._warm.add(spec.method)
+            model = self._apply(folder, spec, start, clock)
         with device_shared(self.device, runs=self.runs):
             self.write(folder, spec, model, clock, exclusive=alone)
 
@@ -154,17 +156,38 @@ class Builder:
             train(self.batches(rows), replace(self.recipe, epochs=1), seed=0)
             self._warm.add(None)
 
-    def _warm_up(self, spec: ModelSpec, start: nn.Module) -> None:
-        """Run what is about to be timed once for nothing, if this process has not yet."""
-        if spec.method not in self._warm:
-            self._apply(spec, start, Clock(self.device))
-            self._warm.add(spec.method)
-
-    def _apply(self, spec: ModelSpec, start: nn.Module, clock: Clock) -> nn.Module:
+    def _apply(self, folder: Path, spec: ModelSpec, start: nn.Module, clock: Clock) -> nn.Module:
         """The method of a model, with the study's settings, on a trained original."""
         name = str(spec.method)
         task, settings = self.task(spec, clock), self.study.settings(name)
-        return get_method(name)(start, task, seed=spec.seed, **settings)
+        model = get_method(name)(start, task, seed=spec.seed, **settings)
+        return self._settle(folder, spec, model, clock)
+
+    def _settle(self, folder: Path, spec: ModelSpec, model: nn.Module, clock: Clock) -> nn.Module:
+        """Re-estimate BatchNorm statistics over what a model may keep, on the clock.
+
+        Before that it predicts with those it was left with, where they are compared. Of an ensemble
+        every member sees the whole retain set. Doing nothing stays the original, bit for bit.
+        """
+        if has_raw(self.study.profile, spec):
+            self._predict_raw(folder, spec, model)
+        if self.recipe.norm == "batch" and spec.method != "original":
+            kept = self.batches(self.training_rows(spec)[0])
+            with clock("batchnorm"):
+                reestimate_statistics(model, kept)
+        return model
+
+    def _predict_raw(self, folder: Path, spec: ModelSpec, model: nn.Module) -> None:
+        """Of test images and its forget set; of an original all training images."""
+        source = original(spec.seed) if spec.method == "original" else spec
+        kept, forgotten = self.training_rows(source)
+        test = np.flatnonzero(self.study.cohort.table["partition"] == TEST)
+        samples = np.sort(np.concatenate([forgotten if source.cell else kept, test]))
+        if source != spec:  # the weights that it was given have re-estimated statistics
+            logits = read_predictions(self.store.file(source, RAW))
+        else:
+            logits = predict(model, self.images, samples=samples)
+        write_predictions(folder / RAW, self.store.entry(spec).key, logits, samples)
 
     def training_rows(self, spec: ModelSpec) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The samples that a model may keep, and those it is to forget (none of an original)."""
@@ -208,13 +231,7 @@ class Builder:
         return pd.concat(bills, ignore_index=True)
 
     def write(
-        self,
-        folder: Path,
-        spec: ModelSpec,
-        model: nn.Module,
-        clock: Clock,
-        *,
-        exclusive: bool = False,
+        self, folder: Path, spec: ModelSpec, model: nn.Module, clock: Clock, exclusive: bool = False
     ) -> None:
         """Predictions, costs, relearning where it is watched, and weights that are needed again."""
         key = self.store.entry(spec).key

@@ -1,29 +1,20 @@
 """The design: which models and forget sets a profile asks for, as pure functions of it."""
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import pandas as pd
 
-from medunlearn.cohort.forget_sets import (
-    COMPOSITIONS,
-    DEVELOPMENT,
-    DEVELOPMENT_SHARE,
-    HALF,
-    Composition,
-    ForgetSet,
-    draw_development,
-    draw_forget_set,
-    draw_half,
-    forget_set_name,
-)
+from medunlearn.cohort import forget_sets
+from medunlearn.cohort.forget_sets import DEVELOPMENT, HALF, Composition, ForgetSet
 from medunlearn.errors import InputError
 from medunlearn.study.profile import Profile
 
 Role = Literal["original", "retrained", "unlearned", "reference", "timing", "trial"]
+Draw = Literal["shared", "seed"]
 
-FIRST_FLOOR_SEED, FIRST_REFERENCE_SEED, FIRST_DEVELOPMENT_SEED = 100, 200, 300
-"""Oracle set B, the reference models and tuning start here: seeds that nothing else uses."""
+FIRST_SEED, FIRST_FLOOR_SEED, FIRST_REFERENCE_SEED, FIRST_DEVELOPMENT_SEED = 1000, 1100, 1200, 9100
+"""Of originals and set A, set B, references, tuning; unseen before the protocol was settled."""
 
 KEPT = ("original", "retrained")
 """Roles whose weights are needed again, and kept."""
@@ -45,7 +36,7 @@ class Cell:
 
     composition: Composition | Literal["half", "development"]
     forget_size: float
-    draw: Literal["shared", "seed"] = "shared"
+    draw: Draw = "shared"
 
     @property
     def by_difficulty(self) -> bool:
@@ -53,12 +44,13 @@ class Cell:
         return self.composition in BY_DIFFICULTY
 
     def order(self, seed: int) -> str:
-        """Whose order of patients the draw is taken from."""
-        return "shared" if self.draw == "shared" else f"seed{seed}"
+        """Whose order of patients it is drawn from; set B forgets what its partner in A does."""
+        own = seed - FIRST_FLOOR_SEED + FIRST_SEED if is_floor(seed) else seed
+        return "shared" if self.draw == "shared" else f"seed{own}"
 
     def draw_name(self, seed: int) -> str:
         """Name of the forget set that this seed forgets."""
-        return forget_set_name(self.composition, self.forget_size, self.order(seed))
+        return forget_sets.forget_set_name(self.composition, self.forget_size, self.order(seed))
 
     def forget_set(self, table: pd.DataFrame, seed: int, confidence: pd.Series | None) -> ForgetSet:
         """Draw the forget set of a seed from the cohort's table.
@@ -69,11 +61,11 @@ class Cell:
             confidence: For easy and hard: of each training patient, from models that never saw it.
         """
         if self.composition == HALF:
-            return draw_half(table, seed)
+            return forget_sets.draw_half(table, seed)
         if self.composition == DEVELOPMENT:
-            return draw_development(table)
-        order = self.order(seed)
-        return draw_forget_set(table, self.composition, self.forget_size, order, confidence)
+            return forget_sets.draw_development(table)
+        whose, size = self.order(seed), self.forget_size
+        return forget_sets.draw_forget_set(table, self.composition, size, whose, confidence)
 
 
 @dataclass(frozen=True)
@@ -118,15 +110,17 @@ def make_cell(composition: str, forget_size: float, draw: str = "shared") -> Cel
     Raises:
         InputError: Names what is not known and lists the choices; the size is checked when drawn.
     """
-    choices = {"composition": (composition, COMPOSITIONS), "draw": (draw, ("shared", "seed"))}
     faults = [
         f"{name} {given!r} is not known; choose from {', '.join(known)}"
-        for name, (given, known) in choices.items()
+        for name, given, known in (
+            ("composition", composition, forget_sets.COMPOSITIONS),
+            ("draw", draw, get_args(Draw)),
+        )
         if given not in known
     ]
     if faults:
         raise InputError("parameters", faults)
-    return Cell(cast(Composition, composition), forget_size, cast(Literal["shared", "seed"], draw))
+    return Cell(cast(Composition, composition), forget_size, cast(Draw, draw))
 
 
 def original(seed: int) -> ModelSpec:
@@ -136,7 +130,7 @@ def original(seed: int) -> ModelSpec:
 
 def retrained(cell: Cell, seed: int) -> ModelSpec:
     """Trained on the retain set; a seed of the floor makes it a model of oracle set B."""
-    return ModelSpec("retrained", seed, "B" if seed >= FIRST_FLOOR_SEED else "A", cell=cell)
+    return ModelSpec("retrained", seed, "B" if is_floor(seed) else "A", cell=cell)
 
 
 def unlearned(method: str, cell: Cell, seed: int) -> ModelSpec:
@@ -151,22 +145,23 @@ def reference(seed: int) -> ModelSpec:
 
 def timing(method: str, cell: Cell) -> ModelSpec:
     """The cost of one method (or of ``retrain``) at one size, on the first seed."""
-    return ModelSpec("timing", 0, method=method, cell=cell)
+    return ModelSpec("timing", FIRST_SEED, method=method, cell=cell)
 
 
 def trial(method: str, seed: int) -> ModelSpec:
     """A method, with the study's settings, on the development forget set; timed."""
-    return ModelSpec("trial", seed, method=method, cell=Cell(DEVELOPMENT, DEVELOPMENT_SHARE))
+    cell = Cell(DEVELOPMENT, forget_sets.DEVELOPMENT_SHARE)
+    return ModelSpec("trial", seed, method=method, cell=cell)
 
 
 def seeds(profile: Profile) -> list[int]:
     """Seeds of originals, of oracle set A and of every method."""
-    return list(range(profile.seeds))
+    return [FIRST_SEED + number for number in range(profile.seeds)]
 
 
-def floor_seeds(profile: Profile) -> list[int]:
-    """Seeds of oracle set B."""
-    return [FIRST_FLOOR_SEED + number for number in range(profile.floor_seeds)]
+def is_floor(seed: int) -> bool:
+    """Whether a retrained model of this seed belongs to oracle set B."""
+    return FIRST_FLOOR_SEED <= seed < FIRST_REFERENCE_SEED
 
 
 def development_seeds(profile: Profile) -> list[int]:
@@ -184,18 +179,20 @@ def middle_cell(profile: Profile) -> Cell:
     return Cell("random", profile.middle_size)
 
 
-def cells(profile: Profile) -> list[Cell]:
-    """Every forget set of the design: random at all sizes, the others at the middle size.
+def random_cells(profile: Profile) -> list[Cell]:
+    """The random forget sets.
 
     One draw is shared by all seeds at the middle size, where patients are compared; elsewhere each
     seed has its own, so that the slope over sizes carries the spread of draws.
     """
-    middle = profile.middle_size
-    sizes = [
-        Cell("random", size, "shared" if size == middle else "seed")
-        for size in sorted(profile.forget_sizes)
-    ]
-    return sizes + [Cell(c, middle) for c in profile.compositions if c != "random"]
+    sizes, middle = sorted(profile.forget_sizes), profile.middle_size
+    return [Cell("random", size, "shared" if size == middle else "seed") for size in sizes]
+
+
+def cells(profile: Profile) -> list[Cell]:
+    """Every forget set of the design: random at all sizes, the others at the middle size."""
+    others = [c for c in profile.compositions if c != "random"]
+    return [*random_cells(profile), *(Cell(c, profile.middle_size) for c in others)]
 
 
 def is_watched(profile: Profile, spec: ModelSpec) -> bool:
@@ -204,11 +201,18 @@ def is_watched(profile: Profile, spec: ModelSpec) -> bool:
 
 
 def methods_at(profile: Profile, cell: Cell) -> list[str]:
-    """The methods that are run on a forget set.
+    """The methods that are run on a forget set: all at the middle size, elsewhere the confirmatory.
 
-    At the middle size doing nothing is among them, so that it is watched as they are.
+    Doing nothing is among them on the random one of the middle size, to be watched as they are.
     """
+    if cell.forget_size != profile.middle_size:
+        return [method for method in profile.methods if method in profile.confirmatory]
     return [*(["original"] if cell == middle_cell(profile) else []), *profile.methods]
+
+
+def has_raw(profile: Profile, spec: ModelSpec) -> bool:
+    """Whether it also predicts with the BatchNorm statistics that training or unlearning left."""
+    return profile.norm == "batch" and spec.role in {"original", "retrained", "unlearned"}
 
 
 def made_from(profile: Profile, spec: ModelSpec) -> list[ModelSpec]:
@@ -224,10 +228,11 @@ def made_from(profile: Profile, spec: ModelSpec) -> list[ModelSpec]:
 def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model of the study, inputs before what needs them; measurements of cost left out."""
     pairs = [(cell, seed) for cell in cells(profile) for seed in seeds(profile)]
+    floor = range(FIRST_FLOOR_SEED, FIRST_FLOOR_SEED + profile.floor_seeds)
     return [
         *references(profile),
         *(original(seed) for seed in seeds(profile)),
-        *(retrained(middle_cell(profile), seed) for seed in floor_seeds(profile)),
+        *(retrained(cell, seed) for cell in random_cells(profile) for seed in floor),
         *(retrained(cell, seed) for cell, seed in pairs),
         *(
             unlearned(method, cell, seed)
@@ -238,7 +243,7 @@ def all_models(profile: Profile) -> list[ModelSpec]:
 
 
 def all_timings(profile: Profile) -> list[ModelSpec]:
-    """The cost pass: one retraining at the middle size, and each method at each size."""
-    random = [cell for cell in cells(profile) if cell.composition == "random"]
-    methods = [timing(method, cell) for method in profile.methods for cell in random]
+    """The cost pass: one retraining at the middle size, and each method at the sizes it is run."""
+    pairs = [(name, cell) for name in profile.methods for cell in random_cells(profile)]
+    methods = [timing(name, cell) for name, cell in pairs if name in methods_at(profile, cell)]
     return [timing("retrain", middle_cell(profile)), *methods]

@@ -12,6 +12,7 @@ from medunlearn.study.design import (
     Role,
     all_models,
     all_timings,
+    has_raw,
     made_from,
     original,
     retrained,
@@ -78,7 +79,8 @@ def plan_jobs(profile: Profile) -> list[Job]:
         size = len(specs) if specs[0].role == "unlearned" else TRAININGS_PER_JOB
         jobs += [_job(profile, specs[first : first + size]) for first in range(0, len(specs), size)]
     timings, notebook = tuple(all_timings(profile)), NOTEBOOKS["timing"]
-    return [*jobs, Job(notebook, notebook, {}, timings, needs=(original(0),), alone=True)]
+    needs = tuple(made_from(profile, timings[0]))
+    return [*jobs, Job(notebook, notebook, {}, timings, needs, alone=True)]
 
 
 def _told_cell(spec: ModelSpec) -> Cell | None:
@@ -126,6 +128,6 @@ def needed_bytes(
         classes: Number of logits.
     """
     logits, weights = 4 * samples * classes, NETWORKS[profile.network].weight_bytes
-    predicted = sum(spec.role != "timing" for spec in specs)
+    predicted = sum((spec.role != "timing") + has_raw(profile, spec) for spec in specs)
     kept = sum(spec.role in KEPT for spec in specs)
     return len(specs) * BYTES_PER_MODEL + predicted * 2 * logits + kept * weights

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,6 +18,10 @@ from medunlearn.yamlfile import describe_fault, read_yaml
 PROFILES = Path(__file__).with_name("profiles.yaml")
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+Margin = Literal["retain", "forget", "test", "probability", "slope", "attack"]
+"""Of accuracy and class-balanced accuracy by partition; of the probability of the true class; of
+the slope of accuracy per doubling of the forget size; of an attack's area under the ROC curve."""
 
 
 def _know_network(given: str) -> str:
@@ -34,7 +38,7 @@ def _know_methods(given: dict[str, dict[str, Setting]]) -> dict[str, dict[str, S
 
 
 def _hold_all(given: dict[str, float]) -> dict[str, float]:
-    if absent := {"retain", "forget", "test", "slope", "attack"} - set(given):
+    if absent := set(get_args(Margin)) - set(given):
         raise ValueError(f"expected a margin for {', '.join(sorted(absent))} too")
     return given
 
@@ -83,7 +87,7 @@ class Statistics(_Strict):
     verdict_seeds: int = Field(ge=2)
     verdict_patients: int = Field(ge=2)
     margins: Annotated[
-        dict[Literal["retain", "forget", "test", "slope", "attack"], Share],
+        dict[Margin, Share],
         AfterValidator(_hold_all),
     ]
     justification: str
@@ -120,7 +124,7 @@ class Profile(_Strict):
         """Fields that are right each for itself may still make no design."""
         strangers = ", ".join(name for name in self.confirmatory if name not in self.methods)
         drawn = {"easy", "hard"} & set(self.compositions)
-        verdicts, floor = self.seeds >= self.statistics.verdict_seeds, self.floor_seeds
+        needed, floor = self.statistics.verdict_seeds, self.floor_seeds
         kept = {
             f"middle_size: given {self.middle_size}; expected one of the forget sizes": (
                 self.middle_size in self.forget_sizes
@@ -130,8 +134,12 @@ class Profile(_Strict):
                 self.references > 0 or not drawn
             ),
             f"confirmatory: {strangers}: not among the profile's methods": not strangers,
-            f"floor_seeds is {floor}: a profile with verdicts needs as many as it has seeds, "
-            f"{self.seeds}": floor >= self.seeds or not verdicts,
+            f"floor_seeds is {floor}: expected at most as many as seeds, {self.seeds}": (
+                floor <= self.seeds
+            ),
+            f"floor_seeds is {floor}: a profile with verdicts needs {needed}": (
+                floor >= needed or self.seeds < needed
+            ),
         }
         if faults := [rule for rule, holds in kept.items() if not holds]:
             raise ValueError("; ".join(faults))
@@ -180,7 +188,8 @@ def load_profile(name: str) -> Profile:
     """Read and check one profile.
 
     Args:
-        name: ``quick``, ``laptop`` or ``full``; or the path of a YAML file with the fields of one.
+        name: ``quick``, ``laptop``, ``compositions`` or ``full``; or the path of a YAML file with
+            the fields of one.
 
     Raises:
         InputError: No such profile, or a fault in it; all are named at once.

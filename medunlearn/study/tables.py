@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from numpy.typing import NDArray
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.disk import write_record, written_whole
 from medunlearn.evaluation.difficulty import measure_difficulty, reliability
-from medunlearn.study.design import ModelSpec, all_models, all_timings, is_watched, references
+from medunlearn.study.design import (
+    ModelSpec,
+    all_models,
+    all_timings,
+    has_raw,
+    is_watched,
+    references,
+)
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 
@@ -49,6 +57,7 @@ class Tables:
         reliability: Split-half reliability of difficulty, on ``train`` and ``test``.
         relearning: How the forget set returns, as from ``relearn``, with the models' columns.
         absent: Titles of the models of the design that are not there.
+        raw_predictions: The file that ``raw_logits`` is read from.
     """
 
     models: pd.DataFrame
@@ -60,13 +69,33 @@ class Tables:
     reliability: dict[str, float]
     relearning: pd.DataFrame
     absent: list[str]
+    raw_predictions: Path
+
+    @cached_property
+    def raw_logits(self) -> NDArray[np.float32]:
+        """As ``logits``, with BatchNorm statistics as training or unlearning left them.
+
+        (models, samples, classes); read when first asked for. NaN where nothing was stored: there
+        are test samples and the model's forget set, of originals all training samples. Models
+        without a raw prediction (group norm, reference models) have their ``logits``.
+        """
+        raw, file = self.logits.copy(), pq.ParquetFile(self.raw_predictions)
+        rows = {str(key): row for row, key in enumerate(self.models["model_key"])}
+        for number in range(file.num_row_groups):  # one for each model
+            if len(table := file.read_row_group(number)):
+                values = table["logits"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+                row = rows[table["model_key"][0].as_py()]
+                raw[row] = np.nan
+                raw[row, table["sample"].to_numpy()] = values.reshape(len(table), -1)
+        return raw
 
 
 def collect_tables(study: Study, store: Store) -> None:
     """Write ``tables/`` from the models that are done; each file appears whole.
 
-    That is ``{models,predictions,costs,relearning,difficulty}.parquet``, ``draws.json``,
-    ``reliability.json``, and ``absent.json``, which names the models that are missing.
+    That is ``{models,predictions,raw_predictions,costs,relearning,difficulty}.parquet``,
+    ``draws.json``, ``reliability.json``, and ``absent.json``, which names the models that are
+    missing.
     """
     folder = study.folder / "tables"
     folder.mkdir(exist_ok=True)
@@ -79,6 +108,7 @@ def collect_tables(study: Study, store: Store) -> None:
     rows = [_row(spec, store.entry(spec).key) for spec in every]
     _write(folder / "models.parquet", [pa.Table.from_pandas(pd.DataFrame(rows))])
     files = {"costs.parquet": every, "predictions.parquet": done, "relearning.parquet": watched}
+    files["raw_predictions.parquet"] = [spec for spec in done if has_raw(study.profile, spec)]
     for name, specs in files.items():
         # one model at a time: memory does not grow with the study
         parts = (pq.read_table(store.file(spec, name)) for spec in specs)
@@ -135,6 +165,7 @@ def load_tables(study: Study) -> Tables:
         reliability=told["reliability"],
         relearning=relearning,
         absent=told["absent"],
+        raw_predictions=folder / "raw_predictions.parquet",
     )
 
 

@@ -21,6 +21,8 @@ def test_one_pass_in_evaluation_mode_whatever_the_batch_size(images):
     assert whole.shape == (21, 3)
     np.testing.assert_allclose(whole, parts, atol=1e-5)
     assert model.training
+    some = np.array([20, 3, 11])
+    np.testing.assert_allclose(predict(model, images, samples=some), whole[some], atol=1e-5)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
@@ -31,4 +33,7 @@ def test_logits_come_back_by_sample(tmp_path):
     table = pq.read_table(tmp_path / "p.parquet")
     assert table.column_names == ["model_key", "sample", "logits"]
     assert table["sample"].to_pylist() == list(range(5))
+    write_predictions(tmp_path / "some.parquet", "abc", logits, np.array([4, 9, 2, 7, 5]))
+    np.testing.assert_array_equal(read_predictions(tmp_path / "some.parquet"), logits)
+    assert pq.read_table(tmp_path / "some.parquet")["sample"].to_pylist() == [4, 9, 2, 7, 5]
     assert str(table.schema.field("logits").type) == "fixed_size_list<element: float>[3]"

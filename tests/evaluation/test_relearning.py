@@ -76,9 +76,9 @@ def test_training_on_the_forget_set_would_show(parts):
     assert taught.mean().iloc[-1] > honest.mean().iloc[-1] + 0.5
 
 
-def test_an_ensemble_can_be_watched_too(parts):
+def test_an_ensemble_can_be_watched_too(parts, tmp_path):
     builder, _, retain, forget = parts
     spec = unlearned("sisa", middle_cell(builder.study.profile), 0)
-    model = builder._apply(spec, builder.trained(original(0)), Clock("cpu"))
+    model = builder._apply(tmp_path, spec, builder.trained(original(0)), Clock("cpu"))
     seen = relearn(model, retain, forget, builder.recipe, **SETTINGS)
     assert seen.groupby("step")["confidence"].mean().nunique() == 4

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -35,7 +36,7 @@ def builder(tiny_study):
 def test_a_task_holds_what_a_method_may_read_and_no_test_image(builder):
     cell = middle_cell(builder.study.profile)
     table = builder.study.cohort.table
-    spec = unlearned("salun", cell, 0)
+    spec = unlearned("salun", cell, 1000)
     task = builder.task(spec, clock=None)
     forgotten = set(builder.store.forget_set(spec).patients)
     parts = {
@@ -76,10 +77,11 @@ def test_a_retrained_model_never_sees_the_forgotten(builder, monkeypatch):
         seen.append(set(batches.images.patients[batches.rows].tolist()))
 
     monkeypatch.setattr("medunlearn.study.builder.train", note)
-    monkeypatch.setattr(builder, "write", lambda *_: None)
+    for name in ("write", "_settle"):
+        monkeypatch.setattr(builder, name, lambda *_: None)
     cell = middle_cell(builder.study.profile)
-    builder.train([original(0), retrained(cell, 0)])
-    gone = set(builder.store.forget_set(retrained(cell, 0)).patients)
+    builder.train([original(1000), retrained(cell, 1000)])
+    gone = set(builder.store.forget_set(retrained(cell, 1000)).patients)
     assert seen[0] - seen[1] == gone
 
 
@@ -87,32 +89,33 @@ def test_a_model_that_fails_does_not_keep_the_others_from_being_made(builder, mo
     real = builder._train
 
     def fail(folder, spec):
-        if spec.seed == 0:
+        if spec.seed == 1000:
             raise ArithmeticError("blown up")
         real(folder, spec)
 
     monkeypatch.setattr(builder, "_train", fail)
-    said = "1 of 2 models failed: original, seed 0: ArithmeticError"
+    said = "1 of 2 models failed: original, seed 1000: ArithmeticError"
     with pytest.raises(RuntimeError, match=said):
-        builder.train([original(0), original(1)])
-    assert builder.store.missing([original(0), original(1)]) == [original(0)]
+        builder.train([original(1000), original(1001)])
+    assert builder.store.missing([original(1000), original(1001)]) == [original(1000)]
 
 
 def test_a_bill_tells_regions_memory_device_and_session_and_is_never_exclusive(builder):
-    spec = unlearned("salun", middle_cell(builder.study.profile), 0)
-    builder.train([original(0)])
+    spec = unlearned("salun", middle_cell(builder.study.profile), 1000)
+    builder.train([original(1000)])
     builder.unlearn([spec])
     bills = builder.costs([spec])
-    assert set(bills["region"]) == {"preparation", "unlearning"}
+    assert set(bills["region"]) == {"preparation", "unlearning", "batchnorm"}
+    assert set(builder.costs([original(1000)])["region"]) == {"training", "batchnorm"}
     assert not bills["exclusive"].any()
     assert (bills["seconds"] > 0).all()
     assert (bills["host_peak_bytes"] > 50e6).all()
     assert (bills["peak_bytes"] == bills["host_peak_bytes"]).all()
     assert bills[["device", "device_type", "torch", "python", "threads", "cores"]].all(axis=None)
     again = Builder(builder.study)
-    again.train([original(1)])
-    assert builder.costs([original(0)])["sitting"].eq(bills["sitting"].iloc[0]).all()
-    assert builder.costs([original(1)])["sitting"].ne(bills["sitting"].iloc[0]).all()
+    again.train([original(1001)])
+    assert builder.costs([original(1000)])["sitting"].eq(bills["sitting"].iloc[0]).all()
+    assert builder.costs([original(1001)])["sitting"].ne(bills["sitting"].iloc[0]).all()
 
 
 def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkeypatch):
@@ -126,7 +129,7 @@ def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkey
         return cohort
 
     monkeypatch.setattr(module, "build_cohort", of_one_sex)
-    study = open_study("phantom", "laptop", runs=str(tmp_path / "runs"), device="cpu")
+    study = open_study("phantom", "compositions", runs=str(tmp_path / "runs"), device="cpu")
     assert study.profile.compositions == ["random", "easy", "hard"]
 
 
@@ -134,19 +137,88 @@ def test_doing_nothing_is_run_like_a_method_and_changes_nothing(builder):
     with pytest.raises(InputError, match="'original' is not known"):
         builder.study.with_settings("original", {"epochs": 1})
     study = builder.study.with_settings("original", {})
-    nothing = unlearned("original", middle_cell(study.profile), 0)
-    builder.train([original(0)])
+    nothing = unlearned("original", middle_cell(study.profile), 1000)
+    builder.train([original(1000)])
     Builder(study).unlearn([nothing])
     assert builder.store.is_done(nothing), "another key than that of the grid"
-    np.testing.assert_array_equal(builder.logits(nothing), builder.logits(original(0)))
+    np.testing.assert_array_equal(builder.logits(nothing), builder.logits(original(1000)))
     assert (builder.store.path(nothing) / "relearning.parquet").is_file()
+    assert set(builder.costs([nothing])["region"]) == {"unlearning"}
+
+
+def raw(builder, spec):
+    """Predictions with the statistics as they were left, by sample."""
+    table = pq.read_table(builder.store.file(spec, "raw_predictions.parquet"))
+    return dict(zip(table["sample"].to_pylist(), table["logits"].to_pylist(), strict=True))
+
+
+def test_statistics_are_estimated_over_what_a_model_may_keep(builder, monkeypatch):
+    """Of originals, retrained, reference and unlearned models, of trials and timings."""
+    seen, real = [], module.reestimate_statistics
+
+    def note(model, batches):
+        seen.append(set(batches.rows.tolist()))
+        real(model, batches)
+
+    monkeypatch.setattr(module, "reestimate_statistics", note)
+    cell = middle_cell(builder.study.profile)
+    trained = [original(1000), retrained(cell, 1000), reference(1200)]
+    for specs, make in (
+        (trained, builder.train),
+        ([unlearned("finetune", cell, 1000)], builder.unlearn),
+        ([timing("finetune", cell), timing("retrain", cell)], builder.measure_cost),
+    ):
+        for spec in specs:
+            make([spec])
+            assert seen.pop() == set(builder.training_rows(spec)[0]), spec.title
+            assert not seen
+    builder.try_out([trial("finetune", 1000)])  # once more to warm up
+    assert seen == [set(builder.training_rows(trial("finetune", 1000))[0])] * 2
+
+
+def test_raw_predictions_are_those_before_the_statistics_were_estimated(builder, monkeypatch):
+    monkeypatch.setattr(module, "reestimate_statistics", lambda *_: None)
+    cell = middle_cell(builder.study.profile)
+    specs = [original(1000), retrained(cell, 1000)]
+    builder.train(specs)
+    for spec in specs:  # nothing was changed, so that both are the same
+        logits, left = builder.logits(spec), raw(builder, spec)
+        np.testing.assert_allclose([*left.values()], logits[[*left]], atol=1e-5)
+    monkeypatch.undo()
+    made = unlearned("finetune", cell, 1000)
+    builder.unlearn([made])
+    left = raw(builder, made)
+    assert np.abs(builder.logits(made)[[*left]] - [*left.values()]).max() > 0.01
+
+
+def test_raw_predictions_are_of_test_images_and_of_forget_sets(builder):
+    cell, table = middle_cell(builder.study.profile), builder.study.cohort.table
+    nothing, made = unlearned("original", cell, 1000), unlearned("finetune", cell, 1000)
+    builder.train([original(1000), retrained(cell, 1000), reference(1200)])
+    builder.unlearn([nothing, made])
+    test = set(table.loc[table["partition"] == "test", "sample"])
+    train = set(table.loc[table["partition"] == "train", "sample"])
+    forget = set(builder.training_rows(made)[1])
+    for spec in (retrained(cell, 1000), made):
+        assert set(raw(builder, spec)) == test | forget
+    assert set(raw(builder, original(1000))) == test | train
+    assert raw(builder, nothing) == raw(builder, original(1000)), "the raw original, bit for bit"
+    assert not (builder.store.path(reference(1200)) / "raw_predictions.parquet").exists()
+
+
+def test_without_batch_norm_there_are_neither_statistics_nor_raw_predictions(builder):
+    profile = builder.study.profile.model_copy(update={"norm": "group"})
+    builder = Builder(replace(builder.study, profile=profile))
+    builder.train([original(1000)])
+    assert list(builder.costs([original(1000)])["region"]) == ["training"]
+    assert not (builder.store.path(original(1000)) / "raw_predictions.parquet").exists()
 
 
 def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(builder):
     """A notebook opened on its own: nobody has trained the reference models before."""
     cell = Cell("hard", 0.1)
-    spec = unlearned("finetune", cell, 0)
-    builder.train([original(0)])
+    spec = unlearned("finetune", cell, 1000)
+    builder.train([original(1000)])
     builder.unlearn([spec])
     assert builder.store.missing([spec, *references(builder.study.profile)]) == []
     table = builder.study.cohort.table
@@ -161,7 +233,7 @@ def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(builde
 
 
 def test_a_reference_model_sees_the_other_half_of_its_partner(builder):
-    one, other = (set(builder.training_rows(reference(seed))[0]) for seed in (200, 201))
+    one, other = (set(builder.training_rows(reference(seed))[0]) for seed in (1200, 1201))
     assert not one & other
     table = builder.study.cohort.table
     assert len(one | other) == (table["partition"] == "train").sum()
@@ -190,20 +262,21 @@ def fake(monkeypatch):
     monkeypatch.setattr(module, "Clock", partial(module.Clock, now=fake, cpu_now=fake))
     for name in ("predict", "relearn", "save_weights", "write_predictions", "load_weights"):
         fake.slow(module, name, 1000)
-    for name in ("write", "trained", "_bill", "training_rows"):
+    for name in ("write", "trained", "_bill", "training_rows", "_predict_raw"):
         fake.slow(Builder, name, 1000)
     return fake
 
 
 def test_evaluation_and_saving_are_in_no_region(builder, fake):
     fake.slow(module, "train", 3)
-    spec = unlearned("salun", middle_cell(builder.study.profile), 0)
-    builder.train([original(0)])
+    fake.slow(module, "reestimate_statistics", 2)
+    spec = unlearned("salun", middle_cell(builder.study.profile), 1000)
+    builder.train([original(1000)])
     builder.unlearn([spec])
-    training, unlearning = builder.costs([original(0)]), builder.costs([spec])
-    assert list(training["seconds"]) == [3]
-    assert set(unlearning["region"]) == {"preparation", "unlearning"}
-    assert (unlearning["seconds"] == 0).all()
+    training, unlearning = builder.costs([original(1000)]), builder.costs([spec])
+    assert training.set_index("region")["seconds"].to_dict() == {"training": 3, "batchnorm": 2}
+    spent = unlearning.set_index("region")["seconds"].to_dict()
+    assert spent == {"preparation": 0, "unlearning": 0, "batchnorm": 2}
 
 
 def test_warm_up_runs_come_first_and_are_in_no_row(builder, fake, monkeypatch):
@@ -212,13 +285,13 @@ def test_warm_up_runs_come_first_and_are_in_no_row(builder, fake, monkeypatch):
     builder = Builder(replace(builder.study, profile=profile))
     lengths = iter([500, 100, 5, 6, 7])
 
-    def apply(_spec, _start, clock):
+    def apply(_folder, _spec, _start, clock):
         with clock("unlearning"):
             fake.time += next(lengths)
 
     monkeypatch.setattr(builder, "_apply", apply)
     spec = timing("salun", middle_cell(profile))
-    builder.train([original(0)])
+    builder.train([original(1000)])
     builder.measure_cost([spec])
     rows = builder.costs([spec])
     assert list(rows["seconds"]) == [5, 6, 7]
@@ -238,9 +311,9 @@ def test_what_a_gpu_loads_at_its_first_steps_is_no_models(builder, monkeypatch):
         lambda b, r, seed, **_: (trained.append(len(b)), real(b, r, seed=seed))[1],
     )
     builder.images = Builder(builder.study).images
-    for seed in (0, 1):
+    for seed in (1000, 1001):
         builder._train(builder.study.folder, original(seed))
-    whole = len(builder.training_rows(original(0))[0])
+    whole = len(builder.training_rows(original(1000))[0])
     assert trained == [2 * builder.recipe.batch_size, whole, whole]
 
 
@@ -258,13 +331,13 @@ def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(builder, monkey
     monkeypatch.setattr(module, "clock_alone", partial(hold, "alone"))
     monkeypatch.setattr(module, "device_shared", partial(hold, "shared"))
     spec = timing("finetune", middle_cell(builder.study.profile))
-    builder.train([original(0)])
-    builder.unlearn([unlearned("finetune", middle_cell(builder.study.profile), 0)])
+    builder.train([original(1000)])
+    builder.unlearn([unlearned("finetune", middle_cell(builder.study.profile), 1000)])
     assert seen == [("shared", "cpu"), "let go"] * 2
     builder.measure_cost([spec])
     assert seen[4:] == [("alone", "cpu"), "let go"]
     assert (builder.costs([spec])["exclusive"] == locks).all()
-    tried = trial("finetune", 0)
+    tried = trial("finetune", 1000)
     builder.try_out([tried])  # its predictions are made beside others, but not beside a clock
     assert seen[6:] == [("alone", "cpu"), "let go", ("shared", "cpu"), "let go"]
     assert (builder.costs([tried])["exclusive"] == locks).all()
@@ -276,10 +349,10 @@ def test_what_another_notebook_has_finished_meanwhile_is_not_made_again(builder,
     def note(folder, spec):
         made.append(spec)
         (folder / "weights.safetensors").write_text("x")
-        if spec == original(0):
-            with other.store.writing(original(1)) as its:
+        if spec == original(1000):
+            with other.store.writing(original(1001)) as its:
                 (its / "weights.safetensors").write_text("y")
 
     monkeypatch.setattr(builder, "_train", note)
-    builder.train([original(0), original(1)])
-    assert made == [original(0)]
+    builder.train([original(1000), original(1001)])
+    assert made == [original(1000)]

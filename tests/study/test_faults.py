@@ -52,30 +52,30 @@ def until(condition, seconds=120):
 @pytest.mark.parametrize("limit", [2_000, 20_000, 200_000])
 def test_a_disk_that_fills_up_in_a_model_leaves_none_and_the_next_run_goes_on(builder, limit):
     """At the bills, at the predictions, at the weights: whichever file meets it."""
-    builder.train([original(1)])
+    builder.train([original(1001)])
     _ = builder.recipe, builder.images
     before = times(builder.study.folder)
     with filled_disk(limit), pytest.raises(RuntimeError) as caught:
-        builder.train([original(0), original(1)])
+        builder.train([original(1000), original(1001)])
     said = str(caught.value)
-    assert said.startswith("1 of 2 models failed: original, seed 0: DiskFullError")
+    assert said.startswith("1 of 2 models failed: original, seed 1000: DiskFullError")
     assert f"the disk of {builder.store.folder}" in said
     assert "free some space, or give another folder with RUNS=" in said
     assert {path.name for path in builder.store.folder.iterdir() if path.is_dir()} == set(before)
-    builder.train([original(0), original(1)])
+    builder.train([original(1000), original(1001)])
     after = times(builder.study.folder)
     assert {key: after[key] for key in before} == before
     assert len(after) == 2
-    assert builder.store.states([original(0)]) == {original(0): "done"}
+    assert builder.store.states([original(1000)]) == {original(1000): "done"}
 
 
 def test_a_disk_that_fills_up_in_the_tables_leaves_those_of_before(builder):
     cell = middle_cell(builder.study.profile)
-    builder.train([original(0), retrained(cell, 0)])
+    builder.train([original(1000), retrained(cell, 1000)])
     collect_tables(builder.study, builder.store)
     folder = builder.study.folder / "tables"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    builder.unlearn([unlearned("finetune", cell, 0)])
+    builder.unlearn([unlearned("finetune", cell, 1000)])
     with filled_disk(10_000), pytest.raises(DiskFullError, match=f"the disk of {folder}"):
         collect_tables(builder.study, builder.store)
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -89,7 +89,7 @@ def test_a_disk_that_fills_up_in_the_tables_leaves_those_of_before(builder):
 
 def test_what_a_killed_run_left_of_a_table_is_taken_away(builder):
     cell = middle_cell(builder.study.profile)
-    builder.train([original(0), retrained(cell, 0)])
+    builder.train([original(1000), retrained(cell, 1000)])
     folder = builder.study.folder / "tables"
     folder.mkdir()
     (folder / ".predictions-999.partial.parquet").write_text("half")
@@ -110,7 +110,7 @@ def test_a_disk_that_fills_up_in_a_record_leaves_that_of_before(tiny_study):
 
 def test_a_disk_that_fills_up_in_a_draw_leaves_none(tiny_study):
     draws, cell = Store(tiny_study), middle_cell(tiny_study.profile)
-    spec = retrained(cell, 0)
+    spec = retrained(cell, 1000)
     with filled_disk(10), pytest.raises(DiskFullError):
         draws.forget_set(spec)
     assert not list((tiny_study.folder / "draws").iterdir())
@@ -123,17 +123,17 @@ def test_a_disk_that_fills_up_in_a_draw_leaves_none(tiny_study):
 @pytest.mark.parametrize("name", ["weights.safetensors", "predictions.parquet", RECORD])
 def test_a_harmed_model_is_made_again_with_what_was_made_from_it(builder, name, harm):
     cell = middle_cell(builder.study.profile)
-    made = unlearned("finetune", cell, 0)
-    builder.train([original(0), original(1)])
+    made = unlearned("finetune", cell, 1000)
+    builder.train([original(1000), original(1001)])
     builder.unlearn([made])
-    folder, before = builder.store.path(original(0)), times(builder.study.folder)
+    folder, before = builder.store.path(original(1000)), times(builder.study.folder)
     weights, logits = (folder / "weights.safetensors").read_bytes(), builder.logits(made)
     harm(folder / name)
     again = Builder(builder.study)
-    assert again.store.missing([original(0), original(1), made]) == [original(0), made]
-    again.train([original(0), original(1)])
+    assert again.store.missing([original(1000), original(1001), made]) == [original(1000), made]
+    again.train([original(1000), original(1001)])
     again.unlearn([made])
-    assert again.store.missing([original(0), made]) == []
+    assert again.store.missing([original(1000), made]) == []
     assert (folder / "weights.safetensors").read_bytes() == weights
     assert (again.logits(made) == logits).all()
     after = times(builder.study.folder)
@@ -155,7 +155,7 @@ def test_two_notebooks_at_once_that_make_the_same_models_both_end_well(
     for end in ends:
         end.result()
     store = Store(tiny_study)
-    assert store.missing([original(0), original(1)]) == []
+    assert store.missing([original(1000), original(1001)]) == []
     assert len(list(store.folder.iterdir())) == 2
 
 

@@ -37,7 +37,7 @@ def test_an_edit_makes_stale_the_notebooks_downstream_of_it(tiny_study, monkeypa
 def test_a_model_that_is_made_makes_the_report_stale_and_no_other_notebook(tiny_study):
     store = Store(tiny_study)
     before = {name: notebook_key(tiny_study, name, store) for name in (COHORT, SYNTHESIS)}
-    with store.writing(original(0)) as folder:
+    with store.writing(original(1000)) as folder:
         (folder / "weights.safetensors").write_text("weights")
     assert notebook_key(tiny_study, COHORT, store) == before[COHORT]
     assert notebook_key(tiny_study, SYNTHESIS, store) != before[SYNTHESIS]

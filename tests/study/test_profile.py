@@ -26,7 +26,7 @@ def test_no_method_takes_more_than_a_fifth_of_the_trainings_epochs(name):
 
 
 def test_an_unknown_profile_lists_the_choices():
-    with pytest.raises(InputError, match="quick, laptop, full"):
+    with pytest.raises(InputError, match="quick, laptop, compositions, full"):
         load_profile("lapptop")
 
 
@@ -56,7 +56,8 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
         ({"compositions": ["female"]}, "expected 'random' among them"),
         ({"compositions": ["random", "hard"], "references": 0}, "expected at least 2"),
         ({"references": 3}, "multiple of 2"),
-        ({"seeds": 8, "floor_seeds": 4}, "a profile with verdicts needs as many as it has seeds"),
+        ({"seeds": 9, "floor_seeds": 7}, "floor_seeds is 7: a profile with verdicts needs 8"),
+        ({"seeds": 7, "floor_seeds": 8}, "floor_seeds is 8: expected at most as many as seeds, 7"),
         ({"confirmatory": ["finetune", "scrub"]}, "scrub: not among the profile's methods"),
         ({"statistics": {**TINY["statistics"], "margins": {"test": 0.03}}}, "attack, forget"),
     ],

@@ -13,8 +13,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -22,7 +24,15 @@ from medunlearn.__main__ import main
 from medunlearn.errors import InputError
 from medunlearn.study import reproduce as module
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import all_models, all_timings, original, references
+from medunlearn.study.design import (
+    all_models,
+    all_timings,
+    middle_cell,
+    original,
+    reference,
+    references,
+    retrained,
+)
 from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.folders import RECORD
 from medunlearn.study.status import status
@@ -48,7 +58,7 @@ def run(profile: str, runs: Path, *, jobs: int = 2, command: str = "reproduce", 
 def results(runs: Path) -> dict[str, str]:
     """Hashes of everything that a study must repeat byte for byte (costs are not)."""
     folder = runs / "phantom-tiny"
-    files = [*folder.glob("models/*/predictions.parquet"), *folder.glob("models/*/weights*")]
+    files = [*folder.glob("models/*/*predictions.parquet"), *folder.glob("models/*/weights*")]
     files += [folder / "report" / "results.csv", folder / "tables" / "predictions.parquet"]
     return {
         str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest()
@@ -132,10 +142,10 @@ def test_deleting_a_model_makes_it_and_its_dependants_again(copy, tiny_profile):
     study = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
     store, before, was = Store(study), times(copy), results(copy)
     specs = [*all_models(study.profile), *all_timings(study.profile)]
-    gone = store.entry(original(1)).key
+    gone = store.entry(original(1001)).key
     dependants = {store.entry(s).key for s in specs if gone in store.entry(s).inputs}
     assert len(dependants) == 5  # two methods at two sizes, and doing nothing at the middle one
-    shutil.rmtree(store.path(original(1)))
+    shutil.rmtree(store.path(original(1001)))
     run(tiny_profile, copy)
     after = times(copy)
     assert {key for key in after if after[key] != before[key]} == {gone} | dependants
@@ -205,6 +215,28 @@ def test_tables_of_a_study_that_has_hardly_begun(tiny_study):
     assert tables.relearning.empty
     assert len(tables.models) == 1
     assert tables.difficulty.empty
+    np.testing.assert_array_equal(tables.raw_logits, tables.logits)
+
+
+def test_raw_logits_stand_beside_the_others_model_by_model(tiny_study):
+    builder, cell = Builder(tiny_study), middle_cell(tiny_study.profile)
+    trained = [reference(1200), original(1000), retrained(cell, 1000), retrained(cell, 1100)]
+    builder.train(trained)
+    collect_tables(tiny_study, builder.store)
+    tables = load_tables(tiny_study)
+    order = dict(zip(tables.models["model_key"], tables.raw_logits, strict=True))
+    table = tiny_study.cohort.table
+    test, train = (table["partition"] == part for part in ("test", "train"))
+    forgotten = train & table["patient"].isin(builder.store.forget_set(trained[2]).patients)
+    np.testing.assert_array_equal(
+        order[builder.store.entry(trained[0]).key], builder.logits(trained[0])
+    )
+    for spec, stored in zip(trained[1:], (test | train, *[test | forgotten] * 2), strict=True):
+        raw = order[builder.store.entry(spec).key]
+        assert (np.isfinite(raw).all(axis=1) == stored).all(), spec.title
+        file = pq.read_table(builder.store.file(spec, "raw_predictions.parquet"))
+        np.testing.assert_array_equal(raw[stored], np.stack(file["logits"].to_numpy()))
+        assert not np.array_equal(raw[stored], builder.logits(spec)[stored])
 
 
 def test_costs_are_measured_anew_only_when_asked_for(tiny_study, monkeypatch):
@@ -259,7 +291,7 @@ def test_an_unfinished_study_of_a_gpu_is_not_gone_on_with_where_there_is_none(ti
 def test_what_makes_no_model_needs_no_gpu(tiny_study, monkeypatch, makes):
     """The models are all there, and the cohort's notebook is out of date."""
     ran = []
-    job = module.Job("01_cohort", "01_cohort", {}, (original(0),) if makes else ())
+    job = module.Job("01_cohort", "01_cohort", {}, (original(1000),) if makes else ())
     monkeypatch.setattr(module, "_plan", lambda *_: [job])
     monkeypatch.setattr(module, "open_engine", lambda *_: nullcontext(Ran(ran)))
     with pytest.raises(
@@ -346,7 +378,7 @@ def test_workers_of_a_scheduler_give_the_same_bytes(finished, tiny_profile, tmp_
     """One original, and what is made of it."""
     runs = shutil.copytree(finished, tmp_path / "runs")
     study = open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
-    shutil.rmtree(Store(study).path(original(1)))
+    shutil.rmtree(Store(study).path(original(1001)))
     arguments = ["--profile", tiny_profile, "--runs", str(runs), "--device", "cpu", "--jobs", "2"]
     with scheduler(tmp_path) as (address, _):
         done = subprocess.run(

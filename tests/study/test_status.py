@@ -44,9 +44,9 @@ def counts(lines, kind):
 
 
 def test_each_kind_of_model_is_counted_by_state(store):
-    make(store, original(0), retrained(CELL, 0))
+    make(store, original(1000), retrained(CELL, 1000))
     fail(store.study, "02-retrain-10-percent")
-    with store.writing(original(1)):
+    with store.writing(original(1001)):
         lines = status(store.study)
     assert counts(lines, "original") == {"done": 1, "partial": 1}
     assert counts(lines, "retrained A") == {"done": 1, "failed": 1, "absent": 2}
@@ -64,8 +64,8 @@ def test_a_failed_job_is_told_with_host_and_seconds_until_its_models_are_there(s
 
 
 def test_why_a_kind_is_stale_is_told_from_old_to_new(store):
-    make(store, original(0), original(1))
-    make(store, *(unlearned("salun", CELL, seed) for seed in (0, 1)))
+    make(store, original(1000), original(1001))
+    make(store, *(unlearned("salun", CELL, seed) for seed in (1000, 1001)))
     changed = store.study.with_settings("salun", {"epochs": 3})
     told = [line for line in status(changed) if line.startswith("stale")]
     assert told == [
@@ -74,12 +74,12 @@ def test_why_a_kind_is_stale_is_told_from_old_to_new(store):
 
 
 def test_what_is_being_written_is_told_from_what_a_killed_process_left(store):
-    (store.folder / f".partial-{store.entry(original(0)).key}-0").mkdir(parents=True)
-    with store.writing(original(1)):
+    (store.folder / f".partial-{store.entry(original(1000)).key}-0").mkdir(parents=True)
+    with store.writing(original(1001)):
         told = [line for line in status(store.study) if line.startswith("partial: ")]
     assert set(told) == {
-        "partial: original, seed 0 was left by a killed process; the next run removes it",
-        "partial: original, seed 1 is being written",
+        "partial: original, seed 1000 was left by a killed process; the next run removes it",
+        "partial: original, seed 1001 is being written",
     }
 
 
@@ -96,7 +96,7 @@ def test_a_harmed_record_of_a_job_is_none(store, content):
 
 
 def test_looking_imports_no_torch_and_changes_nothing(store, tiny_profile):
-    make(store, original(0))
+    make(store, original(1000))
     fail(store.study, "02-train-originals")
     before = {path: path.stat().st_mtime_ns for path in store.study.folder.rglob("*")}
     code = (

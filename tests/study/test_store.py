@@ -28,7 +28,7 @@ from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT
 
 CELL = Cell("random", 0.1)
-O0, R0, U0 = original(0), retrained(CELL, 0), unlearned("salun", CELL, 0)
+O0, R0, U0 = original(1000), retrained(CELL, 1000), unlearned("salun", CELL, 1000)
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_every_model_has_a_key_of_its_own_and_knows_its_inputs(store):
 
 
 HARD = Cell("hard", 0.1)
-RH, UH = retrained(HARD, 0), unlearned("salun", HARD, 0)
+RH, UH = retrained(HARD, 1000), unlearned("salun", HARD, 1000)
 
 
 def test_a_forget_set_drawn_by_difficulty_stands_on_the_reference_models(store):
@@ -127,7 +127,7 @@ def test_what_decides_a_model_is_in_its_key_and_nothing_else(store):
     slower = study.profile.relearning.model_copy(update={"learning_rate": 0.001})
     flipped = study.cohort.manifest.model_copy(update={"horizontal_flip": True})
     turned = replace(study, cohort=replace(study.cohort, manifest=flipped))
-    everything = {O0, R0, U0, reference(200)}
+    everything = {O0, R0, U0, reference(1200)}
     for other, models in (
         (study.with_settings("salun", {"share": 0.3}), {U0}),
         (changed(study, relearning=slower), {R0, U0}),
@@ -261,7 +261,7 @@ def fail_to_write(store, spec, error):
 
 def test_a_model_has_a_state(store, monkeypatch):
     write(store, O0)
-    other = original(1)
+    other = original(1001)
     with store.writing(other):
         states = Store(store.study).states([O0, R0, other])
     assert states == {O0: "done", R0: "absent", other: "partial"}
@@ -306,7 +306,7 @@ def test_of_several_older_forms_the_nearest_is_told(store):
 
 
 @pytest.mark.parametrize(
-    "content", [b'{"key', b"\xff", b"[]", b'"text"', b'{"title": "original, seed 0"}']
+    "content", [b'{"key', b"\xff", b"[]", b'"text"', b'{"title": "original, seed 1000"}']
 )
 def test_a_harmed_record_of_an_older_form_harms_nobody(store, content):
     (store.folder / "0123").mkdir(parents=True)
