@@ -52,18 +52,18 @@ def test_a_task_holds_what_a_method_may_read_and_no_test_image(builder):
 
 
 def test_originals_keep_a_checkpoint_only_for_a_method_that_rewinds(builder):
-    builder.train([original(0)])
-    plain = builder.store.entry(original(0)).key
+    builder.train([original(1000)])
+    plain = builder.store.entry(original(1000)).key
     assert CHECKPOINT not in builder.store.files(plain)
     rewinding = builder.with_settings("r2d", {})
-    assert rewinding.store.entry(original(0)).key != plain
-    rewinding.train([original(0)])
+    assert rewinding.store.entry(original(1000)).key != plain
+    rewinding.train([original(1000)])
     spec = unlearned("r2d", middle_cell(builder.study.profile), 0)
     task = rewinding.task(spec, clock=None)
-    early, trained = rewinding.trained(original(0), CHECKPOINT), rewinding.trained(original(0))
+    early, trained = rewinding.trained(original(1000), CHECKPOINT), rewinding.trained(original(1000))
     assert torch.equal(task.checkpoint.fc.weight, early.fc.weight)
     assert not torch.equal(early.fc.weight, trained.fc.weight)
-    assert torch.equal(trained.fc.weight, builder.trained(original(0)).fc.weight)
+    assert torch.equal(trained.fc.weight, builder.trained(original(1000)).fc.weight)
     rewinding.unlearn([spec])
     assert rewinding.store.is_done(spec)
     reference_keys = [b.store.entry(reference(200)).key for b in (builder, rewinding)]

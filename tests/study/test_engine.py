@@ -14,8 +14,8 @@ from medunlearn.study.jobs import Job
 from medunlearn.study.journal import Ending, LostError
 
 CELL = Cell("random", 0.1)
-O0, O1 = original(0), original(1)
-R0, U0 = retrained(CELL, 0), unlearned("salun", CELL, 0)
+O0, O1 = original(1000), original(1001)
+R0, U0 = retrained(CELL, 1000), unlearned("salun", CELL, 1000)
 
 
 def job(name, makes=(), needs=(), alone=False):
