@@ -337,7 +337,7 @@ def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
     ("option", "value", "said"),
     [
         ("--dataset", "fantom", "phantom"),
-        ("--profile", "fast", "quick, laptop, full"),
+        ("--profile", "fast", "quick, laptop, compositions, full"),
         ("--device", "tpu", "cpu, cuda"),
         pytest.param(
             "--device",

@@ -65,7 +65,7 @@ def test_each_trial_is_booked_with_all_its_seeds_and_was_timed_alone(tuned_build
         builder = tuned_builder.with_settings("salun", tried.settings)
         costs = builder.costs(specs(builder))
         assert costs["exclusive"].all()
-        assert set(costs["region"]) == {"preparation", "unlearning"}
+        assert set(costs["region"]) == {"preparation", "unlearning", "batchnorm"}
         assert sum(tried.seconds) == pytest.approx(costs["seconds"].sum())
     bills = tuned_builder.found.bills()
     spent = bills.loc[bills["method"] == "salun", "seconds"].sum()
@@ -146,8 +146,8 @@ def test_the_originals_that_only_tuning_needs_are_told(tuned_builder):
     assert len(found.original_seconds) == len(found.seeds)
     assert min(found.original_seconds) > 0
     assert found.exclusive
-    # two seeds, three trials: finetune has one region, salun two; and retraining
-    assert found.timed == 2 * 3 * (1 + 2) + 2
+    # two seeds, three trials: finetune has two regions, salun three; and retraining two
+    assert found.timed == 2 * 3 * (2 + 3) + 2 * 2
 
 
 def test_doing_nothing_is_the_yardstick_and_retraining_the_unit(tuned_builder):
