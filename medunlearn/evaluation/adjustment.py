@@ -1,12 +1,19 @@
 """Women beside men, adjusted for what else may differ between them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import patient_table
 from medunlearn.evaluation.measurements import Measurements
-from medunlearn.statistics.intervals import Interval, contrast_interval, regression_interval
+from medunlearn.statistics.intervals import (
+    Interval,
+    contrast_interval,
+    regression_interval,
+    runs_interval,
+)
 
 AGE_BANDS = 3
 
@@ -61,6 +68,38 @@ def adjusted_difference(
     design = np.column_stack(columns)
     wanted = np.eye(design.shape[1])[1]
     return regression_interval(values, design, wanted, level=level), names
+
+
+def difference_of_sexes(
+    tables: Sequence[pd.DataFrame],
+    values: Sequence[Floats],
+    draws: Sequence[str],
+    *,
+    level: float = 0.95,
+) -> tuple[Interval, str]:
+    """The same of seeds that share a draw, or forgot patients of their own from one pool.
+
+    Where draws are own every seed has an estimate of its own. Given the pool these are independent
+    and alike: each varies with its training *and* its draw. So a t interval over them, df seeds -
+    1, holds for further trainings on further draws from this pool. Draws overlap, hence it does
+    not hold for a new pool: what a patient does in every seed is, as far as the draws share
+    patients, in no spread between seeds (simulated in ``tests/evaluation/test_adjustment.py``).
+
+    Args:
+        tables: As from ``covariates``, of each seed.
+        values: Of each patient, (patients of the seed,), of each seed.
+        draws: Name of each seed's draw.
+        level: Of the interval.
+    """
+    if len({*draws}) == 1:
+        return adjusted_difference(tables[0], np.stack(values), level=level)
+    each = [
+        adjusted_difference(table, own[None], level=level)
+        for table, own in zip(tables, values, strict=True)
+    ]
+    estimates = np.array([found.estimate for found, _ in each])
+    patients = min(found.patients for found, _ in each)
+    return runs_interval(estimates, patients, level=level), each[0][1]
 
 
 def age_standardised_difference(

@@ -1,8 +1,7 @@
 """The contrasts that the claims rest on: what is asked, of whom, and whether it may be judged.
 
-Confirmatory contrasts are those of a few methods named before results are seen, on the random
-forget set of the middle size; everything else is exploratory. Verdicts are given in
-`statistics.verdicts`.
+Confirmatory contrasts are those of a few methods named before results are seen, on random forget
+sets; everything else is exploratory. Verdicts are given in `statistics.verdicts`.
 """
 
 from collections.abc import Iterator
@@ -12,27 +11,25 @@ import numpy as np
 import pandas as pd
 
 from medunlearn.evaluation.adjustment import (
-    adjusted_difference,
     age_standardised_difference,
     covariates,
+    difference_of_sexes,
 )
 from medunlearn.evaluation.difficulty import RELIABLE
+from medunlearn.evaluation.generalisation import measure_changes
 from medunlearn.evaluation.measurements import (
     FLOOR,
-    NOTHING,
-    RETRAINED,
     LineUp,
     Measurements,
     has_gap,
-    line_ups,
     middle_line_ups,
 )
 from medunlearn.evaluation.subsets import UNMEMORISED
-from medunlearn.statistics.intervals import Interval, contrast_interval, slope_interval
+from medunlearn.statistics.intervals import Interval, no_limits
 from medunlearn.statistics.verdicts import Terms, refuse
 
-LABEL, AGE = "label, difficulty", "age"
-"""What a difference of the sexes may be adjusted for."""
+LABEL, AGE, CLASSES = "label, difficulty", "age", "classes"
+"""What a difference of the sexes may be adjusted for; classes: all weigh the same."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,10 @@ class Contrast:
         groups: Of patients.
         weights: Of each group's mean gap.
         primary: Confirmatory for the methods that are.
-        adjusted: For ``LABEL``, ``AGE`` or nothing.
+        adjusted: For ``LABEL``, ``AGE``, ``CLASSES`` or nothing.
         never: Why it carries no verdict, whatever the study.
+        largest: At the largest random forget size, where each seed has a draw of its own; else at
+            the middle size.
     """
 
     claim: str
@@ -60,67 +59,106 @@ class Contrast:
     primary: bool = False
     adjusted: str = ""
     never: str = ""
+    largest: bool = False
 
 
 def _sexes(part: str, measure: str, *, primary: bool = False, adjusted: str = "") -> Contrast:
-    return Contrast("C2", "F - M", part, measure, ("F", "M"), (1, -1), primary, adjusted)
+    groups, weights, largest = ("F", "M"), (1, -1), part == "forget"
+    return Contrast(
+        "C2", "F - M", part, measure, groups, weights, primary, adjusted, largest=largest
+    )
 
 
-BALANCED = "balanced_accuracy"
+BALANCED, PROBABILITY = "balanced_accuracy", "probability"
 OF_SEXES = (BALANCED, "accuracy", "true_positive_rate", "false_positive_rate", "brier")
 BY_CONSTRUCTION = "doing nothing differs here by construction: read it beside floor and ceiling"
+ONE_CLASS = "no two classes have patients enough of each sex: there is nothing to balance"
 
 CONTRASTS = (
     # decisions saturate, probabilities do not
     *(Contrast("C1", "gap", part, measure)
-      for part in ("retain", "forget") for measure in ("accuracy", "brier", "confidence")),
+      for part in ("retain", "forget") for measure in ("accuracy", "brier", PROBABILITY)),
     *(_sexes("forget", measure) for measure in OF_SEXES),
-    _sexes("forget", "accuracy", primary=True, adjusted=LABEL),  # groups are small: balance them
+    # groups are small: balance them
+    _sexes("forget", "accuracy", primary=True, adjusted=LABEL),
+    _sexes("forget", PROBABILITY, primary=True, adjusted=LABEL),
     *(_sexes("retain", measure) for measure in OF_SEXES),
     *(_sexes("test", measure, primary=measure == BALANCED) for measure in OF_SEXES),
+    _sexes("test", PROBABILITY, primary=True, adjusted=CLASSES),
     _sexes("test", "accuracy", adjusted=AGE),
     Contrast("C4", "hard - easy", "test", groups=("hard", "easy"), weights=(1, -1), primary=True),
     Contrast("C4", "(F hard - F easy) - (M hard - M easy)", "test",
              groups=("F hard", "F easy", "M hard", "M easy"), weights=(1, -1, -1, 1)),
     *(Contrast("C4", f"gap, {group}", "forget", groups=(group,), never=BY_CONSTRUCTION)
       for group in ("hard", "easy")),
-    Contrast("C4", f"gap, {UNMEMORISED}", "forget", groups=(UNMEMORISED,)),
+    Contrast("C4", f"gap, {UNMEMORISED}", "forget", groups=(UNMEMORISED,), largest=True),
 )  # fmt: skip
-"""Of each method at the middle size."""
+"""Of each method; sexes on the forget set at the largest size, the shared draw serves audits."""
 
 
-def measure_contrasts(measurements: Measurements, terms: Terms) -> pd.DataFrame:
+def measure_contrasts(
+    measurements: Measurements, terms: Terms, *, confirmatory: bool = False
+) -> pd.DataFrame:
     """Every contrast of claims C1 to C4.
 
+    Args:
+        measurements: Of the study.
+        terms: What was settled before.
+        confirmatory: Only those that are.
+
     Returns:
-        One row for each ``claim``, ``contrast``, ``partition``, ``measure``, ``adjustment`` and
-        ``method``: ``estimate``, ``low``, ``high``, ``standard_error``, ``df``, ``seeds``,
-        ``patients``, and for `verdicts.judge` ``family``, ``confirmatory``, ``margin`` and
-        ``refused``.
+        One row for each ``claim``, ``contrast``, ``partition``, ``measure``, ``adjustment``,
+        ``method`` and ``forget_size`` (NaN for a slope): ``estimate``, ``low``, ``high``,
+        ``standard_error``, ``df``, ``seeds``, ``patients``, the shares of its variance, and for
+        `verdicts.judge` ``family``, ``confirmatory``, ``margin`` and ``refused``.
     """
     rows = []
-    for line_up in middle_line_ups(measurements.models, terms.middle_size).values():
-        for one in CONTRASTS if has_gap(line_up.method) else ():
-            if measurements.has(line_up, one.part, one.groups):
-                found, adjustment = _estimate(measurements, line_up, one)
-                patients = measurements.patients(line_up, one.part, one.groups)
-                if found:
-                    names = {"method": line_up.method, "adjustment": adjustment}
-                    rows.append(_row(terms, one, found, patients, **names))
-    return pd.DataFrame([*rows, *_generalisation(measurements, terms)])
+    for largest, size in ((False, terms.middle_size), (True, max(terms.sizes))):
+        for line_up in middle_line_ups(measurements.models, size).values():
+            for one in CONTRASTS if has_gap(line_up.method) else ():
+                wanted = not confirmatory or (one.primary and line_up.method in terms.confirmatory)
+                if one.largest == largest and wanted:
+                    rows += _measure(measurements, terms, line_up, one)
+    for name, method, size, change, missing in measure_changes(measurements, terms, confirmatory):
+        one = Contrast("C3", name, "test", primary=name.endswith("U - R"))
+        what = {"method": method, "size": size, "missing": missing}
+        rows.append(_row(terms, one, change, change.patients, **what))
+    found = pd.DataFrame(rows)
+    return found[found["confirmatory"]] if confirmatory and len(found) else found
+
+
+def _measure(
+    measurements: Measurements, terms: Terms, line_up: LineUp, one: Contrast
+) -> Iterator[dict[str, object]]:
+    """The row of a contrast; none without patients, or where ages are not known."""
+    if not measurements.has(line_up, one.part, one.groups):
+        return
+    found, adjustment = _estimate(measurements, line_up, one)
+    if found:
+        patients = measurements.patients(line_up, one.part, one.groups)
+        names = {"method": line_up.method, "adjustment": adjustment}
+        yield _row(terms, one, found, patients, size=line_up.forget_size, **names)
 
 
 def _estimate(
     measurements: Measurements, line_up: LineUp, one: Contrast
 ) -> tuple[Interval | None, str]:
     """The interval, and what it is adjusted for; none where ages are not known."""
-    if not one.adjusted:
-        return measurements.interval(line_up, one.part, one.measure, one.groups, one.weights), ""
-    table = covariates(measurements, line_up.runs[0].draw, one.part)
-    gaps = np.stack(measurements.gaps(line_up, one.part, "all", one.measure))
+    if one.measure == BALANCED or one.adjusted == CLASSES:
+        subset = measurements.subsets.of(line_up.runs[0].draw, one.part, "all")
+        if len(set(subset.strata)) < 2:  # all classes are rare: this would be another measure
+            return no_limits(np.nan, len(line_up.runs), len(subset.patient_ids)), one.adjusted
+    if one.adjusted in {"", CLASSES}:
+        measure = f"balanced_{one.measure}" if one.adjusted else one.measure
+        where = (line_up, one.part, measure, one.groups, one.weights)
+        return measurements.interval(*where), one.adjusted
+    gaps = measurements.gaps(line_up, one.part, "all", one.measure)
+    draws = [run.draw for run in line_up.base]
+    tables = [covariates(measurements, draw, one.part) for draw in draws]
     if one.adjusted == AGE:
-        return age_standardised_difference(table, gaps, level=measurements.level), AGE
-    return adjusted_difference(table, gaps, level=measurements.level)
+        found = age_standardised_difference(tables[0], np.stack(gaps), level=measurements.level)
+        return found, AGE
+    return difference_of_sexes(tables, gaps, draws, level=measurements.level)
 
 
 def _row(
@@ -130,12 +168,17 @@ def _row(
     patients: int,
     *,
     method: str,
+    size: float,
     adjustment: str = "",
-    margin: str = "",
     missing: str = "",
 ) -> dict[str, object]:
     """A contrast as a row of the table; the first reason against a verdict is the one told."""
     unreliable = _unreliable(terms.reliability) if one.claim == "C4" else ""
+    few = refuse(terms, found.runs, patients, floor=method == FLOOR)
+    balanced = one.measure == BALANCED or one.adjusted == CLASSES
+    one_class = ONE_CLASS if balanced and np.isnan(found.estimate) else ""
+    confirmatory = one.primary and method in terms.confirmatory
+    family = ", ".join((one.claim, one.name, one.part, one.measure))
     return {
         "claim": one.claim,
         "contrast": one.name,
@@ -143,12 +186,21 @@ def _row(
         "measure": one.measure,
         "adjustment": adjustment,
         "method": method,
-        "refused": one.never or refuse(terms, found.runs, patients) or unreliable or missing,
+        "forget_size": size,
+        "refused": one.never or few or unreliable or one_class or missing,
         **found.columns,
-        "margin": terms.margins[margin or one.part],
-        "confirmatory": one.primary and method in terms.confirmatory,
-        "family": one.claim,
+        **found.share_columns,
+        "margin": _margin(terms, one),
+        "confirmatory": confirmatory,
+        "family": family if confirmatory else one.claim,
     }
+
+
+def _margin(terms: Terms, one: Contrast) -> float:
+    """Only where a margin is justified: of other measures no equivalence is asked."""
+    names = {"accuracy": one.part, BALANCED: one.part, PROBABILITY: PROBABILITY}
+    name = "slope" if one.name.startswith("slope") else names.get(one.measure, "")
+    return terms.margins.get(name, np.nan)
 
 
 def _unreliable(reliability: float) -> str:
@@ -156,52 +208,3 @@ def _unreliable(reliability: float) -> str:
         return "how reliable difficulty is was not measured"
     low = f"split-half reliability of difficulty is {reliability:.2f}, below {RELIABLE}"
     return low if reliability < RELIABLE else ""
-
-
-def _generalisation(measurements: Measurements, terms: Terms) -> Iterator[dict[str, object]]:
-    """C3: the gap on the test set, and its slope per doubling of the forget size.
-
-    Beside the gap U - R stands U - O, what a clinic would see; of retraining itself, which loses
-    patients to learn from, that is R - O. Test patients are the same at every size.
-    """
-    gaps: dict[str, dict[float, pd.DataFrame]] = {}
-    for cell in line_ups(measurements.models):
-        if cell.composition == "random" and (has_gap(cell.method) or cell.method == RETRAINED):
-            values = measurements.gaps(cell, "test", "all", "accuracy")
-            by_seed = pd.DataFrame(values, index=[run.seed for run in cell.runs])
-            gaps.setdefault(cell.method, {})[cell.forget_size] = by_seed
-    nothing = gaps.get(NOTHING, {})
-    for method, own in gaps.items():
-        if method != RETRAINED:
-            yield from _of_sizes(measurements.level, terms, method, "U - R", own)
-        if method not in {NOTHING, FLOOR} and own.keys() <= nothing.keys():
-            # U - O = (U - R) - (O - R), of the seeds that have both
-            changes = {size: (own[size] - nothing[size]).dropna(how="all") for size in own}
-            yield from _of_sizes(measurements.level, terms, method, "U - O", changes)
-
-
-def _of_sizes(
-    level: float, terms: Terms, method: str, name: str, values: dict[float, pd.DataFrame]
-) -> Iterator[dict[str, object]]:
-    """The mean at the middle size and, where there are two sizes or more, the slope.
-
-    Args:
-        level: Of the intervals.
-        terms: Of the verdicts.
-        method: Whose.
-        name: Of the contrast.
-        values: Of each seed (rows) and test patient (columns), by forget size.
-    """
-    if (middle := values.get(terms.middle_size)) is not None and len(middle):
-        found = contrast_interval([middle.to_numpy()], (1,), level=level)
-        one = Contrast("C3", name, "test")
-        yield _row(terms, one, found, found.patients, method=method)
-    seeds = sorted(set.intersection(*(set(each.index) for each in values.values())))
-    if len(values) > 1 and seeds:
-        by_size = [values[size].loc[seeds].to_numpy() for size in sorted(values)]
-        found = slope_interval(by_size, sorted(values), level=level)
-        one = Contrast("C3", f"slope of {name}", "test", primary=name == "U - R")
-        absent = ", ".join(f"{size:g}" for size in terms.sizes if size not in values)
-        missing = f"unbalanced: forget size {absent} is missing" if absent else ""
-        names = {"method": method, "margin": "slope", "missing": missing}
-        yield _row(terms, one, found, found.patients, **names)

@@ -1,6 +1,6 @@
 """Every measure of every model beside the retrained model it is held to, patient by patient."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 
@@ -79,15 +79,26 @@ def line_ups(models: pd.DataFrame) -> Iterator[LineUp]:
                 # an original has no draw of its own: it is held to the cell's
                 ours = [Run(seed, runs[seed].row, base[seed].draw) for seed in seeds]
                 yield LineUp(composition, size, method, ours, [base[seed] for seed in seeds])
-        # any pairing will do: fresh seeds share nothing with the others
-        count = min(len(fresh), len(base))
-        if count:
-            ours, theirs = (list(each.values())[:count] for each in (fresh, base))
-            yield LineUp(composition, size, FLOOR, ours, theirs)
+        if pairs := _pair(fresh.values(), base.values()):
+            ours, theirs = zip(*pairs, strict=True)
+            yield LineUp(composition, size, FLOOR, list(ours), list(theirs))
+
+
+def _pair(fresh: Iterable[Run], base: Iterable[Run]) -> list[tuple[Run, Run]]:
+    """Fresh seeds beside retrained models of the same draw.
+
+    Where a draw is shared any pairing will do: fresh seeds share nothing with the others.
+    """
+    by_draw: dict[str, list[Run]] = {}
+    for run in base:
+        by_draw.setdefault(run.draw, []).append(run)
+    partners = {draw: iter(runs) for draw, runs in by_draw.items()}
+    found = ((run, next(partners.get(run.draw, iter(())), None)) for run in fresh)
+    return [(run, partner) for run, partner in found if partner]
 
 
 def middle_line_ups(models: pd.DataFrame, forget_size: float) -> dict[str, LineUp]:
-    """By method, on the random forget set of this size."""
+    """By method, on the random forget sets of this size."""
     cell = ("random", forget_size)
     return {
         one.method: one for one in line_ups(models) if (one.composition, one.forget_size) == cell
@@ -119,6 +130,7 @@ class Measurements:
         reference: Code of the class that counts as negative.
         difficulty: As from ``difficulty.measure_difficulty``; empty if it was not measured.
         level: Of the intervals.
+        sparse: Whether logits are known of some samples only, and NaN elsewhere.
     """
 
     models: pd.DataFrame
@@ -128,6 +140,7 @@ class Measurements:
     reference: int
     difficulty: pd.DataFrame = field(default_factory=pd.DataFrame)
     level: float = 0.95
+    sparse: bool = False
 
     @cached_property
     def subsets(self) -> Subsets:
@@ -136,8 +149,11 @@ class Measurements:
 
     @cached_property
     def is_finite(self) -> NDArray[np.bool_]:
-        """Whether every logit of a model is a number, (models,)."""
-        return np.asarray(np.isfinite(self.logits).all(axis=(1, 2)))
+        """Whether every logit of a model that is known is a number, (models,)."""
+        known = np.isfinite(self.logits).all(axis=2)
+        if self.sparse:
+            known |= np.isnan(self.logits).all(axis=2)
+        return np.asarray(known.all(axis=1))
 
     def has(self, line_up: LineUp, part: str, groups: Sequence[str]) -> bool:
         """Whether every run has a patient in each of these groups."""
@@ -145,8 +161,13 @@ class Measurements:
         return all(len(subset.samples) for subset in subsets)
 
     def patients(self, line_up: LineUp, part: str, groups: Sequence[str]) -> int:
-        """Patients in the smallest of these groups, of the first run."""
-        return min(self._sizes(line_up, part, groups))
+        """Patients in the smallest of these groups, of any run."""
+        draws = {run.draw for run in line_up.runs}
+        return min(
+            len(self.subsets.of(draw, part, group).patient_ids)
+            for draw in draws
+            for group in groups
+        )
 
     def values(self, run: Run, part: str, group: str, measure: str) -> Floats:
         """Patient values of one model, ascending by patient; calibration has one value only."""
@@ -199,7 +220,8 @@ class Measurements:
         return cache(self._measure)
 
     def _measure(self, row: int, subset: Subset, measure: str) -> Floats:
-        if not self.is_finite[row]:  # a model that has diverged has no measure
+        known = not self.sparse or np.isfinite(self.logits[row, subset.samples]).all()
+        if not (known and self.is_finite[row]):  # a model that has diverged has no measure
             return np.full(len(subset.patient_ids), np.nan)
         predicted = self.predicted(row, subset)
         if measure == CALIBRATION:

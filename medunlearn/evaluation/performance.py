@@ -50,20 +50,19 @@ def brier(subset: Subset, predicted: Predicted) -> Floats:
     return subset.total(((predicted.probabilities - truth) ** 2).sum(axis=1))
 
 
-def confidence(subset: Subset, predicted: Predicted) -> Floats:
-    """Probability given to the label."""
-    rows = np.arange(len(subset.labels))
-    return subset.total(predicted.probabilities[rows, subset.labels])
+def probability(subset: Subset, predicted: Predicted) -> Floats:
+    """Probability given to the true class."""
+    return subset.total(_of_label(subset, predicted))
 
 
 def balanced_accuracy(subset: Subset, predicted: Predicted) -> Floats:
     """Recall averaged over the subset's strata, as pseudo-values."""
-    right = (predicted.decisions == subset.labels).astype(float)
-    each = [
-        _ratio(subset.total(right * inside), subset.total(inside.astype(float)))
-        for inside in (subset.strata == stratum for stratum in np.unique(subset.strata))
-    ]
-    return _average(each)
+    return _balanced(subset, (predicted.decisions == subset.labels).astype(float))
+
+
+def balanced_probability(subset: Subset, predicted: Predicted) -> Floats:
+    """Probability given to the true class, averaged over the subset's strata, as pseudo-values."""
+    return _balanced(subset, _of_label(subset, predicted))
 
 
 def true_positive_rate(subset: Subset, predicted: Predicted) -> Floats:
@@ -96,7 +95,8 @@ MEASURES: dict[str, Callable[[Subset, Predicted], Floats]] = {
     "true_positive_rate": true_positive_rate,
     "false_positive_rate": false_positive_rate,
     "brier": brier,
-    "confidence": confidence,
+    "probability": probability,
+    "balanced_probability": balanced_probability,
 }
 """Patient values, (patients,), of a model on a subset."""
 
@@ -129,6 +129,20 @@ def threshold_at(subset: Subset, scores: Floats, rate: float = 0.20) -> float:
     ordered, weights = scores[negative][order], subset.weights[negative][order]
     above = np.cumsum(weights) / weights.sum()
     return float(ordered[np.searchsorted(above, rate, side="right")])
+
+
+def _of_label(subset: Subset, predicted: Predicted) -> Floats:
+    chosen: Floats = predicted.probabilities[np.arange(len(subset.labels)), subset.labels]
+    return chosen
+
+
+def _balanced(subset: Subset, values: Floats) -> Floats:
+    """Mean of an image-wise value over strata that weigh the same, as pseudo-values."""
+    each = [
+        _ratio(subset.total(values * inside), subset.total(inside.astype(float)))
+        for inside in (subset.strata == stratum for stratum in np.unique(subset.strata))
+    ]
+    return _average(each)
 
 
 def _average(each: Sequence[tuple[float, Floats]]) -> Floats:

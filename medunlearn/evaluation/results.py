@@ -5,6 +5,7 @@ same seed. The retrained models on fresh seeds give the floor, doing nothing giv
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -20,12 +21,16 @@ from medunlearn.evaluation.measurements import (
     line_ups,
 )
 from medunlearn.evaluation.performance import MEASURES
+from medunlearn.statistics.intervals import Interval
 
 DIFFERENCE = "F - M"
 GROUPS = ("all", "F", "M", DIFFERENCE, "easy", "hard", "hard - easy")
 """Of patients; a difference is that of the means of two groups."""
 
-OF_STRATA = ("accuracy", "brier", "confidence")
+MOST = {"brier": 2}
+"""Largest value, of measures that are not shares."""
+
+OF_STRATA = ("accuracy", "brier", "probability")
 """Measures by difficulty: within a label nearly all patients of a stratum are right, or wrong."""
 
 
@@ -43,15 +48,36 @@ def measure_results(measurements: Measurements) -> pd.DataFrame:
     for names, line_up, sides in _groups(measurements):
         part, weights = names["partition"], (1, -1)[: len(sides)]
         whole = measurements.subsets.of(line_up.runs[0].draw, part, "all")
-        by_stratum = not {"easy", "hard"}.isdisjoint(sides)
+        by_stratum, classes = not {"easy", "hard"}.isdisjoint(sides), len(set(whole.strata))
         for measure in OF_STRATA if by_stratum else (*MEASURES, CALIBRATION):
+            if measure.startswith("balanced") and classes < 2:
+                continue  # all classes are rare and pooled: that is no balance
             for quantity in ("level", "gap") if has_gap(line_up.method) else ("level",):
                 gap = quantity == "gap"
                 found = measurements.interval(line_up, part, measure, sides, weights, gap=gap)
+                found = possible(
+                    found, level=not gap and len(sides) == 1, most=MOST.get(measure, 1)
+                )
                 what = {"measure": measure, "quantity": quantity}
-                classes = len(set(whole.strata))
                 rows.append({**names, **what, **found.columns, "classes": classes})
     return pd.DataFrame(rows)
+
+
+def possible(found: Interval, *, level: bool, most: float = 1) -> Interval:
+    """An interval without values that cannot be.
+
+    Args:
+        found: Of a measure that is 0 to ``most``.
+        level: Whether it is of the measure itself: its limits are cut. Else it is a difference:
+            limits beyond any difference that there can be tell nothing, and become NaN.
+        most: The largest value.
+    """
+    if level:
+        low, high = np.clip([found.low, found.high], 0, most)
+        return replace(found, low=float(low), high=float(high))
+    if max(abs(found.low), abs(found.high)) > most:
+        return replace(found, low=np.nan, high=np.nan)
+    return found
 
 
 def measure_seeds(measurements: Measurements, measure: str) -> pd.DataFrame:

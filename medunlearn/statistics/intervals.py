@@ -24,6 +24,7 @@ class Interval:
         high: Upper limit.
         runs: Training seeds.
         patients: Patients.
+        shares: Of the variance, due to seeds, to patients and to their residual; NaN if unknown.
     """
 
     estimate: float
@@ -33,6 +34,7 @@ class Interval:
     high: float
     runs: int
     patients: int
+    shares: tuple[float, float, float] = (np.nan, np.nan, np.nan)
 
     @property
     def columns(self) -> dict[str, float]:
@@ -46,6 +48,12 @@ class Interval:
             "seeds": self.runs,
             "patients": self.patients,
         }
+
+    @property
+    def share_columns(self) -> dict[str, float]:
+        """``share_seed``, ``share_patient`` and ``share_residual``."""
+        names = ("share_seed", "share_patient", "share_residual")
+        return dict(zip(names, self.shares, strict=True))
 
 
 def no_limits(estimate: float, runs: int, patients: int) -> Interval:
@@ -161,7 +169,7 @@ def runs_interval(values: Floats, patients: int, *, level: float = 0.95) -> Inte
     if count < 2:
         return no_limits(estimate, count, patients)
     variance = float(values.var(ddof=1) / count)
-    return _t_interval(estimate, variance, count - 1, count, patients, level)
+    return _t_interval(estimate, variance, count - 1, count, patients, level, (1.0, 0.0, 0.0))
 
 
 def slope_interval(
@@ -220,15 +228,25 @@ def _two_way_interval(
     )
     least = min(free_runs, *(free for _, _, free in parts))
     df = max(least, variance**2 / spread) if spread > 0 else least
-    return _t_interval(estimate, variance, float(df), count, patients, level)
+    # the residual is in V_s and in V_p: what is left of each is its own
+    own = max(v_seed - v_residual, 0), max(v_patient - v_residual, 0), v_residual
+    shares = tuple(part / sum(own) if sum(own) > 0 else np.nan for part in own)
+    return _t_interval(estimate, variance, float(df), count, patients, level, shares)
 
 
 def _t_interval(
-    estimate: float, variance: float, df: float, runs: int, patients: int, level: float
+    estimate: float,
+    variance: float,
+    df: float,
+    runs: int,
+    patients: int,
+    level: float,
+    shares: tuple[float, ...],
 ) -> Interval:
     # variances of exact ties come out as rounding error of order 1e-34, not as 0
     if not variance > 1e-20:
         return Interval(estimate, np.nan, df, np.nan, np.nan, runs, patients)
     error = variance**0.5
     half = float(stdtrit(df, 0.5 + level / 2)) * error
-    return Interval(estimate, error, df, estimate - half, estimate + half, runs, patients)
+    limits = estimate - half, estimate + half
+    return Interval(estimate, error, df, *limits, runs, patients, (shares[0], shares[1], shares[2]))

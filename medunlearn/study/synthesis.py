@@ -1,11 +1,12 @@
 """From the tables of a study to its verdicts, and the files that hold them."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
 from medunlearn.disk import written_whole
@@ -19,13 +20,20 @@ from medunlearn.evaluation.controls.run_controls import (
     switched_off,
 )
 from medunlearn.evaluation.costs import add_tuning, cost_intervals
+from medunlearn.evaluation.fitness import measure_fitness
 from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED, Measurements
 from medunlearn.evaluation.results import measure_results
 from medunlearn.evaluation.worst_groups import measure_worst_groups
 from medunlearn.sources import canonical_hash
+from medunlearn.statistics.reading import read_verdicts, settled_by
 from medunlearn.statistics.verdicts import Terms, judge, refuse
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables
+
+COMPARED = ["seeds", "patients", "method", "against"]
+
+GREATEST = 1.0
+"""Difference of two shares; intervals beyond it are shown as not estimable."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,10 @@ class Synthesis:
         calibration: Of women and men (`measure_calibration`).
         worst: Worst groups.
         costs: Ratios to one retraining (`cost_intervals`).
+        sensitivity: Confirmatory contrasts twice, columns as of ``verdicts`` and ``statistics``:
+            with BatchNorm statistics re-estimated, as everywhere else, and as training left them
+            (raw); empty where raw predictions are not stored.
+        fitness: Whether retrained models have learnt anything (`measure_fitness`).
     """
 
     measurements: Measurements
@@ -53,6 +65,8 @@ class Synthesis:
     calibration: pd.DataFrame
     worst: pd.DataFrame
     costs: pd.DataFrame
+    sensitivity: pd.DataFrame
+    fitness: pd.DataFrame
 
 
 def synthesise(study: Study, tables: Tables) -> Synthesis:
@@ -75,19 +89,44 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
     contrasts = measure_contrasts(measurements, terms)
     audits = _audit(measurements, terms)
     controls = run_controls(measurements, terms, contrasts, audits)
-    judged = _judge(pd.concat([contrasts, audits], ignore_index=True), switched_off(controls))
+    off = switched_off(controls)
+    judged = _judge(pd.concat([contrasts, audits], ignore_index=True), off)
     added = [c for c in judged if c not in contrasts and c not in audits]
+    verdicts = judged.loc[judged["claim"] != AUDITS, [*contrasts, *added]]
+    raw = getattr(tables, "raw_logits", None)
     return Synthesis(
         measurements=measurements,
         terms=terms,
         results=measure_results(measurements),
         controls=controls,
-        verdicts=judged.loc[judged["claim"] != AUDITS, [*contrasts, *added]],
+        verdicts=verdicts,
         audits=judged.loc[judged["claim"] == AUDITS, [*audits, *added]],
         calibration=measure_calibration(measurements, terms.middle_size),
         worst=measure_worst_groups(measurements, terms),
         costs=_costs(study, tables),
+        sensitivity=_sensitivity(measurements, raw, terms, verdicts, off),
+        fitness=measure_fitness(measurements, terms.middle_size),
     )
+
+
+def _sensitivity(
+    measurements: Measurements,
+    raw: NDArray[np.float32] | None,
+    terms: Terms,
+    verdicts: pd.DataFrame,
+    off: dict[str, str],
+) -> pd.DataFrame:
+    """Confirmatory contrasts, judged once more on raw BatchNorm statistics."""
+    known = verdicts[verdicts["confirmatory"]]
+    if raw is None or not np.isfinite(raw).any():
+        return known.assign(statistics="re-estimated").iloc[:0]
+    again = measure_contrasts(
+        replace(measurements, logits=raw, sparse=True), terms, confirmatory=True
+    )
+    parts = [known.assign(statistics="re-estimated")]
+    if len(again):
+        parts.append(_judge(again, off).assign(statistics="raw"))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _costs(study: Study, tables: Tables) -> pd.DataFrame:
@@ -107,6 +146,7 @@ def terms_of(study: Study, tables: Tables) -> Terms:
         middle_size=profile.middle_size,
         sizes=profile.forget_sizes,
         seeds=profile.seeds,
+        floor_seeds=profile.floor_seeds,
         verdict_seeds=statistics.verdict_seeds,
         verdict_patients=statistics.verdict_patients,
         reliability=tables.reliability.get(TEST, float("nan")),
@@ -130,6 +170,8 @@ def write_synthesis(synthesis: Synthesis, folder: Path) -> list[Path]:
         "calibration": synthesis.calibration,
         "worst_groups": synthesis.worst,
         "costs": synthesis.costs,
+        "sensitivity": synthesis.sensitivity,
+        "fitness": synthesis.fitness,
     }
     paths = []
     for name, table in files.items():
@@ -164,8 +206,8 @@ def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
         confirmatory=False,
         margin=np.where(found["audit"].isin(AREAS), terms.margins["attack"], np.nan),
         refused=[
-            refuse(terms, int(seeds), int(patients))
-            for seeds, patients in zip(found["seeds"], found["patients"], strict=True)
+            refuse(terms, int(seeds), int(patients), floor=FLOOR in (method, against))
+            for seeds, patients, method, against in found[COMPARED].itertuples(index=False)
         ],
     )
 
@@ -186,4 +228,11 @@ def _judge(contrasts: pd.DataFrame, off: dict[str, str]) -> pd.DataFrame:
     judged: pd.DataFrame = judge(
         contrasts.assign(refused=refused, family=family, confirmatory=confirmatory | floor)
     )
-    return judged.assign(confirmatory=confirmatory)
+    judged = judged.assign(
+        confirmatory=confirmatory, reading=read_verdicts(judged), settled_by=settled_by(judged)
+    )
+    # few seeds give limits beyond any difference that there can be: they tell nothing
+    wide = ~judged[["low", "high"]].abs().max(axis=1).le(GREATEST) & (judged["refused"] != "")
+    limits = ["low", "high", "unadjusted_low", "unadjusted_high"]
+    judged.loc[wide, [*limits, "equivalence_low", "equivalence_high"]] = np.nan
+    return judged

@@ -11,8 +11,8 @@ from medunlearn.statistics.verdicts import Terms
 DRAW = "random-0.1-shared"
 TERMS = Terms(
     margins={"retain": 0.05, "forget": 0.05, "test": 0.03, "slope": 0.03, "attack": 0.05},
-    confirmatory=["finetune"], middle_size=0.1, sizes=[0.1], seeds=8, verdict_seeds=8,
-    verdict_patients=20, reliability=0.9,
+    confirmatory=["finetune"], middle_size=0.1, sizes=[0.1], seeds=8, floor_seeds=8,
+    verdict_seeds=8, verdict_patients=20, reliability=0.9,
 )  # fmt: skip
 
 
@@ -90,4 +90,4 @@ def make_study(
 
 def with_seeds(seeds):
     """Terms of a design with so many seeds."""
-    return replace(TERMS, seeds=seeds)
+    return replace(TERMS, seeds=seeds, floor_seeds=seeds)

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from scipy import stats
 
 from medunlearn.evaluation.claims import measure_contrasts
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import Measurements, line_ups
 from medunlearn.statistics.verdicts import Terms
 
 TRAIN, EVALUATION, TEST = 400, 40, 600
@@ -23,10 +24,14 @@ TERMS = Terms(
     middle_size=0.1,
     sizes=SIZES,
     seeds=8,
+    floor_seeds=8,
     verdict_seeds=8,
     verdict_patients=20,
     reliability=0.9,
 )
+
+
+MARGINS = replace(TERMS, margins={**TERMS.margins, "probability": 0.02})
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +68,14 @@ def difficulty(cohort):
     )
 
 
-def measure(cohort, difficulty, lost, *, seeds=SEEDS, methods=("finetune",)):
+def measure(cohort, difficulty, lost, *, seeds=SEEDS, methods=("finetune",), fresh=(0.1,)):
     """A study whose unlearned models are right less often than retrained ones.
 
     Args:
         lost: From (cohort, forget size) to the probability that a right decision turns wrong.
+        seeds: Of originals and set A.
+        methods: Names.
+        fresh: Sizes at which there is a set B.
     """
     random, rows, logits = np.random.default_rng(11), [], []
 
@@ -86,10 +94,9 @@ def measure(cohort, difficulty, lost, *, seeds=SEEDS, methods=("finetune",)):
             for method in methods:
                 kept = random.random(len(cohort)) >= lost(cohort, size)
                 add(base & kept, role="unlearned", method=method, **names)
-            if size == 0.1:
+            if size in fresh:
                 other = random.random(len(cohort)) < 0.9
-                fresh = {**names, "seed": 100 + seed}
-                add(other, role="retrained", oracle_set="B", **fresh)
+                add(other, role="retrained", oracle_set="B", **{**names, "seed": 100 + seed})
     return Measurements(
         pd.DataFrame(rows), np.stack(logits), cohort, DRAWS, 0, difficulty=difficulty
     )
@@ -104,7 +111,9 @@ def row(contrasts, **where):
 
 
 TEST_SEXES = {"claim": "C2", "partition": "test", "measure": "balanced_accuracy"}
-FORGET_SEXES = {"claim": "C2", "partition": "forget", "adjustment": "label, difficulty"}
+FORGET_SEXES = {
+    "claim": "C2", "partition": "forget", "measure": "accuracy", "adjustment": "label, difficulty",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -128,20 +137,30 @@ def test_what_women_lose_is_a_negative_contrast_of_women_minus_men(sexist):
         assert found.high < 0
 
 
-def test_the_contrast_on_the_forget_set_is_the_coefficient_of_an_analysis_of_covariance(
+def test_the_contrast_on_the_forget_set_is_the_mean_of_an_analysis_of_covariance_of_each_draw(
     sexist, cohort, difficulty
 ):
+    """Each seed on its own patients, at the largest size; the spread is that between seeds."""
     study, contrasts = sexist
-    forgotten = cohort["patient"].isin(DRAWS["random-0.1-shared"])
     models, right = study.models, study.logits.argmax(-1) == cohort["label"].to_numpy()
-    middle = models[models["forget_size"] == 0.1]
-    ours = right[middle.index[middle["method"] == "finetune"]].astype(float)
-    base = right[middle.index[middle["oracle_set"] == "A"]].astype(float)
-    table = cohort[forgotten].merge(difficulty, on="sample")
-    table["gap"] = (ours - base).mean(axis=0)[forgotten]
-    fitted = smf.ols("gap ~ C(sex, Treatment('M')) + C(label) + confidence_out", table).fit()
+    largest = models[models["forget_size"] == 0.2]
+    estimates = []
+    for seed in SEEDS:
+        here = largest[largest["seed"] == seed]
+        (ours,), (base,) = (here.index[here[c] == v] for c, v in WHICH)
+        table = cohort.merge(difficulty, on="sample")
+        table["gap"] = right[ours].astype(float) - right[base]
+        table = table[table["patient"].isin(DRAWS[f"random-0.2-seed{seed}"])]
+        fitted = smf.ols("gap ~ C(sex, Treatment('M')) + C(label) + confidence_out", table).fit()
+        estimates.append(fitted.params.iloc[1])
     found = row(contrasts, method="finetune", **FORGET_SEXES)
-    assert found.estimate == pytest.approx(fitted.params.iloc[1])
+    assert found.forget_size == 0.2
+    assert found.estimate == pytest.approx(np.mean(estimates))
+    assert found.standard_error == pytest.approx(stats.sem(estimates))
+    assert (found.df, found.seeds, found.share_seed) == (7, 8, 1)
+
+
+WHICH = (("method", "finetune"), ("oracle_set", "A"))
 
 
 def test_a_loss_on_findings_alone_is_a_contrast_of_accuracy_and_none_once_classes_weigh_the_same(
@@ -200,8 +219,8 @@ def test_the_slope_is_per_doubling_and_negative_where_larger_forget_sets_cost_mo
 
 def test_a_clinic_sees_the_change_from_the_original(harmless):
     """Originals here are always right, retrained models in nine of ten: so is the unlearned one."""
-    for method in ("finetune", "retrain"):
-        found = row(harmless, claim="C3", contrast="U - O", method=method)
+    for method, name in (("finetune", "U - O"), ("retrain", "R - O")):
+        found = row(harmless, claim="C3", contrast=name, method=method)
         assert found.estimate == pytest.approx(-0.1, abs=0.02)
     floor = harmless[harmless["method"] == "floor"]
     assert not floor["contrast"].str.contains("U - O").any()
@@ -212,12 +231,21 @@ def test_only_named_methods_at_the_primary_measures_are_confirmatory(cohort, dif
     study = measure(
         cohort, difficulty, lambda t, _: np.zeros(len(t)), methods=("finetune", "scrub")
     )
-    chosen = measure_contrasts(study, TERMS).query("confirmatory")
+    chosen = measure_contrasts(study, TERMS).query("confirmatory").reset_index(drop=True)
     assert set(chosen["method"]) == {"finetune"}
+    assert chosen["family"].nunique() == len(chosen), "a family for each estimand"
+    alone = measure_contrasts(study, TERMS, confirmatory=True).reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, chosen, check_dtype=False)
+    margins = measure_contrasts(study, MARGINS).groupby("measure")["margin"].agg(lambda m: {*m})
+    assert margins["probability"] == {0.02}
+    assert np.isnan([*margins["brier"], *margins["true_positive_rate"]]).all()
     names = chosen[["claim", "contrast", "partition", "measure", "adjustment"]]
     assert {tuple(name) for name in names.to_numpy()} == {
         ("C2", "F - M", "test", "balanced_accuracy", ""),
+        ("C2", "F - M", "test", "probability", "classes"),
         ("C2", "F - M", "forget", "accuracy", "label, difficulty"),
+        ("C2", "F - M", "forget", "probability", "label, difficulty"),
+        ("C3", "U - R", "test", "accuracy", ""),
         ("C3", "slope of U - R", "test", "accuracy", ""),
         ("C4", "hard - easy", "test", "accuracy", ""),
     }
@@ -226,7 +254,7 @@ def test_only_named_methods_at_the_primary_measures_are_confirmatory(cohort, dif
 @pytest.mark.parametrize(
     ("seeds", "terms", "reason"),
     [
-        (2, replace(TERMS, seeds=2), "needs 8 paired seeds, this profile has 2"),
+        (2, replace(TERMS, seeds=2, floor_seeds=2), "needs 8 paired seeds, this profile has 2"),
         (7, TERMS, "unbalanced: 1 of 8 paired seeds are missing"),
     ],
 )
@@ -240,10 +268,10 @@ def test_few_seeds_and_missing_runs_are_refused_with_the_reason(
 
 def test_few_patients_and_forgotten_strata_are_refused_with_the_reason(cohort, difficulty):
     study = measure(cohort, difficulty, lambda t, _: np.zeros(len(t)))
-    # 20 women and 20 men are forgotten
-    found = measure_contrasts(study, replace(TERMS, verdict_patients=21))
+    # 40 women and 40 men are forgotten at the largest size
+    found = measure_contrasts(study, replace(TERMS, verdict_patients=41))
     forget = found[(found["claim"] == "C2") & (found["partition"] == "forget")]
-    assert (forget["refused"] == "needs 21 patients in each group, one has 20").all()
+    assert (forget["refused"] == "needs 41 patients in each group, one has 40").all()
     assert (found.loc[found["claim"] == "C3", "refused"] == "").all()
     # doing nothing must differ on hard and easy forgotten patients
     found = measure_contrasts(study, replace(TERMS, verdict_patients=10))
@@ -281,3 +309,32 @@ def test_a_slope_over_fewer_sizes_than_the_design_has_is_refused(cohort, difficu
         measure_contrasts(fewer, TERMS), claim="C3", contrast="slope of U - R", method="finetune"
     )
     assert found.refused == "unbalanced: forget size 0.05 is missing"
+
+
+def test_classes_too_rare_to_be_balanced_are_not_called_balanced(cohort, difficulty):
+    """One finding among 600 test patients: all classes are pooled, and one is left."""
+    rare = cohort.assign(label=(cohort["patient"] == TRAIN + EVALUATION).astype(int))
+    study = measure(rare, difficulty, lambda t, _: np.zeros(len(t)))
+    contrasts = measure_contrasts(study, TERMS)
+    found = row(contrasts, method="finetune", **TEST_SEXES)
+    assert np.isnan(found.estimate)
+    assert "nothing to balance" in found.refused
+    plain = row(contrasts, claim="C2", partition="test", measure="accuracy", adjustment="",
+                method="finetune")  # fmt: skip
+    assert np.isfinite(plain.estimate)
+
+
+def test_set_b_may_have_fewer_seeds_and_stands_beside_models_of_its_own_draw(cohort, difficulty):
+    study = measure(cohort, difficulty, lambda t, _: np.zeros(len(t)), fresh=(0.05, 0.1, 0.2))
+    kept = study.models[(study.models["oracle_set"] != "B") | (study.models["seed"] > 102)]
+    fewer = replace(
+        study, models=kept.reset_index(drop=True), logits=study.logits[kept.index]
+    )  # fmt: skip
+    floors = [one for one in line_ups(fewer.models) if one.method == "floor"]
+    assert [len(one.runs) for one in floors] == [5, 5, 5]
+    for one in floors:
+        assert [run.draw for run in one.runs] == [run.draw for run in one.base]
+    contrasts = measure_contrasts(fewer, replace(TERMS, floor_seeds=5, verdict_seeds=5))
+    slope = row(contrasts, contrast="slope of U - R", method="floor")
+    assert (slope.seeds, slope.refused) == (5, "")
+    assert slope.low < 0 < slope.high

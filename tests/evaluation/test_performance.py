@@ -12,8 +12,8 @@ from medunlearn.evaluation.performance import (
     balanced_accuracy,
     brier,
     calibration_error,
-    confidence,
     false_positive_rate,
+    probability,
     threshold_at,
     true_positive_rate,
     weight_below,
@@ -59,6 +59,7 @@ def test_measures_agree_with_scikit_learn_under_patient_weights(case):
     labels, decided, weights = subset.labels, predicted.decisions, subset.weights
     positive, score = labels != 0, 1 - predicted.probabilities[:, 0]
     flagged = score > predicted.threshold
+    of_label = predicted.probabilities[np.arange(len(labels)), labels]
     expected = {
         "accuracy": metrics.accuracy_score(labels, decided, sample_weight=weights),
         "balanced_accuracy": metrics.balanced_accuracy_score(
@@ -73,8 +74,12 @@ def test_measures_agree_with_scikit_learn_under_patient_weights(case):
             ),
             weights=weights,
         ),
-        "confidence": np.average(
-            predicted.probabilities[np.arange(len(labels)), labels], weights=weights
+        "probability": np.average(of_label, weights=weights),
+        "balanced_probability": np.mean(
+            [
+                np.average(of_label[labels == c], weights=weights[labels == c])
+                for c in np.unique(labels)
+            ]
         ),
     }
     assert set(expected) == set(MEASURES)
@@ -105,8 +110,8 @@ def test_area_without_skill_is_a_half_with_all_skill_one_and_of_an_absent_class_
     labels = np.array([0, 0, 1, 1])
     subset = Subset(np.arange(4), np.arange(4), labels, labels, 0)
     truth = np.eye(2)[labels]
-    for probability, area in ((np.full((4, 2), 0.5), 0.5), (truth, 1), (1 - truth, 0)):
-        assert auroc(subset, Predicted(probability, 0.5)).mean() == pytest.approx(area)
+    for given, area in ((np.full((4, 2), 0.5), 0.5), (truth, 1), (1 - truth, 0)):
+        assert auroc(subset, Predicted(given, 0.5)).mean() == pytest.approx(area)
     assert np.isnan(auroc(subset, Predicted(np.full((4, 3), 1 / 3), 0.5))).all()
 
 
@@ -132,13 +137,13 @@ def test_a_class_of_one_patient_has_no_pseudo_values():
     assert np.isnan(auroc(subset, decided)).any()
 
 
-def test_brier_and_confidence_of_certainty():
+def test_brier_and_probability_of_certainty():
     labels = np.array([0, 1])
     subset = Subset(np.arange(2), np.arange(2), labels, labels, 0)
     right, wrong = Predicted(np.eye(2)[labels], 0.5), Predicted(1 - np.eye(2)[labels], 0.5)
     assert brier(subset, right).tolist() == [0, 0]
     assert brier(subset, wrong).tolist() == [2, 2]
-    assert confidence(subset, right).tolist() == [1, 1]
+    assert probability(subset, right).tolist() == [1, 1]
 
 
 def test_the_threshold_keeps_its_false_positive_rate(case):

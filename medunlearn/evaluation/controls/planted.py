@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medunlearn.evaluation.adjustment import adjusted_difference, covariates
+from medunlearn.evaluation.adjustment import covariates, difference_of_sexes
 from medunlearn.evaluation.controls.outcomes import ALPHA, POWER, Outcome, rejections
 from medunlearn.evaluation.controls.resampling import (
     Decisions,
@@ -33,8 +33,9 @@ def planted_bias(
     """A method that forgets men and does nothing for women must be called biased.
 
     It answers as set B for men and as the original for women; the contrast is the confirmatory one
-    on the forget set. It need only be found where it is large enough to be: where the women's gap
-    of doing nothing exceeds (t_{.975} + t_{.8}) standard errors of this very contrast.
+    on the forget set, at the size and on the draws that this has. It need only be found where it is
+    large enough to be: where the women's gap of doing nothing exceeds (t_{.975} + t_{.8}) standard
+    errors of this very contrast.
     """
     outcome = Outcome(
         "planted bias on the forget set",
@@ -46,28 +47,34 @@ def planted_bias(
     fresh = {pair.seed: run for run, pair in zip(floor.runs, floor.base, strict=True)}
     pairs = zip(nothing.runs, nothing.base, strict=True)
     trios = [(ours, fresh[pair.seed], pair) for ours, pair in pairs if pair.seed in fresh]
-    if len({run.draw for trio in trios for run in trio}) > 1:
-        return outcome.not_run("the seeds do not share one forget set")
-    table = covariates(measurements, floor.base[0].draw, "forget")
-    women, men = (table["sex"].eq(sex).fillna(False).to_numpy(bool) for sex in "FM")
-    if reason := refuse(terms, len(trios), int(min(women.sum(), men.sum()))):
+    tables = [covariates(measurements, base.draw, "forget") for _, _, base in trios]
+    sexes = [
+        [table["sex"].eq(sex).fillna(False).to_numpy(bool) for sex in "FM"] for table in tables
+    ]
+    fewest = min((int(side.sum()) for sides in sexes for side in sides), default=0)
+    if reason := refuse(terms, len(trios), fewest, floor=True):
         return outcome.not_run(reason)
 
     def take(run: Run) -> Floats:
         return measurements.values(run, "forget", "all", "accuracy")
 
-    values = np.stack([np.where(women, take(o), take(b)) - take(a) for o, b, a in trios])
-    there = float(np.mean([(take(o) - take(a))[women].mean() for o, _, a in trios]))
-    found, names = adjusted_difference(table, values, level=measurements.level)
+    values, there = [], []
+    for (original, fresh_run, base), (women, _) in zip(trios, sexes, strict=True):
+        values.append(np.where(women, take(original), take(fresh_run)) - take(base))
+        there.append((take(original) - take(base))[women].mean())
+    found, names = difference_of_sexes(
+        tables, values, [base.draw for *_, base in trios], level=measurements.level
+    )
+    known = float(np.mean(there))
     if not np.isfinite(found.standard_error):
         return outcome.came_out(None, "the contrast has no spread or model")
     p, _ = p_values(found.estimate, found.standard_error, found.df, terms.margins["forget"])
     quantiles = stats.t.ppf([1 - ALPHA / 2, POWER], found.df)
     detectable = float(quantiles.sum() * found.standard_error)
     return outcome.came_out(
-        bool(p < ALPHA and found.estimate > 0) if there > detectable else None,
+        bool(p < ALPHA and found.estimate > 0) if known > detectable else None,
         f"{found.estimate:+.3f} ({found.low:+.3f} to {found.high:+.3f}, adjusted for {names}); "
-        f"the women's gap of doing nothing is {there:+.3f}, detectable is {detectable:.3f}",
+        f"the women's gap of doing nothing is {known:+.3f}, detectable is {detectable:.3f}",
         estimate=found.estimate,
         low=found.low,
         high=found.high,

@@ -20,7 +20,7 @@ from medunlearn.evaluation.controls.outcomes import (
 )
 from medunlearn.evaluation.controls.permuted import permuted_sex
 from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
-from medunlearn.evaluation.measurements import FLOOR, NOTHING, Measurements, line_ups
+from medunlearn.evaluation.measurements import FLOOR, NOTHING, Measurements, middle_line_ups
 from medunlearn.statistics.verdicts import EQUIVALENT, Terms, judge, refuse
 
 SET_B = "set B passed off as unlearned"
@@ -52,7 +52,7 @@ def run_controls(
     permutations: int = 1000,
     replicates: int = 200,
 ) -> pd.DataFrame:
-    """Run all controls at the middle size.
+    """Run all controls: at the middle size, a planted bias at the size of its contrast.
 
     Args:
         measurements: Of the study.
@@ -66,11 +66,9 @@ def run_controls(
     Returns:
         One row for each control, or part of one: see ``outcomes.Outcome``.
     """
-    middle = {
-        each.method: each
-        for each in line_ups(measurements.models)
-        if each.composition == "random" and each.forget_size == terms.middle_size
-    }
+    middle, largest = (
+        middle_line_ups(measurements.models, size) for size in (terms.middle_size, max(terms.sizes))
+    )
     nothing, floor = middle.get(NOTHING), middle.get(FLOOR)
     filled = [table for table in (contrasts, audits) if len(table)]
     table = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
@@ -79,7 +77,7 @@ def run_controls(
         *_set_b(table),
         _fit(terms, table),
         *_attacked(terms, table),
-        planted_bias(measurements, terms, nothing, floor),
+        planted_bias(measurements, terms, largest.get(NOTHING), largest.get(FLOOR)),
         *planted_dose(measurements, terms, floor, replicates),
         *permuted_sex(measurements, terms, nothing, permutations),
         same_estimates(measurements, nothing, table),
