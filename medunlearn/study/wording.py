@@ -1,0 +1,249 @@
+"""What the report says in words: every sentence is generated from the verdicts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED
+from medunlearn.figures.style import label_of
+from medunlearn.statistics.verdicts import (
+    DIFFERENT,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    NEGLIGIBLE,
+    NOT_TESTED,
+    none_is_biased,
+)
+
+SYMBOLS = {EQUIVALENT: "=", NEGLIGIBLE: "≈", DIFFERENT: "≠", INCONCLUSIVE: "?", NOT_TESTED: "-"}
+"""Of verdicts, always beside their words."""
+
+UNCHANGED, CHANGED = (EQUIVALENT, NEGLIGIBLE), (DIFFERENT,)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One contrast that is asked of every method: a column of the verdict matrix.
+
+    Args:
+        claim: The claim that it belongs to.
+        title: Heads its column.
+        where: Its rows in the table of verdicts, by column and value.
+        supported_by: Verdicts that support the claim.
+        downwards: Whether the claim is about a loss.
+    """
+
+    claim: str
+    title: str
+    where: Mapping[str, object]
+    supported_by: tuple[str, ...]
+    downwards: bool = False
+
+    def rows(self, judged: pd.DataFrame) -> pd.DataFrame:
+        """Its rows of unlearning methods, confirmatory ones first."""
+        return methods_of(pick(judged, claim=self.claim, **self.where))
+
+    def supporting(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that support the claim."""
+        agrees = rows["verdict"].isin(self.supported_by)
+        return rows[agrees & (rows["estimate"] < 0)] if self.downwards else rows[agrees]
+
+
+_SEXES = {"contrast": "F - M"}
+QUESTIONS = {
+    "retain": Question(
+        "C1", "retain set", {"partition": "retain", "measure": "accuracy"}, UNCHANGED),
+    "forget": Question(
+        "C1", "forget set", {"partition": "forget", "measure": "accuracy"}, UNCHANGED),
+    "sexes": Question(
+        "C2", "women and men, test set",
+        {**_SEXES, "partition": "test", "measure": "balanced_accuracy"}, UNCHANGED),
+    "sexes_forget": Question(
+        "C2", "women and men, forget set",
+        {**_SEXES, "partition": "forget", "adjustment": "label, difficulty"}, UNCHANGED),
+    "gap": Question("C3", "test set", {"contrast": "U - R"}, CHANGED, downwards=True),
+    "slope": Question(
+        "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED, downwards=True),
+    "difficulty": Question("C4", "easy and hard", {"contrast": "hard - easy"}, CHANGED),
+    "privacy": Question(
+        "audits", "membership attack",
+        {"audit": "rmia", "against": "retrained", "group": "all"}, UNCHANGED),
+}  # fmt: skip
+"""What the report answers, in its order."""
+
+
+def pick(judged: pd.DataFrame, **where: object) -> pd.DataFrame:
+    """The rows with these values, confirmatory methods first."""
+    rows = judged if set(where) <= set(judged) else judged.iloc[:0]
+    for column, value in where.items():
+        rows = rows[rows[column] == value] if len(rows) else rows
+    return rows.sort_values("confirmatory", ascending=False, kind="stable")
+
+
+def methods_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Unlearning methods alone: neither set B, nor doing nothing, nor retraining."""
+    return rows[~rows["method"].isin([NOTHING, FLOOR, RETRAINED])]
+
+
+def names_of(methods: Iterable[object]) -> str:
+    """For example ``SalUn, SCRUB and SSD``."""
+    *first, last = [label_of(str(method)) for method in methods]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -> str:
+    """The answer to a claim, one line a question, with what would settle what is open.
+
+    Args:
+        claim: C1 to C4, or ``audits``.
+        judged: Verdicts and audits.
+        confirmatory: Methods named before results: a joint sentence on C2 needs all of them.
+    """
+    lines = []
+    for question in QUESTIONS.values():
+        if question.claim == claim:
+            told = [tell(question, rows := question.rows(judged))]
+            if claim == "C2":
+                told.append(say_jointly(rows, confirmatory))
+            told.append(say_open(rows))
+            lines.append(f"- **{question.title.capitalize()}.** {' '.join(filter(None, told))}")
+    return "\n".join(lines)
+
+
+def tell(question: Question, rows: pd.DataFrame) -> str:
+    """Which methods got which verdict, and for how many of them that supports the claim."""
+    if rows.empty:
+        return "This was not measured in this study."
+    if (rows["verdict"] == NOT_TESTED).all():
+        return f"Not tested: {reasons(rows)}."
+    told, own = [], rows[rows["confirmatory"].astype(bool)]
+    if len(own):
+        count = f"{len(question.supporting(own))} of {len(own)} confirmatory methods"
+        told.append(f"**The claim is supported for {count}.**")
+    readings = rows.get("reading", rows["verdict"])
+    for reading in sorted(set(readings), key=[*SYMBOLS, *readings].index):
+        some = rows[readings == reading]
+        why = f" ({reasons(some)})" if reading == NOT_TESTED else ""
+        told.append(f"*{reading.capitalize()}*: {names_of(some['method'])}{why}.")
+    return " ".join(told)
+
+
+def reasons(rows: pd.DataFrame) -> str:
+    """Why rows were not tested, each reason once."""
+    diverged = rows["estimate"].isna().map({True: "a model has diverged", False: ""})
+    return "; ".join(dict.fromkeys(rows["refused"].where(rows["refused"] != "", diverged)))
+
+
+def say_jointly(rows: pd.DataFrame, confirmatory: Sequence[str]) -> str:
+    """Whether *no* method is biased: only where it is proven, and of whom it is proven."""
+    own = rows[rows["method"].isin(confirmatory)]
+    if own.empty or (own["verdict"] == NOT_TESTED).all():
+        return ""
+    if absent := sorted(set(confirmatory) - set(own["method"])):
+        return f"Nothing is said of all methods together, since {names_of(absent)} is missing."
+    if none_is_biased(own) and not (own["verdict"] == DIFFERENT).any():
+        return "Together, no confirmatory method is biased by more than the margin."
+    return "That *no* method is biased is not shown: some equivalence test fails."
+
+
+def say_open(rows: pd.DataFrame) -> str:
+    """What a study of this size could settle, where it has left a question open."""
+    left = rows[rows["verdict"] == INCONCLUSIVE]
+    if left.empty or left["reachable_margin"].isna().all():
+        return ""
+    reach, margin = (100 * left[name].max() for name in ("reachable_margin", "margin"))
+    if reach <= margin:
+        return f"What is inconclusive lies too near the margin of {margin:.1f} points."
+    return f"The margin is {margin:.1f} points; a study of this size can settle {reach:.1f}."
+
+
+def three_lines(judged: pd.DataFrame, fitness: str = "") -> list[str]:
+    """The result in three lines of plain text, for the end of a run.
+
+    Args:
+        judged: Verdicts and audits.
+        fitness: Why the study is not fit for verdicts; empty if it is.
+    """
+    if fitness:
+        return [fitness, "No verdict is given.", "The report shows estimates only."]
+    if is_demonstration(judged):
+        why = next(filter(None, judged["refused"]), "no model could be measured")
+        return [f"A demonstration, too small for verdicts: {why}.", *estimates(judged)]
+    return [say_privacy(judged), say_utility(judged), say_sexes(judged)]
+
+
+def is_demonstration(judged: pd.DataFrame) -> bool:
+    """Whether the study has too few seeds for any verdict."""
+    return bool((judged["verdict"] == NOT_TESTED).all())
+
+
+def estimates(judged: pd.DataFrame) -> list[str]:
+    """Two sentences without a verdict: what doing nothing leaves, and the largest change."""
+    kept = pick(judged, claim="C1", method=NOTHING, **QUESTIONS["forget"].where)
+    sentence = "Before unlearning, the forget set is {:.1f} points above retraining."
+    told = [sentence.format(100 * estimate) for estimate in kept["estimate"].dropna()]
+    gaps = QUESTIONS["gap"].rows(judged).dropna(subset="estimate")
+    for row in gaps.nsmallest(1, "estimate").to_dict("records"):
+        lowest = f"{label_of(row['method'])} ({100 * row['estimate']:+.1f} points)"
+        told.append(f"On the test set, the lowest method is {lowest}.")
+    return told
+
+
+def say_privacy(judged: pd.DataFrame) -> str:
+    """For how many methods an attack still recognises the forgotten patients."""
+    rows = QUESTIONS["privacy"].rows(judged)
+    found = _counted(rows[(rows["verdict"] == DIFFERENT) & (rows["estimate"] > 0)], rows)
+    return (
+        f"A membership attack recognises more forgotten patients than after retraining for {found}."
+    )
+
+
+def say_utility(judged: pd.DataFrame) -> str:
+    """For how many methods accuracy on the test set falls, and falls with the forget set."""
+    rows, slopes = (QUESTIONS[name].rows(judged) for name in ("gap", "slope"))
+    lost, growing = QUESTIONS["gap"].supporting(rows), QUESTIONS["slope"].supporting(slopes)
+    return (
+        f"Accuracy on the test set is below retraining for {_counted(lost, rows)}; "
+        f"the loss grows with the forget set for {len(growing)} of {len(slopes)}."
+    )
+
+
+def say_sexes(judged: pd.DataFrame) -> str:
+    """Whether any method treats women and men differently on the test set."""
+    rows = QUESTIONS["sexes"].rows(judged)
+    if rows.empty:
+        return "Women and men are not compared: the cohort does not tell them apart."
+    biased = rows[rows["verdict"] == DIFFERENT]
+    if len(biased):
+        return f"A bias between women and men is confirmed for {_counted(biased, rows)}."
+    equal = f"{rows['verdict'].isin(UNCHANGED).sum()} of {len(rows)} methods"
+    return f"No method shows a bias between women and men; absence of bias is shown for {equal}."
+
+
+def say_difficulty(judged: pd.DataFrame) -> str:
+    """Whether any method treats easy and hard patients differently on the test set."""
+    rows = QUESTIONS["difficulty"].rows(judged)
+    found = _counted(rows[rows["verdict"] == DIFFERENT], rows)
+    return f"A difference between easy and hard patients is confirmed for {found}."
+
+
+def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") -> str:
+    """At most six sentences: what was done, and the answer to each claim.
+
+    Args:
+        judged: Verdicts and audits, one below the other.
+        design: What was compared, in a sentence.
+        cost: The answer to C5, in a sentence.
+        fitness: Why the study is not fit for verdicts; empty if it is.
+    """
+    if fitness or is_demonstration(judged):
+        return " ".join([design, *three_lines(judged, fitness)])
+    sayings = (say_privacy, say_utility, say_sexes, say_difficulty)
+    return " ".join([design, *(say(judged) for say in sayings), cost])
+
+
+def _counted(some: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """For example ``2 of 10 methods (SalUn and SCRUB)``."""
+    told = f"{len(some) or 'none'} of {len(rows)} methods"
+    return f"{told} ({names_of(some['method'])})" if len(some) else told

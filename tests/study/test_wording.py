@@ -1,0 +1,148 @@
+"""Sentences of the report: what is proven is said, and nothing more."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medunlearn.statistics.verdicts import judge
+from medunlearn.study import wording
+
+ROW = {
+    "claim": "C2", "contrast": "F - M", "partition": "test", "measure": "balanced_accuracy",
+    "adjustment": "", "confirmatory": True, "family": "C2", "margin": 0.03, "refused": "",
+    "df": 20.0, "low": np.nan, "high": np.nan,
+}  # fmt: skip
+GAP = {"claim": "C3", "contrast": "U - R", "measure": "accuracy", "family": "C3"}
+ATTACK = {
+    "claim": "audits", "audit": "rmia", "against": "retrained", "group": "all", "family": "audits",
+}  # fmt: skip
+
+
+def judged(*rows):
+    """Rows given as (method, estimate, standard error) and what differs from ``ROW``."""
+    full = [
+        ROW | {"method": method, "estimate": estimate, "standard_error": error} | other
+        for method, estimate, error, other in rows
+    ]
+    return judge(pd.DataFrame(full))
+
+
+BOTH = ("salun", "scrub")
+TOGETHER = "no confirmatory method is biased by more than the margin"
+
+
+def test_a_claim_of_no_bias_is_made_only_where_every_test_of_equivalence_holds():
+    said = wording.answer(
+        "C2", judged(("salun", 0.001, 0.005, {}), ("scrub", -0.002, 0.005, {})), BOTH
+    )
+    assert TOGETHER in said
+    assert "supported for 2 of 2 confirmatory methods" in said
+    said = wording.answer(
+        "C2", judged(("salun", 0.001, 0.005, {}), ("scrub", -0.002, 0.02, {})), BOTH
+    )
+    assert TOGETHER not in said
+    assert "is not shown" in said
+    assert "*Inconclusive*: SCRUB." in said
+
+
+def test_a_confirmatory_method_that_is_missing_leaves_the_claim_unproven():
+    said = wording.answer("C2", judged(("salun", 0.001, 0.005, {})), BOTH)
+    assert TOGETHER not in said
+    assert "SCRUB is missing" in said
+
+
+def test_a_method_that_was_not_tested_is_named_with_the_reason():
+    rows = judged(
+        ("salun", 0.001, 0.005, {}),
+        ("scrub", 0.0, 0.005, {"refused": "unbalanced"}),
+        ("finetune", np.nan, np.nan, {}),
+    )
+    said = wording.answer("C2", rows, (*BOTH, "finetune"))
+    assert "supported for 1 of 3" in said
+    assert "*Not tested*: SCRUB and fine-tuning (unbalanced; a model has diverged)." in said
+    assert TOGETHER not in said
+
+
+def test_a_bias_is_told_with_the_method():
+    rows = judged(("salun", -0.08, 0.01, {}), ("scrub", 0.0, 0.005, {}))
+    said = wording.answer("C2", rows, BOTH)
+    assert "*Different*: SalUn." in said
+    assert "confirmed for 1 of 2 methods (SalUn)" in wording.say_sexes(rows)
+
+
+def test_a_difference_within_the_margin_is_called_negligible_and_proves_no_bias():
+    said = wording.answer("C2", judged(("salun", 0.01, 0.002, {})), ["salun"])
+    assert "*Different but negligible*: SalUn." in said
+    assert TOGETHER in said
+
+
+def test_a_reading_stands_in_place_of_its_verdict():
+    rows = judged(("salun", -0.05, 0.03, {})).assign(reading="suggests harm, not confirmed")
+    assert "*Suggests harm, not confirmed*: SalUn." in wording.answer("C2", rows)
+
+
+def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
+    reason = "needs 8 paired seeds, this profile has 2"
+    rows = judged(("salun", 0.0, 0.001, {"refused": reason}))
+    said = wording.answer("C2", rows, ["salun"])
+    assert f"Not tested: {reason}." in said
+    assert "quivalent" not in said
+    assert wording.is_demonstration(rows)
+
+
+def test_a_question_without_rows_is_said_to_be_unanswered():
+    nothing = judged(("salun", 0.0, 0.01, {"claim": "C1", "family": "C1"}))
+    assert "was not measured" in wording.answer("C2", nothing, BOTH)
+    assert "not compared" in wording.say_sexes(nothing)
+
+
+def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
+    table = judged(("salun", 0.0, 0.02, {}), ("scrub", 0.0, 0.03, {}))
+    reach = 100 * table["reachable_margin"].max()
+    assert f"margin is 3.0 points; a study of this size can settle {reach:.1f}" in wording.answer(
+        "C2", table
+    )
+    near = judged(("salun", 0.025, 0.004, {"margin": 0.03, "df": 200}))
+    near = near.assign(verdict="inconclusive")
+    assert "too near the margin" in wording.answer("C2", near)
+
+
+def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
+    rows = judged(*((m, -0.05, 0.005, GAP) for m in ("original", "floor", "finetune")))
+    assert "below retraining for 1 of 1 methods (fine-tuning)" in wording.say_utility(rows)
+
+
+def test_a_gain_is_no_loss():
+    rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
+    assert "below retraining for 1 of 2 methods (SCRUB)" in wording.say_utility(rows)
+    assert "supported for 1 of 2" in wording.answer("C3", rows)
+
+
+def test_a_patient_who_became_unlikely_is_not_called_recognised():
+    rows = judged(("salun", 0.2, 0.01, ATTACK), ("bad_teacher", -0.2, 0.01, ATTACK))
+    assert "after retraining for 1 of 2 methods (SalUn)" in wording.say_privacy(rows)
+
+
+@pytest.mark.parametrize(
+    ("refused", "fitness", "first"),
+    [
+        ("", "", "A membership attack"),
+        ("needs 8 paired seeds", "", "A demonstration, too small for verdicts: needs 8"),
+        ("", "Models do not remember.", "Models do not remember."),
+    ],
+)
+def test_three_lines_begin_with_what_matters_most(refused, fitness, first):
+    rows = [(m, -0.05, 0.01, kind | {"refused": refused}) for m in BOTH for kind in ({}, GAP)]
+    kept = {"claim": "C1", "partition": "forget", "measure": "accuracy", "refused": refused}
+    rows.append(("original", 0.2, 0.01, kept))
+    lines = wording.three_lines(judged(*rows), fitness)
+    assert len(lines) == 3
+    assert lines[0].startswith(first)
+
+
+def test_the_abstract_has_at_most_six_sentences():
+    rows = judged(*((m, -0.05, 0.01, kind) for m in BOTH for kind in ({}, GAP, ATTACK)))
+    said = wording.abstract(rows, "It compares two methods.", "One costs more.")
+    assert said.startswith("It compares two methods. ")
+    assert said.endswith("One costs more.")
+    assert said.count(".") == 6
