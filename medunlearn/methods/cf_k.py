@@ -30,6 +30,7 @@ def cf_k(
     Minimises CE(D_r) over the tail, from theta_0. Reads the retain set only. Frozen parts end
     bit-identical: their BatchNorm stays in evaluation mode and its statistics do not move; those
     of the tail move with the retain set. Does not unlearn anything held by the frozen part.
+    Hardly moves the forget gap at its usual settings: the frozen part keeps what it knows.
 
     Source: Goel et al., 2022 (CF-k). Differs in the number of epochs (10), which the study caps
     at 20 % of the training's, and counts k in blocks (see ``tail_names``), not in single layers.

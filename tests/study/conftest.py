@@ -9,7 +9,7 @@ import yaml
 from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained
 from medunlearn.study.kernels import WarmKernels
-from medunlearn.study.profile import PROFILES
+from medunlearn.study.profile import PROFILES, panel
 from medunlearn.study.study import Study, open_study
 
 
@@ -26,10 +26,12 @@ DEVELOPMENT_SEEDS = (9000, 9001, 9002)
 
 @pytest.fixture(scope="session")
 def laptop_builder(tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    """The phantom in the laptop profile at its usual settings: models of seeds of its own."""
+    """The phantom in the laptop profile, every method at its usual settings; seeds of its own."""
     runs = tmp_path_factory.mktemp("laptop")
     own = runs / "laptop.yaml"  # as a profile of one's own, which nobody has tuned
-    own.write_text(yaml.safe_dump(yaml.safe_load(PROFILES.read_text())["laptop"]))
+    profile = yaml.safe_load(PROFILES.read_text())["laptop"]
+    profile["methods"] = {method: {} for method in panel()}
+    own.write_text(yaml.safe_dump(profile))
     builder = Builder(open_study("phantom", str(own), runs=str(runs), device="cpu"))
     cell = middle_cell(builder.study.profile)
     builder.train([original(seed) for seed in DEVELOPMENT_SEEDS])

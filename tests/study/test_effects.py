@@ -20,20 +20,34 @@ from tests.study.conftest import DEVELOPMENT_SEEDS
 
 
 @pytest.fixture(scope="module")
-def gaps(laptop_builder: Builder) -> pd.DataFrame:
-    """Gap to retraining in accuracy, mean over three seeds, one row for each method."""
-    builder = laptop_builder
+def levels(laptop_builder: Builder) -> pd.DataFrame:
+    """Accuracy on retain, forget and test set: one row for each method and seed.
+
+    The models are not stored, so nothing but predictions is paid for. ``sisa`` is left out: its
+    gap to its own retraining is 0 by construction.
+    """
+    builder, rows = laptop_builder, []
     cell, table = middle_cell(builder.study.profile), builder.study.cohort.table
-    builder.unlearn([unlearned(m, cell, seed) for m in panel() for seed in DEVELOPMENT_SEEDS])
-    rows = []
-    for seed in DEVELOPMENT_SEEDS:
+    methods = [name for name in panel() if not get_method(name).own_training]
+    for seed in DEVELOPMENT_SEEDS[:2]:
         forgotten = builder.store.forget_set(retrained(cell, seed)).patients
-        base = levels_by_partition(builder.logits(retrained(cell, seed)), table, forgotten)
-        specs = {"original": original(seed)} | {m: unlearned(m, cell, seed) for m in panel()}
-        for method, spec in specs.items():
-            level = levels_by_partition(builder.logits(spec), table, forgotten)
-            rows.append({"method": method, **{part: level[part] - base[part] for part in level}})
-    means = pd.DataFrame(rows).groupby("method", sort=False).mean()
+        start = builder.trained(original(seed))
+        models = {"original": start, "retrained": builder.trained(retrained(cell, seed))}
+        for method in ["original", "retrained", *methods]:
+            if method not in models:
+                task = builder.task(unlearned(method, cell, seed), Clock())
+                models[method] = get_method(method)(start, task, seed=seed)
+                refresh_statistics(models[method], task.retain)
+            logits = predict(models.pop(method), builder.images)
+            level = levels_by_partition(logits, table, forgotten)
+            rows.append({"method": method, "seed": seed, **level})
+    return pd.DataFrame(rows).set_index(["method", "seed"])
+
+
+@pytest.fixture(scope="module")
+def gaps(levels: pd.DataFrame) -> pd.DataFrame:
+    """Gap to retraining in accuracy, mean over the seeds, one row for each method."""
+    means = levels.sub(levels.loc["retrained"], level="seed").groupby("method", sort=False).mean()
     print("\n" + (100 * means).round(1).to_string())
     return means
 
@@ -42,33 +56,22 @@ def gaps(laptop_builder: Builder) -> pd.DataFrame:
 def test_a_method_that_claims_to_forget_moves_towards_retraining_or_says_that_it_does_not(gaps):
     ceiling = gaps.loc["original", "forget"]
     assert ceiling >= 0.05
-    for name in panel():
+    for name in gaps.index.drop(["original", "retrained"]):
         method = get_method(name)
         if "Hardly moves the forget gap" in method.function.__doc__:
             assert gaps.loc[name, "forget"] > ceiling - 0.05, f"{name} does move: say so"
-        elif method.forgets and not method.own_training:
+        elif method.forgets:
             assert gaps.loc[name, "forget"] < ceiling, name
 
 
 @pytest.mark.slow
-def test_models_that_fail_after_fine_tuning_have_lagging_statistics_and_not_bad_weights(
-    laptop_builder,
-):
+def test_models_that_fail_after_fine_tuning_have_lagging_statistics_and_not_bad_weights(levels):
     """With BatchNorm's statistics taken anew from the retain set, every model fits it again.
 
     Images of one view are so alike that a channel varies over places more than over patients: a
     small lag of its running mean moves all patients at once.
     """
-    builder = laptop_builder
-    cell = middle_cell(builder.study.profile)
-    labels = builder.study.cohort.table["label"].to_numpy()
-    for seed in DEVELOPMENT_SEEDS:
-        task = builder.task(unlearned("finetune", cell, seed), Clock())
-        model = get_method("finetune")(builder.trained(original(seed)), task, seed=seed)
-        refresh_statistics(model, task.retain)
-        rows = task.retain.rows.numpy()
-        right = (predict(model, builder.images).argmax(axis=1) == labels)[rows]
-        assert np.mean(right) > 0.7
+    assert (levels.loc["finetune", "retain"] > 0.7).all()
 
 
 def refresh_statistics(model: torch.nn.Module, batches: Batches) -> None:
