@@ -60,7 +60,7 @@ def test_originals_keep_a_checkpoint_only_for_a_method_that_rewinds(builder):
     rewinding.train([original(1000)])
     spec = unlearned("r2d", middle_cell(builder.study.profile), 0)
     task = rewinding.task(spec, clock=None)
-    early, trained = rewinding.trained(original(1000), CHECKPOINT), rewinding.trained(original(1000))
+    early, trained = (rewinding.trained(original(1000), *file) for file in ([CHECKPOINT], []))
     assert torch.equal(task.checkpoint.fc.weight, early.fc.weight)
     assert not torch.equal(early.fc.weight, trained.fc.weight)
     assert torch.equal(trained.fc.weight, builder.trained(original(1000)).fc.weight)

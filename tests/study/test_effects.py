@@ -3,10 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from sklearn.metrics import roc_auc_score
 
-from medunlearn.batches import Batches
 from medunlearn.cost import Clock
 from medunlearn.evaluation.performance import probabilities
 from medunlearn.evaluation.predictions import predict
@@ -16,6 +14,7 @@ from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.profile import panel
 from medunlearn.study.study import Study
+from medunlearn.training import reestimate_statistics
 from tests.study.conftest import DEVELOPMENT_SEEDS
 
 
@@ -37,7 +36,7 @@ def levels(laptop_builder: Builder) -> pd.DataFrame:
             if method not in models:
                 task = builder.task(unlearned(method, cell, seed), Clock())
                 models[method] = get_method(method)(start, task, seed=seed)
-                refresh_statistics(models[method], task.retain)
+                reestimate_statistics(models[method], task.retain)
             logits = predict(models.pop(method), builder.images)
             level = levels_by_partition(logits, table, forgotten)
             rows.append({"method": method, "seed": seed, **level})
@@ -72,19 +71,6 @@ def test_models_that_fail_after_fine_tuning_have_lagging_statistics_and_not_bad_
     small lag of its running mean moves all patients at once.
     """
     assert (levels.loc["finetune", "retain"] > 0.7).all()
-
-
-def refresh_statistics(model: torch.nn.Module, batches: Batches) -> None:
-    """Average BatchNorm's statistics over all images, the weights as they are."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None
-    model.train()
-    with torch.no_grad():
-        for inputs, _ in batches.ordered():
-            model(inputs)
-    model.eval()
 
 
 def gap(study: Study, builder: Builder, patients: set[int]) -> float:
