@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.cache import build_arrays, build_pixels
+from medunlearn.cohort.cache import (
+    PixelCache,
+    build_arrays,
+    build_pixels,
+    open_pixels,
+    read_key,
+    store_pixels,
+)
 from medunlearn.cohort.decode import Decoding, shrink
 from medunlearn.cohort.fetch import fetch_missing, verify_files
 from medunlearn.cohort.forget_sets import development_patients
@@ -19,11 +26,10 @@ from medunlearn.cohort.partition import (
     partition_patients,
     patient_table,
     patients_of_split,
+    sample_patients,
 )
 from medunlearn.cohort.phantom import make_phantom
-from medunlearn.cohort.pixels import PixelCache, is_sound, open_pixels, store_pixels
 from medunlearn.cohort.pseudonyms import make_salt, pseudonymise, salt_mark
-from medunlearn.cohort.sample import sample_patients
 from medunlearn.cohort.schema import (
     ArraysManifest,
     DataManifest,
@@ -147,7 +153,7 @@ def _open_kept(folder: Path, cache: Path, manifest: Manifest, stamp: str) -> Coh
 
 def _may_differ(known: Cohort) -> bool:
     """Whether images may have changed since, or pixels surely have."""
-    return isinstance(known.manifest, DataManifest) or not is_sound(known.pixel_file)
+    return isinstance(known.manifest, DataManifest) or not read_key(known.pixel_file)
 
 
 def _read_rows(
@@ -160,7 +166,8 @@ def _read_rows(
         verify_files(manifest, data_root)  # being another file is the better reason
         raise
     verify_files(manifest, data_root)
-    return sample_patients(rows, manifest, max_patients)
+    shares, subject = manifest.partition.model_dump(), f"cohort {manifest.name}"
+    return sample_patients(rows, shares, max_patients, subject)
 
 
 def _with_codes(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:

@@ -11,12 +11,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from medunlearn.cohort.build import build_cohort, decode_rows, finish_table
+from medunlearn.cohort.cache import open_pixels
 from medunlearn.cohort.decode import Pixels
 from medunlearn.cohort.fetch import verify_files
 from medunlearn.cohort.manifest import list_unstated
-from medunlearn.cohort.partition import PARTITIONS
-from medunlearn.cohort.pixels import open_pixels
-from medunlearn.cohort.sample import sample_patients
+from medunlearn.cohort.partition import PARTITIONS, sample_patients
 from medunlearn.cohort.schema import DataManifest, Manifest
 from medunlearn.cohort.table import describe_people, examine_table
 from medunlearn.errors import InputError
@@ -82,8 +81,8 @@ def examine_cohort(
     usable = rows[rows["path"].notna() & (rows["path"] != "")]
     held = attempt(decode_rows, usable, manifest, size, cache) if len(usable) else None
     if not found:  # partitions of wrong rows would mean nothing
-        table = attempt(finish_table, rows, manifest)
-        sample = attempt(sample_patients, rows, manifest, max_patients)
+        table, shares = attempt(finish_table, rows, manifest), manifest.partition.model_dump()
+        sample = attempt(sample_patients, rows, shares, max_patients, f"cohort {manifest.name}")
         if not faults:
             studied = attempt(finish_table, sample, manifest) if len(sample) < len(rows) else table
     if faults or held is None:

@@ -165,8 +165,8 @@ def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Ser
     """The rows, and where the images are if the source knows it."""
     if isinstance(manifest, schema.TableManifest):
         frame = read_csv(places.table)
-        needed = needed_columns(manifest, list(frame))
-        check_columns(list(frame), needed, places.table)
+        needed = needed_columns(manifest, list(frame.columns))
+        check_columns(list(frame.columns), needed, places.table)
         return Cells(frame[needed], places.table), None
     needed = needed_columns(manifest)
     if isinstance(manifest, schema.FilesManifest):
