@@ -7,8 +7,13 @@ import pandas as pd
 
 from medunlearn.cohort import rows, schema
 from medunlearn.cohort.cells import Cells, Wrong, check_columns, list_faults, read_csv
-from medunlearn.cohort.files import Places, find_images, find_places, list_files
-from medunlearn.cohort.listing import read_listing
+from medunlearn.cohort.files import (
+    Places,
+    find_images,
+    find_places,
+    list_files,
+    read_listing,
+)
 from medunlearn.cohort.npz import read_arrays
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
