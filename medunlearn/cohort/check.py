@@ -128,17 +128,15 @@ def describe_oddities(table: pd.DataFrame, pixels: Pixels) -> list[str]:
         pixels: uint8, (images, channels, size, size); read image by image.
     """
     seen = _scan(pixels).assign(name=table["source_image"].astype(str).to_numpy())
-    total = f"of {len(table):,} images"
     lines = [
         *describe_people(table),
         f"grey range: {seen['low'].min()} to {seen['high'].max()}; of the median image "
         f"{seen['low'].median():.0f} to {seen['high'].median():.0f}",
     ]
-    dim = {"dark": seen["high"] < DARK, "bright": seen["low"] > BRIGHT}
-    for kind, chosen in dim.items():
+    for kind, chosen in (("dark", seen["high"] < DARK), ("bright", seen["low"] > BRIGHT)):
         if chosen.any():
             lines.append(
-                f"WARNING: {chosen.sum():,} {total} are {kind} all over"
+                f"WARNING: {chosen.sum():,} of {len(table):,} images are {kind} all over"
                 f"{_examples(seen['name'][chosen])}; look at the manifest's intensity"
             )
     flat = seen["flat"]
