@@ -1,6 +1,5 @@
 """Images become squares of bytes in one array: in order, in bounded memory, once, and whole."""
 
-import errno
 import io
 import os
 import shutil
@@ -329,16 +328,6 @@ def test_a_full_disk_is_told_before_anything_is_decoded(tmp_path: Path, monkeypa
     (fault,) = _faults(_draw_many(tmp_path), tmp_path / "cache")
     assert "0.0 MB are free" in fault
     assert decoded == []
-
-
-def test_a_disk_that_fills_up_on_the_way_leaves_nothing(tmp_path: Path, monkeypatch):
-    def fill_up(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(cache.os, "fsync", fill_up)
-    (fault,) = _faults(_draw_many(tmp_path), tmp_path / "cache")
-    assert "No space left on device; free some space" in fault
-    assert _left(tmp_path / "cache") == [".lock"]
 
 
 def test_a_folder_that_cannot_be_made_is_a_fault(tmp_path: Path):
