@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.cache import build_arrays, build_pixels
+from medunlearn.cohort import cache as pixel_cache
+from medunlearn.cohort import schema
 from medunlearn.cohort.decode import Decoding, shrink
 from medunlearn.cohort.fetch import fetch_missing, verify_files
 from medunlearn.cohort.forget_sets import development_patients
@@ -19,18 +20,10 @@ from medunlearn.cohort.partition import (
     partition_patients,
     patient_table,
     patients_of_split,
+    sample_patients,
 )
 from medunlearn.cohort.phantom import make_phantom
-from medunlearn.cohort.pixels import PixelCache, is_sound, open_pixels, store_pixels
 from medunlearn.cohort.pseudonyms import make_salt, pseudonymise, salt_mark
-from medunlearn.cohort.sample import sample_patients
-from medunlearn.cohort.schema import (
-    ArraysManifest,
-    DataManifest,
-    DicomManifest,
-    Manifest,
-    PhantomManifest,
-)
 from medunlearn.cohort.table import read_table
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
@@ -53,7 +46,7 @@ class Cohort:
     """
 
     table: pd.DataFrame
-    manifest: Manifest
+    manifest: schema.Manifest
     pixel_file: Path
     sha256: str
 
@@ -70,11 +63,11 @@ class Cohort:
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
         """All images, (samples, channels, size, size), not read before they are used."""
-        return open_pixels(self.pixel_file)
+        return pixel_cache.open_pixels(self.pixel_file)
 
 
 def build_cohort(
-    manifest: Manifest,
+    manifest: schema.Manifest,
     data_root: Path | None,
     *,
     folder: Path,
@@ -101,28 +94,22 @@ def build_cohort(
         InputError: Any fault of the data, all at once; nothing is left half-written.
     """
     size = min(image_size, manifest.image_size)
-    if isinstance(manifest, DataManifest):
+    if isinstance(manifest, schema.DataManifest):
         fetch_missing(manifest, data_root)
-    stamp = canonical_hash(
-        [
-            manifest.model_dump(mode="json"),
-            *(size, max_patients, module_hashes("medunlearn.cohort.build")),
-            stamp_tables(manifest, data_root),
-        ]
-    )
+    code, tables = module_hashes("medunlearn.cohort.build"), stamp_tables(manifest, data_root)
+    stamp = canonical_hash([manifest.model_dump(mode="json"), size, max_patients, code, tables])
     known = _open_kept(folder, cache, manifest, stamp)
     if known and not (look_again and _may_differ(known)):
         return known
-    if isinstance(manifest, DataManifest):
+    if isinstance(manifest, schema.DataManifest):
         rows = _read_rows(manifest, data_root, max_patients)
         table = finish_table(rows, manifest)
         held = decode_rows(rows, manifest, size, cache)
-    elif isinstance(manifest, PhantomManifest):
-        drawn, pixels = make_phantom(
-            min(manifest.patients, max_patients or manifest.patients), size=manifest.image_size
-        )
+    elif isinstance(manifest, schema.PhantomManifest):
+        count = min(manifest.patients, max_patients or manifest.patients)
+        drawn, pixels = make_phantom(count, size=manifest.image_size)
         table = finish_table(_with_codes(drawn, manifest), manifest)
-        held = store_pixels(shrink(pixels, size), cache)
+        held = pixel_cache.store_pixels(shrink(pixels, size), cache)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
     record: dict[str, Any] = {"stamp": stamp, "sha256": sha256}
@@ -135,7 +122,7 @@ def build_cohort(
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
 
-def _open_kept(folder: Path, cache: Path, manifest: Manifest, stamp: str) -> Cohort | None:
+def _open_kept(folder: Path, cache: Path, manifest: schema.Manifest, stamp: str) -> Cohort | None:
     """The cohort as it was built before; none if anything it depends on is not as it was."""
     record = read_kept(folder, cache)
     salted = salt_mark(cache) if getattr(manifest, "pseudonymise", False) else None
@@ -147,11 +134,13 @@ def _open_kept(folder: Path, cache: Path, manifest: Manifest, stamp: str) -> Coh
 
 def _may_differ(known: Cohort) -> bool:
     """Whether images may have changed since, or pixels surely have."""
-    return isinstance(known.manifest, DataManifest) or not is_sound(known.pixel_file)
+    return isinstance(known.manifest, schema.DataManifest) or not pixel_cache.read_key(
+        known.pixel_file
+    )
 
 
 def _read_rows(
-    manifest: DataManifest, data_root: Path | None, max_patients: int | None
+    manifest: schema.DataManifest, data_root: Path | None, max_patients: int | None
 ) -> pd.DataFrame:
     """The rows to be used, of the published files where these are named."""
     try:
@@ -160,17 +149,20 @@ def _read_rows(
         verify_files(manifest, data_root)  # being another file is the better reason
         raise
     verify_files(manifest, data_root)
-    return sample_patients(rows, manifest, max_patients)
+    shares, subject = manifest.partition.model_dump(), f"cohort {manifest.name}"
+    return sample_patients(rows, shares, max_patients, subject)
 
 
-def _with_codes(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+def _with_codes(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
     """Class names as codes."""
     codes = {name: code for code, name in enumerate(manifest.label.classes)}
     truth = {"true_label": rows["true_label"].map(codes)} if "true_label" in rows else {}
     return rows.assign(label=rows["label"].map(codes), **truth)
 
 
-def decode_rows(rows: pd.DataFrame, manifest: DataManifest, size: int, cache: Path) -> PixelCache:
+def decode_rows(
+    rows: pd.DataFrame, manifest: schema.DataManifest, size: int, cache: Path
+) -> pixel_cache.PixelCache:
     """The pixels of the rows, in their order.
 
     Args:
@@ -182,19 +174,16 @@ def decode_rows(rows: pd.DataFrame, manifest: DataManifest, size: int, cache: Pa
     Raises:
         InputError: Images that cannot be decoded; all are named.
     """
-    how = Decoding(
-        size=size,
-        channels=manifest.channels,
-        intensity=manifest.intensity,
-        use_channel=manifest.use_channel,
-        dicom=isinstance(manifest, DicomManifest),
-    )
-    if isinstance(manifest, ArraysManifest):
-        return build_arrays(Path(rows["path"].iloc[0]), list(rows["source_image"]), cache, how)
-    return build_pixels(list(rows["path"]), cache, how)
+    is_dicom = isinstance(manifest, schema.DicomManifest)
+    how = Decoding(size, manifest.channels, manifest.intensity, manifest.use_channel, is_dicom)
+    if isinstance(manifest, schema.ArraysManifest):
+        return pixel_cache.build_arrays(
+            Path(rows["path"].iloc[0]), list(rows["source_image"]), cache, how
+        )
+    return pixel_cache.build_pixels(list(rows["path"]), cache, how)
 
 
-def finish_table(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
+def finish_table(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
     """Number samples and patients, give every patient a partition, reserve the development set.
 
     Args:

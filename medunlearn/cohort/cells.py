@@ -96,7 +96,8 @@ def read_csv(path: Path, needed: Collection[str] | None = None) -> pd.DataFrame:
         raise InputError(str(path), cut_short(faults, "such rows"))
     frame = frame[there].set_axis(header, axis=1)
     kept = frame if needed is None else frame[list(dict.fromkeys(needed))]
-    return kept.apply(lambda cells: cells.str.strip())
+    stripped: pd.DataFrame = kept.apply(lambda cells: cells.str.strip())
+    return stripped
 
 
 def check_columns(header: Sequence[str], needed: Collection[str], subject: Path) -> None:

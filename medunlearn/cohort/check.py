@@ -11,12 +11,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from medunlearn.cohort.build import build_cohort, decode_rows, finish_table
+from medunlearn.cohort.cache import open_pixels
 from medunlearn.cohort.decode import Pixels
 from medunlearn.cohort.fetch import verify_files
 from medunlearn.cohort.manifest import list_unstated
-from medunlearn.cohort.partition import PARTITIONS
-from medunlearn.cohort.pixels import open_pixels
-from medunlearn.cohort.sample import sample_patients
+from medunlearn.cohort.partition import PARTITIONS, sample_patients
 from medunlearn.cohort.schema import DataManifest, Manifest
 from medunlearn.cohort.table import describe_people, examine_table
 from medunlearn.errors import InputError
@@ -82,8 +81,8 @@ def examine_cohort(
     usable = rows[rows["path"].notna() & (rows["path"] != "")]
     held = attempt(decode_rows, usable, manifest, size, cache) if len(usable) else None
     if not found:  # partitions of wrong rows would mean nothing
-        table = attempt(finish_table, rows, manifest)
-        sample = attempt(sample_patients, rows, manifest, max_patients)
+        table, shares = attempt(finish_table, rows, manifest), manifest.partition.model_dump()
+        sample = attempt(sample_patients, rows, shares, max_patients, f"cohort {manifest.name}")
         if not faults:
             studied = attempt(finish_table, sample, manifest) if len(sample) < len(rows) else table
     if faults or held is None:
@@ -129,17 +128,15 @@ def describe_oddities(table: pd.DataFrame, pixels: Pixels) -> list[str]:
         pixels: uint8, (images, channels, size, size); read image by image.
     """
     seen = _scan(pixels).assign(name=table["source_image"].astype(str).to_numpy())
-    total = f"of {len(table):,} images"
     lines = [
         *describe_people(table),
         f"grey range: {seen['low'].min()} to {seen['high'].max()}; of the median image "
         f"{seen['low'].median():.0f} to {seen['high'].median():.0f}",
     ]
-    dim = {"dark": seen["high"] < DARK, "bright": seen["low"] > BRIGHT}
-    for kind, chosen in dim.items():
+    for kind, chosen in (("dark", seen["high"] < DARK), ("bright", seen["low"] > BRIGHT)):
         if chosen.any():
             lines.append(
-                f"WARNING: {chosen.sum():,} {total} are {kind} all over"
+                f"WARNING: {chosen.sum():,} of {len(table):,} images are {kind} all over"
                 f"{_examples(seen['name'][chosen])}; look at the manifest's intensity"
             )
     flat = seen["flat"]

@@ -12,29 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import DicomDictionary, tag_for_keyword  # type: ignore[attr-defined]
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
+from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.tag import BaseTag
 
 from medunlearn.cohort.cells import Cells, cut_short
 from medunlearn.cohort.decode import quiet, scale
 from medunlearn.cohort.files import Places, list_files
 from medunlearn.errors import InputError
 
-PIXELS = (
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
-    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence"),
-    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PixelData", "FloatPixelData"),
-    *("DoubleFloatPixelData", "RedPaletteColorLookupTableDescriptor"),
-    *("GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor"),
-    *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData"),
-    *("BluePaletteColorLookupTableData", "ICCProfile", "SmallestImagePixelValue"),
-    *("LargestImagePixelValue", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
-)
-"""All that decoding needs; nothing else of a file is parsed with its pixels."""
+PIXELS = [BaseTag(tag) for tag in DicomDictionary if tag >> 16 in {0x0028, 0x7FE0}]
+"""All that decoding needs, the groups of pixels (PS3.6); nothing else is parsed with them."""
 
 NAMES = r"(?i)(\.dcm|\.dicom|\.ima|(^|/)(?!dicomdir$)([^./]+|[\d.]+))$"
 """Files that are taken for DICOM: by their ending, or without one, also named by a UID."""
@@ -65,17 +57,14 @@ def read_headers(places: Places, needed: Sequence[str]) -> tuple[Cells, "pd.Seri
         )
     files, faults = list_files(places, NAMES)
     if not files:
-        fault = f"no DICOM file (.dcm or without ending) is below {places.folder}; {places.get}"
-        raise InputError(str(places.folder), [fault])
+        faults += [f"no DICOM file (.dcm or without ending) is below {places.folder}; {places.get}"]
     with ThreadPoolExecutor() as pool, quiet(dicom=True):
         rows = list(pool.map(partial(_read_tags, tags=tags), files.values()))
-    faults += [row for row in rows if isinstance(row, str)]
-    if faults:
+    if faults := faults + [row for row in rows if isinstance(row, str)]:
         raise InputError(str(places.folder), cut_short(faults, "files"))
     frame = pd.DataFrame(rows, columns=tags, index=list(files), dtype="str")
-    return Cells(frame.assign(file=list(files)), places.folder, "file"), pd.Series(
-        files, dtype="str"
-    )
+    cells = Cells(frame.assign(file=list(files)), places.folder, "file")
+    return cells, pd.Series(files, dtype="str")
 
 
 def decode_dicom(content: bytes, intensity: Intensity) -> NDArray[np.uint8]:
@@ -121,7 +110,7 @@ def _window(
 ) -> tuple[NDArray[Any], tuple[float, float]]:
     """Values, and those of them that become 0 and 255."""
     values = apply_rescale(raw, dataset)
-    windowed = "VOILUTSequence" in dataset or _numbers(dataset, "WindowCenter")
+    windowed = "VOILUTSequence" in dataset or dataset.get("WindowCenter") not in (None, "")
     plain = np.array_equal(values, raw) and not int(dataset.PixelRepresentation)
     if not windowed and plain and int(dataset.BitsStored) <= 8 and intensity in {None, "window"}:
         return values, (0.0, 255.0)  # as they should be seen already
@@ -144,30 +133,29 @@ def _window(
 
 def _check_image(dataset: Dataset) -> None:
     """Refuse what is no single image of a bounded size."""
-    for name in ("FloatPixelData", "DoubleFloatPixelData"):
-        if name in dataset:
-            raise ValueError("its pixels are fractions, expected whole numbers; convert it")
-    if "PixelData" not in dataset:
-        raise ValueError("it holds no image (no pixel data); remove it or its row")
-    lacking = [
-        name
-        for name in ("Rows", "Columns", "BitsAllocated", "BitsStored", "PhotometricInterpretation")
-        if dataset.get(name) in (None, "", 0)
-    ]
-    if lacking:
-        raise ValueError(f"its header lacks {', '.join(lacking)}; get the whole file again")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise ValueError(f"it holds {frames} frames, expected one; split it into single frames")
-    if int(dataset.get("SamplesPerPixel") or 1) not in {1, 3}:
-        raise ValueError(f"it has {dataset.SamplesPerPixel} samples a pixel, expected 1 or 3")
-    size = int(dataset.Rows) * int(dataset.Columns)
+    needed = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PhotometricInterpretation")
+    lacking = ", ".join(name for name in needed if dataset.get(name) in (None, "", 0))
+    frames, samples = (
+        int(dataset.get(name) or 1) for name in ("NumberOfFrames", "SamplesPerPixel")
+    )
+    size = int(dataset.get("Rows") or 0) * int(dataset.get("Columns") or 0)
     limit = Image.MAX_IMAGE_PIXELS or size
-    if size > limit:
-        raise ValueError(f"its {size:,} pixels exceed the limit of {limit:,}: a bomb?")
+    reasons = {
+        "its pixels are fractions, expected whole numbers; convert it": (
+            "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset
+        ),
+        "it holds no image (no pixel data); remove it or its row": "PixelData" not in dataset,
+        f"its header lacks {lacking}; get the whole file again": bool(lacking),
+        f"it holds {frames} frames, expected one; split it into single frames": frames > 1,
+        f"it has {samples} samples a pixel, expected 1 or 3": samples not in {1, 3},
+        f"its {size:,} pixels exceed the limit of {limit:,}: a bomb?": size > limit,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise ValueError(reason)
 
 
-def _parse(file: BinaryIO, tags: Sequence[str]) -> Dataset:
+def _parse(file: BinaryIO, tags: list[str] | list[BaseTag]) -> Dataset:
     """These tags of a file, and no others.
 
     Raises:
@@ -179,33 +167,23 @@ def _parse(file: BinaryIO, tags: Sequence[str]) -> Dataset:
         if str(meta.get("TransferSyntaxUID", "")) in DEFLATED:
             raise ValueError("it is deflated as a whole; save it uncompressed")
         file.seek(0)
-        return dcmread(file, stop_before_pixels="PixelData" not in tags, specific_tags=list(tags))
+        return dcmread(file, stop_before_pixels=tags is not PIXELS, specific_tags=tags)
     except InvalidDicomError:
         raise ValueError("it is no DICOM file (its preamble is missing)") from None
 
 
-def _read_tags(path: str, tags: Sequence[str]) -> list[str] | str:
+def _read_tags(path: str, tags: list[str]) -> list[str] | str:
     """Values of the tags as text, or the fault that names the file."""
     try:
         with Path(path).open("rb") as file:
             dataset = _parse(file, tags or ["PatientID"])
             return [_text(dataset.get(name)) for name in tags]
     except Exception as error:  # pydicom raises almost anything on broken bytes
-        reason = getattr(error, "strerror", None) or _first_line(error)
-    return f"{path}: {reason}; put a whole DICOM file there or remove it"
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{path}: {reason.splitlines()[0]}; put a whole DICOM file there or remove it"
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return ""
-    several = isinstance(value, list | tuple) or type(value).__name__ == "MultiValue"
-    parts = value if several else [value]
+    several = isinstance(value, list | tuple | MultiValue)
+    parts = [] if value is None else value if several else [value]
     return "\\".join(str(part).strip() for part in parts)  # type: ignore[attr-defined]
-
-
-def _numbers(dataset: Dataset, name: str) -> bool:
-    return dataset.get(name) not in (None, "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

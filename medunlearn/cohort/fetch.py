@@ -58,17 +58,15 @@ def _fetch(file: FileObject, path: Path) -> None:
     from tqdm import tqdm
 
     by_hand = f"or fetch it by hand, resuming where it broke off: curl -L -C - -o {path} {file.url}"
-    bar = tqdm(desc=path.name, total=1, unit="B", unit_scale=True)  # pooch sets the total
+    checksum = ":".join(file.checksum) if file.checksum else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)
-        checksum = ":".join(file.checksum) if file.checksum else None
-        pooch.retrieve(file.url, checksum, path.name, path.parent, downloader=downloader)
+        with tqdm(desc=path.name, total=1, unit="B", unit_scale=True) as bar:
+            downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)
+            pooch.retrieve(file.url, checksum, path.name, path.parent, downloader=downloader)
     except OSError as error:  # of the disk and, as RequestException, of the network
         fault = f"cannot be downloaded: {str(error).splitlines()[0][:200]}; run again, {by_hand}"
         raise InputError(str(path), [fault]) from None
     except ValueError as error:  # pooch names the sums
         fault = f"{file.url}: {error}; expected the published file; try again later, {by_hand}"
         raise InputError(str(path), [fault]) from None
-    finally:
-        bar.close()

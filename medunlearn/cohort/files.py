@@ -4,17 +4,20 @@ import os
 import re
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple, cast
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
-from medunlearn.cohort.cells import Wrong
+from medunlearn.cohort.cells import Cells, Wrong, check_columns, cut_short
 from medunlearn.cohort.rules import LEAVES_FOLDER
-from medunlearn.cohort.schema import DataManifest
+from medunlearn.cohort.schema import DataManifest, FilesManifest
 from medunlearn.errors import InputError
 
 _OUTSIDE = "put the files there, or name the link in the manifest's links_outside"
@@ -205,3 +208,43 @@ def _list_files(top: Path, places: Places) -> dict[str, str]:
                 elif entry.is_file():
                     files[name] = path
     return files
+
+
+def read_listing(
+    manifest: FilesManifest, places: Places, needed: Sequence[str]
+) -> tuple[Cells, pd.Series]:
+    """Rows of the files, with those of ``file``, ``folder`` and ``mask_pixels`` that are needed.
+
+    Returns:
+        The rows, and the real path of each.
+
+    Raises:
+        InputError: No file matches, a mask is missing or no image, or a link leaves the data root.
+    """
+    columns = ["file", "folder"] + (["mask_pixels"] if manifest.mask_suffix else [])
+    check_columns(columns, needed, places.folder)
+    files, faults = list_files(places, manifest.pattern)
+    if not files:
+        faults = [f"no file below {places.folder} matches {manifest.pattern!r}; {places.get}"]
+    frame = pd.DataFrame({"file": list(files)}, index=list(files), dtype="str")
+    frame["folder"] = [Path(name).parent.name for name in files]
+    if "mask_pixels" in needed and not faults:
+        images = [Path(path) for path in files.values()]
+        masks = [p.with_name(f"{p.stem}{manifest.mask_suffix}{p.suffix}") for p in images]
+        with ThreadPoolExecutor() as pool:
+            counts = list(pool.map(_count_pixels, masks))
+        faults += [count for count in counts if not count.isdecimal()]
+        frame["mask_pixels"] = counts
+    if faults:
+        raise InputError(str(places.folder), cut_short(faults, "files"))
+    return Cells(frame, places.folder, "file"), pd.Series(files, dtype="str")
+
+
+def _count_pixels(path: Path) -> str:
+    """The number of a mask's pixels above 0, or the fault that names it."""
+    try:
+        with Image.open(path) as mask:
+            return str(int(np.count_nonzero(np.asarray(mask.convert("L")))))
+    except Exception as error:  # decoders raise almost anything on broken bytes
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{path}: mask cannot be read ({reason}); put a whole mask there or remove its image"

@@ -1,6 +1,5 @@
 """A cohort's table and record on disk: written whole, and believed while all is as it was."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import pandas as pd
 
 from medunlearn.cohort.files import find_places
 from medunlearn.cohort.schema import DataManifest, DicomManifest, FilesManifest, Manifest
-from medunlearn.disk import written_whole
+from medunlearn.disk import read_record, write_record, written_whole
 from medunlearn.sources import canonical_hash, file_hash
 
 TABLE, RECORD = "cohort.parquet", "cohort.json"
@@ -33,9 +32,7 @@ def keep(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
     with written_whole(folder / TABLE) as partial:
         table.to_parquet(partial, index=False)
         content = {**record, "table": file_hash(partial)}
-    with written_whole(folder / RECORD) as partial:
-        signed = {**content, "checksum": canonical_hash(content)}
-        partial.write_text(json.dumps(signed, indent=1) + "\n")
+    write_record(folder / RECORD, {**content, "checksum": canonical_hash(content)})
 
 
 def read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
@@ -45,14 +42,14 @@ def read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
         folder: Of the study.
         cache: Where the pixels lie: their size and time are compared, their bytes are not read.
     """
+    record = read_record(folder / RECORD) or {}
+    signed = record.pop("checksum", None) == canonical_hash(record)
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text())
-        signed = record.pop("checksum") == canonical_hash(record)
         whole = signed and record["table"] == file_hash(folder / TABLE)
-        same = record["pixel_stamp"] == stamp_file(cache / record["pixels"])
-        return record if whole and same else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        same = whole and record["pixel_stamp"] == stamp_file(cache / record["pixels"])
+    except OSError:
         return None
+    return record if same else None
 
 
 def stamp_tables(manifest: Manifest, data_root: Path | None) -> list[list[Any]]:

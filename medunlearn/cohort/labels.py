@@ -70,11 +70,11 @@ class _OneColumn(Label):
         given = cells[self.column]
         filled = given[given != ""]
         codes = self._code_filled(filled, wrong).astype(float).reindex(given.index)
-        if self.empty is None:
-            remedy = "expected a label; fill the cell, filter the row out, or state label.empty"
-            wrong.append(Wrong(given[given == ""], remedy))
-            return codes
-        return codes.where(given != "", self.classes.index(self.empty))
+        if self.empty is not None:
+            return codes.where(given != "", self.classes.index(self.empty))
+        remedy = "expected a label; fill the cell, filter the row out, or state label.empty"
+        wrong.append(Wrong(given[given == ""], remedy))
+        return codes
 
     def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:
         raise NotImplementedError
@@ -178,14 +178,13 @@ class MentionsLabel(Label):
         given = cells[list(self.columns)]
         remedy = "expected 1, 0, -1 or an empty cell; correct it"
         wrong += [
-            Wrong(given[name][~given[name].isin(list(MENTIONED))], remedy) for name in self.columns
+            Wrong(column[~column.isin(list(MENTIONED))], remedy) for _, column in given.items()
         ]
-        says = {state: given.isin([w for w, s in MENTIONED.items() if s == state]).any(axis=1)
-                for state in (1, -1, None)}  # fmt: skip
+        states = given.apply(lambda column: column.map(MENTIONED))
         codes = pd.Series(0.0, index=cells.index)
-        codes[says[None]] = policy[self.unmentioned]
-        codes[says[-1]] = policy[self.uncertain]
-        codes[says[1]] = 1.0
+        codes[states.isna().any(axis=1)] = policy[self.unmentioned]
+        codes[(states == -1).any(axis=1)] = policy[self.uncertain]
+        codes[(states == 1).any(axis=1)] = 1.0
         return codes
 
 

@@ -81,11 +81,10 @@ def _find(name: str) -> tuple[Path, list[str]]:
     parts = stem.split("-")
     for cut in range(len(parts), 0, -1):
         base = "-".join(parts[:cut])
-        found = (folder / f"{base}{suffix}").is_file() if own else base in manifest_names()
-        if found:
+        if (folder / f"{base}{suffix}").is_file() if own else base in manifest_names():
             return folder / f"{base}{suffix}", parts[cut:]
-    if own or name == TEMPLATE:
-        return path if own else FOLDER / f"{TEMPLATE}.yaml", []
+    if own:
+        return path, []
     choices = ", ".join(manifest_names())
     raise InputError("dataset", [f"given {name!r}; choose {choices}, or a .yaml file"])
 

@@ -19,6 +19,9 @@ SPLITS = ("train", "val", "test")
 REMEDY = "expected MedMNIST's layout: train_images, train_labels and so on for val and test"
 
 
+_BROKEN = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
 class _Header(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
@@ -31,24 +34,20 @@ def read_arrays(path: Path, needed: Sequence[str]) -> Cells:
         InputError: The file is no such ``.npz``, is cut off, or its arrays do not fit each other;
             all faults are named.
     """
-    frames, faults = [], []
+    frames: list[pd.DataFrame] = []
+    faults: list[str] = []
     with _opened(path) as archive:
         for split in SPLITS:
-            headers = {}
-            for name in (f"{split}_images", f"{split}_labels"):
-                if f"{name}.npy" in archive.namelist():
-                    headers[name], found = _check_size(archive, name)
-                    faults += found
-                else:
-                    faults.append(f"array {name!r} is missing; {REMEDY}")
-            if len(headers) == 2:
-                faults += _check_pair(split, *headers.values())
+            images = _check_size(archive, f"{split}_images", faults)
+            labels = _check_size(archive, f"{split}_labels", faults)
+            if images and labels:
+                faults += _check_pair(split, images, labels)
             if not faults:
                 with archive.open(f"{split}_labels.npy") as file:
-                    labels = np.lib.format.read_array(file, allow_pickle=False)
-                frames.append(_rows(split, labels.reshape(len(labels), -1)))
-    if not faults and len({frame.shape[1] for frame in frames}) > 1:
-        faults = ["labels of the splits have different numbers of columns; " + REMEDY]
+                    held = np.lib.format.read_array(file, allow_pickle=False)
+                frames.append(_rows(split, held.reshape(len(held), -1)))
+    if len({frame.shape[1] for frame in frames}) > 1:
+        faults.append(f"labels of the splits have different numbers of columns; {REMEDY}")
     if faults:
         raise InputError(str(path), faults)
     frame = pd.concat(frames)
@@ -89,44 +88,43 @@ def _rows(split: str, labels: NDArray[np.generic]) -> pd.DataFrame:
     return pd.DataFrame({"image": names, "split": split, **values}, index=names, dtype="str")
 
 
-def _check_size(archive: zipfile.ZipFile, name: str) -> tuple[_Header, list[str]]:
-    """An array's header, and whether as much follows as it says."""
+def _check_size(archive: zipfile.ZipFile, name: str, faults: list[str]) -> _Header | None:
+    """An array's header; a fault if it is not there, or something else follows than it says."""
+    if f"{name}.npy" not in archive.namelist():
+        faults.append(f"array {name!r} is missing; {REMEDY}")
+        return None
     with archive.open(f"{name}.npy") as file:
         header = _read_header(file)
     held, needed = archive.getinfo(f"{name}.npy").file_size, _bytes(*header)
-    if needed < held < needed + 2**16:
-        return header, []
-    fault = f"{name}: holds {held:,} bytes, its shape {header.shape} needs {needed:,}"
-    return header, [f"{fault}; get the whole file again"]
+    if not needed < held < needed + 2**16:
+        fault = f"{name}: holds {held:,} bytes, its shape {header.shape} needs {needed:,}"
+        faults.append(f"{fault}; get the whole file again")
+    return header
 
 
 def _check_pair(split: str, images: _Header, labels: _Header) -> list[str]:
     """What is wrong with the shapes and types of images and labels."""
-    shape, faults = images.shape, []
-    if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] != 3) or 0 in shape:
-        faults.append(
-            f"{split}_images: given shape {shape}; expected (images, height, width) or "
-            "(images, height, width, 3); 3D sets cannot be used"
-        )
-    if images.dtype.kind not in "uif":
-        faults.append(f"{split}_images: given {images.dtype}; expected numbers, best uint8")
-    if labels.dtype.kind not in "uib" or len(labels.shape) not in {1, 2}:
-        given = f"{labels.dtype} of shape {labels.shape}"
-        faults.append(f"{split}_labels: given {given}; expected whole numbers, a row for an image")
-    elif labels.shape[:1] != shape[:1]:
-        counts = f"{labels.shape[0]} labels for {shape[0] if shape else 0} images"
-        faults.append(f"{split}_labels: given {counts}; expected one for each image")
-    return faults
+    shape = images.shape
+    is_stack = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)
+    fits = {
+        f"{split}_images: given {images.dtype} of shape {shape}; expected numbers of shape "
+        "(images, height, width) or (images, height, width, 3); 3D sets cannot be used": (
+            is_stack and 0 not in shape and images.dtype.kind in "uif"
+        ),
+        f"{split}_labels: given {labels.dtype} of shape {labels.shape}; expected whole numbers, a "
+        f"row for each of {shape[0] if shape else 0} images": (
+            len(labels.shape) in {1, 2}
+            and labels.shape[:1] == shape[:1]
+            and labels.dtype.kind in "uib"
+        ),
+    }
+    return [fault for fault, holds in fits.items() if not holds]
 
 
 def _read_header(file: IO[bytes]) -> _Header:
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(np.lib.format.read_magic(file))
-    if read is None:
-        raise ValueError("an array is not of version 1.0 or 2.0 of numpy's format")
-    shape, fortran, dtype = read(file)
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
+        raise ValueError(f"an array is of version {version} of numpy's format, expected (1, 0)")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.hasobject:
         raise ValueError("an array holds Python objects (a pickle), which are never loaded")
     if fortran and len(shape) > 1:
@@ -145,8 +143,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        fault = f"cannot be read as .npz: {error}; {REMEDY}; get the whole file again"
+    except (*_BROKEN, NotImplementedError, RuntimeError) as error:  # or packed in another way
+        fault = (
+            f"cannot be read as .npz: {error}; {REMEDY}; get the whole file again, or save it anew"
+        )
         raise InputError(str(path), [fault]) from None
-    except (NotImplementedError, RuntimeError) as error:  # packed or locked in another way
-        raise InputError(str(path), [f"cannot be read as .npz: {error}; save it anew"]) from None

@@ -1,4 +1,4 @@
-"""Partitions of patients, and orders of patients from which forget sets are taken."""
+"""Partitions, samples and orders of patients."""
 
 import numpy as np
 import pandas as pd
@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.cells import cut_short
 from medunlearn.errors import InputError
+from medunlearn.randomness import stream
 
 TRAIN, METHOD_VALIDATION, EVALUATION_VALIDATION, TEST = (
     "train",
@@ -151,3 +152,65 @@ def check_partitions(table: pd.DataFrame, classes: tuple[str, ...], subject: str
     ]
     if faults:
         raise InputError(subject, faults)
+
+
+def sample_patients(
+    rows: pd.DataFrame, shares: dict[str, float], max_patients: int | None, subject: str
+) -> pd.DataFrame:
+    """The rows of at most so many patients, stratified by sex and label.
+
+    Of an official split each part gives patients by the manifest's shares, as far as it has them:
+    a small official test set is kept rather than thinned with the rest.
+
+    Args:
+        rows: As from ``read_table``.
+        shares: Of patients: ``train``, ``validation``, ``test``; they count where the rows have an
+            official split.
+        max_patients: All if none.
+        subject: Named in the error.
+
+    Raises:
+        InputError: A patient is in two parts of the official split.
+    """
+    numbered = rows.assign(patient=pd.factorize(rows["source_patient"], sort=True)[0])
+    patients = patient_table(numbered)
+    if max_patients is None or len(patients) <= max_patients:
+        return rows
+    if "split" not in rows:
+        chosen = stratified_order(patients, stream("patients"))[:max_patients]
+    else:
+        official = patients_of_split(numbered, subject)
+        wanted = share_out(official.value_counts(), shares, max_patients)
+        orders = {
+            w: stratified_order(patients[official == w], stream("patients", w)) for w in wanted
+        }
+        chosen = np.concatenate([orders[word][:count] for word, count in wanted.items()])
+    return rows[numbered["patient"].isin(chosen)].reset_index(drop=True)
+
+
+def share_out(sizes: "pd.Series[int]", shares: dict[str, float], total: int) -> dict[str, int]:
+    """How many patients each part of an official split gives.
+
+    Args:
+        sizes: Patients by part: ``train``, ``validation``, ``train+validation``, ``test``.
+        shares: Of patients: ``train``, ``validation``, ``test``. What a part cannot give the others
+            give, by their shares.
+        total: Patients wanted, fewer than there are.
+    """
+    own = shares | {"train+validation": shares[TRAIN] + shares["validation"]}
+    left, open_parts = total, {str(part): int(size) for part, size in sorted(sizes.items())}
+    wanted: dict[str, int] = {}
+    while open_parts:
+        weight = sum(own[part] for part in open_parts)
+        fair = {part: left * own[part] / weight for part in open_parts}
+        scarce = [part for part, size in open_parts.items() if size <= fair[part]]
+        if not scarce:
+            whole = {part: int(value) for part, value in fair.items()}
+            by_rest = sorted(fair, key=lambda part: (whole[part] - fair[part], part))
+            for part in by_rest[: left - sum(whole.values())]:
+                whole[part] += 1
+            return wanted | whole
+        for part in scarce:
+            wanted[part] = open_parts.pop(part)
+            left -= wanted[part]
+    return wanted

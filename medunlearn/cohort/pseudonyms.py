@@ -18,7 +18,6 @@ from medunlearn.errors import InputError
 SALT = "SECRET-salt-of-pseudonyms"
 """The one file that must not be passed on: with it a single guessed id can be tried."""
 
-_NAMES = ("source_patient", "source_image")
 _BYTES = 32
 
 
@@ -37,11 +36,18 @@ def make_salt(cache: Path) -> bytes:
     path = cache / SALT
     try:
         if not path.exists():
-            _make(path)
-        return _read(path)
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache / ".lock"):  # two first runs must get one salt
+                if not path.exists():
+                    _make(path)
+        salt = path.read_bytes()
     except OSError as error:
-        remedy = "check the folder and its permissions"
+        remedy = "make it readable, check the folder and its permissions"
         raise InputError(str(path), [f"cannot be kept: {error.strerror}; {remedy}"]) from None
+    if len(salt) != _BYTES:
+        remedy = "restore it, or delete it: pseudonyms will then be others"
+        raise InputError(str(path), [f"holds {len(salt)} bytes, expected {_BYTES}; {remedy}"])
+    return salt
 
 
 def salt_mark(cache: Path) -> str | None:
@@ -50,8 +56,9 @@ def salt_mark(cache: Path) -> str | None:
     Raises:
         InputError: As `make_salt`.
     """
-    path = cache / SALT
-    return hashlib.sha256(b"mark" + _read(path)).hexdigest()[:16] if path.is_file() else None
+    if not (cache / SALT).is_file():
+        return None
+    return hashlib.sha256(b"mark" + make_salt(cache)).hexdigest()[:16]
 
 
 def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
@@ -65,10 +72,10 @@ def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
     one by its rank, without the salt. Nor are faults pseudonymised, which name files and rows:
     they are printed, and stay in ``jobs/`` if a file changes while a study runs.
     """
-    hidden = {}
-    for column in _NAMES:
-        names = {given: pseudonym(given, salt) for given in table[column].unique()}
-        hidden[column] = table[column].map(names)
+    hidden = {
+        column: table[column].map({name: pseudonym(name, salt) for name in table[column].unique()})
+        for column in ("source_patient", "source_image")
+    }
     return table.assign(**hidden)
 
 
@@ -77,22 +84,7 @@ def pseudonym(given: object, salt: bytes) -> str:
     return hmac.digest(salt, str(given).encode(), "sha256").hex()[:32]
 
 
-def _read(path: Path) -> bytes:
-    try:
-        salt = path.read_bytes()
-    except OSError as error:
-        raise InputError(str(path), [f"{error.strerror}; make it readable"]) from None
-    if len(salt) != _BYTES:
-        remedy = "restore it, or delete it: pseudonyms will then be others"
-        raise InputError(str(path), [f"holds {len(salt)} bytes, expected {_BYTES}; {remedy}"])
-    return salt
-
-
 def _make(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(".lock")):  # two first runs must get one salt
-        if path.exists():
-            return
-        with written_whole(path) as partial:
-            partial.touch(mode=0o600)
-            partial.write_bytes(secrets.token_bytes(_BYTES))
+    with written_whole(path) as partial:
+        partial.touch(mode=0o600)
+        partial.write_bytes(secrets.token_bytes(_BYTES))

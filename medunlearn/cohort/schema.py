@@ -84,9 +84,9 @@ class FileObject(Part):
 
 
 def _check_range(given: tuple[float, float]) -> tuple[float, float]:
-    if not given[0] < given[1]:
-        raise ValueError("expected two numbers, the lower one first")
-    return given
+    if given[0] < given[1]:
+        return given
+    raise ValueError("expected two numbers, the lower one first")
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_check_range)]

@@ -1,4 +1,4 @@
-"""A start with own data: look at a folder and a table, and write a manifest from six names."""
+"""A start with own data: look at a folder, and write a manifest from six names."""
 
 import os
 import re
@@ -14,12 +14,11 @@ from PIL import Image
 
 from medunlearn.cohort.cells import read_csv
 from medunlearn.cohort.decode import FORMATS
-from medunlearn.cohort.labels import MENTIONED
 from medunlearn.cohort.manifest import NOT_STATED, NOWHERE
 from medunlearn.errors import InputError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
-LOOKED_AT, MOST_CLASSES, MOST_FREQUENT, LONGEST = 32, 50, 5, 40
+LOOKED_AT, MOST_CLASSES = 32, 50
 DICOM = "for DICOM files take the lines for kind dicom of data_manifests/template.yaml"
 DEPTHS = (1, 255, 1023, 4095, 16383, 65535)
 SEXES = {
@@ -52,30 +51,6 @@ def look(folder: Path) -> list[str]:
         f"{count} of {len(looks)} images: {size} px, {bits} bits, {colour}, at most {highest:g}"
         for size, bits, colour, count, highest in kinds.itertuples(index=False, name=None)
     ]
-
-
-def look_at_table(table: Path) -> pd.DataFrame:
-    """Every column of a table: its different values, its empty cells, its most frequent values.
-
-    Raises:
-        InputError: The table cannot be read.
-    """
-    cells = read_csv(table)
-    header = list(cells)
-    cells = cells[[name for name in header if header.count(name) == 1]]
-    flags = [name for name in cells if set(cells[name]) <= {*MENTIONED} and cells[name].any()]
-    finding = f"; one of {len(flags)} findings: pick one, or see rule mentions in the template"
-    lines = []
-    for name in header:
-        if name not in cells:
-            lines.append((name, 0, 0, f"there {header.count(name)} times: rename all but one"))
-            continue
-        counts = cells[name][cells[name] != ""].value_counts()
-        top = counts.head(MOST_FREQUENT).items()
-        most = ", ".join(f"{str(value)[:LONGEST]} ({number})" for value, number in top)
-        most += finding * (name in flags and len(flags) > 2)
-        lines.append((name, len(counts), len(cells) - counts.sum(), most))
-    return pd.DataFrame(lines, columns=["column", "different", "empty", "most frequent"])
 
 
 def dataset_folder(folder: Path, table: Path) -> Path:

@@ -7,8 +7,13 @@ import pandas as pd
 
 from medunlearn.cohort import rows, schema
 from medunlearn.cohort.cells import Cells, Wrong, check_columns, list_faults, read_csv
-from medunlearn.cohort.files import Places, find_images, find_places, list_files
-from medunlearn.cohort.listing import read_listing
+from medunlearn.cohort.files import (
+    Places,
+    find_images,
+    find_places,
+    list_files,
+    read_listing,
+)
 from medunlearn.cohort.npz import read_arrays
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
@@ -165,8 +170,8 @@ def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Ser
     """The rows, and where the images are if the source knows it."""
     if isinstance(manifest, schema.TableManifest):
         frame = read_csv(places.table)
-        needed = needed_columns(manifest, list(frame))
-        check_columns(list(frame), needed, places.table)
+        needed = needed_columns(manifest, list(frame.columns))
+        check_columns(list(frame.columns), needed, places.table)
         return Cells(frame[needed], places.table), None
     needed = needed_columns(manifest)
     if isinstance(manifest, schema.FilesManifest):

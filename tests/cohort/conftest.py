@@ -7,6 +7,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from medunlearn.cohort.build import Cohort, build_cohort
+from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import partition_patients, patient_table
 from medunlearn.randomness import stream
 
@@ -96,6 +98,20 @@ def lay_out(tmp_path: Path) -> Callable[[str], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., Cohort]:
+    """Builds the cohort of a manifest; its rows are all those of the data root unless told so."""
+
+    def build(manifest: str, *, size: int = 16, max_patients: int | None = None,
+              data: Path = tmp_path / "data", runs: Path = tmp_path) -> Cohort:  # fmt: skip
+        return build_cohort(
+            load_manifest(manifest), data, folder=runs / "study", cache=runs / "cache",
+            image_size=size, max_patients=max_patients,
+        )  # fmt: skip
+
+    return build
 
 
 def _noise(seed: int, shape: tuple[int, ...] = (20, 20)) -> np.ndarray:

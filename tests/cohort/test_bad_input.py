@@ -7,9 +7,7 @@ must hold: place, value, expected, remedy. Nothing may be written, and no other 
 import gzip
 import io
 import os
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +16,6 @@ import pydicom
 import pytest
 from PIL import Image
 
-from medunlearn.cohort.build import build_cohort
-from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
 
 Spoil = Callable[[Path], object]
@@ -125,19 +121,6 @@ def deflated(folder: Path) -> None:
     dataset = pydicom.dcmread(folder / "scans/3.dcm")
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     dataset.save_as(folder / "scans/3.dcm")
-
-
-def bomb() -> bytes:
-    """A PNG of a few bytes that says it has 60,000 x 60,000 pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    head = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    body = zlib.compress(bytes(1000))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def nothing(_: Path) -> None:
@@ -255,7 +238,6 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("no image", replace("images/3.png", b"text"), {}, ["3.png: its content is no image"]),
         ("empty image file", replace("images/3.png", b""), {}, ["3.png", "no image of BMP"]),
         ("cut image", cut("images/3.png", 0.5), {}, ["3.png", "truncated", "whole image"]),
-        ("image bomb", replace("images/3.png", bomb()), {}, ["3.png", "exceeds limit"]),
         ("16 bits", image(GREY.astype(np.uint16)), {}, ["16 bits", "intensity"]),
         ("8 bits, scale of 16", nothing, {"intensity": [0, 65535]}, ["have 8 bits", "65535"]),
         ("not a number", image(UNLIT, "TIFF"), {"intensity": [0, 1]}, ["no numbers (NaN)"]),
@@ -307,18 +289,19 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("pickle", member("train_labels.npy", npy(np.array([{}] * 30), allow_pickle=True)), {},
          ["pickle", "never loaded"]),
         ("labels too few", arrays(val_labels=np.zeros((3, 1), np.uint8)), {},
-         ["val_labels: given 3 labels for 12 images"]),
+         ["val_labels: given uint8 of shape (3, 1)", "each of 12"]),
         ("fractions", arrays(val_labels=np.zeros((12, 1))), {}, ["whole numbers"]),
         ("3D", arrays(test_images=np.zeros((10, 9, 9, 9), np.uint8)), {}, ["3D sets"]),
         ("16 bits", arrays(val_images=np.zeros((12, 9, 9), np.uint16)), {},
          ["uint16", "state intensity"]),
-        ("text", arrays(val_images=np.full((12, 9, 9), "a")), {}, ["numbers, best uint8"]),
+        ("text", arrays(val_images=np.full((12, 9, 9), "a")), {},
+         ["val_images: given <U1", "expected numbers"]),
         ("label of no class", arrays(val_labels=np.full((12, 1), 7, np.uint8)), {},
          ["val/0000000: given '7'", "label.mapping"]),
         ("shape bomb", member("val_images.npy", npy(GREY, (12, 10**6, 10**6))), {},
          ["val_images: holds", "its shape"]),
         ("empty array", arrays(val_images=np.zeros((0, 9, 9), np.uint8),
-         val_labels=np.zeros((0, 1), np.uint8)), {}, ["given shape (0, 9, 9)"]),
+         val_labels=np.zeros((0, 1), np.uint8)), {}, ["of shape (0, 9, 9)"]),
         ("nonsense", member("val_images.npy", b"\x93NUMPY\x01\x00\x10\x00{'a': 1}"), {},
          ["cannot be read as .npz"]),
     ],
@@ -348,24 +331,17 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
 FLAT = [(source, *case) for source, cases in CASES.items() for case in cases]
 
 
-def build(path: str, tmp_path: Path) -> None:
-    build_cohort(
-        load_manifest(path), tmp_path / "data", folder=tmp_path / "study",
-        cache=tmp_path / "cache", image_size=16, max_patients=None,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("source", "spoil", "changes", "expected"),
     [(source, *case) for source, _, *case in FLAT],
     ids=[f"{source}: {name}" for source, name, *_ in FLAT],
 )
 def test_a_mistake_is_one_clear_error_and_nothing_is_written(
-    source, spoil, changes, expected, lay_out, write_manifest, tmp_path: Path
+    source, spoil, changes, expected, lay_out, write_manifest, build, tmp_path: Path
 ):
     spoil(lay_out(source))
     with pytest.raises(InputError) as error:
-        build(write_manifest(source, **changes), tmp_path)
+        build(write_manifest(source, **changes))
     said = str(error.value)
     for words in expected:
         assert words in said, said
@@ -376,7 +352,7 @@ def test_a_mistake_is_one_clear_error_and_nothing_is_written(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may read everything")
-def test_an_unreadable_table_is_named(lay_out, write_manifest, tmp_path):
+def test_an_unreadable_table_is_named(lay_out, write_manifest, build):
     (lay_out("table") / "table.csv").chmod(0)
     with pytest.raises(InputError, match="make it readable"):
-        build(write_manifest("table"), tmp_path)
+        build(write_manifest("table"))

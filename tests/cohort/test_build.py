@@ -90,7 +90,7 @@ def test_a_cohort_is_opened_again_without_looking_at_its_images(dataset, read, m
     looked, truly = [], Path.stat
     with monkeypatch.context() as patch:
         patch.setattr(Path, "stat", lambda p, **how: looked.append(p) or truly(p, **how))
-        patch.setattr("medunlearn.cohort.pixels.hashlib", None)
+        patch.setattr("medunlearn.cohort.cache.hashlib", None)
         second = build(dataset)
     assert len(read) == 1
     assert not [path for path in looked if path.suffix == ".png"]

@@ -11,7 +11,6 @@ import pytest
 from pydicom import config
 
 from medunlearn.cohort import dicom
-from medunlearn.cohort.build import build_cohort
 from medunlearn.cohort.decode import Decoding, decode_file, quiet
 from medunlearn.cohort.dicom import decode_dicom
 from medunlearn.cohort.manifest import load_manifest
@@ -87,7 +86,7 @@ def test_a_files_own_window_wins_and_8_bits_without_one_are_seen_as_they_are(mak
 
 
 def test_settings_of_the_process_are_changed_by_one_thread_and_restored(
-    lay_out, write_manifest, tmp_path, monkeypatch
+    lay_out, write_manifest, build, monkeypatch
 ):
     lay_out("dicom")
     entered = set()
@@ -97,10 +96,7 @@ def test_settings_of_the_process_are_changed_by_one_thread_and_restored(
             module, name, lambda real=real: entered.add(threading.current_thread()) or real()
         )
     before = list(warnings.filters), config.settings.reading_validation_mode
-    build_cohort(
-        load_manifest(write_manifest("dicom")), tmp_path / "data", folder=tmp_path / "study",
-        cache=tmp_path / "cache", image_size=16, max_patients=None,
-    )  # fmt: skip
+    build(write_manifest("dicom"))
     assert entered <= {threading.main_thread()}
     assert (list(warnings.filters), config.settings.reading_validation_mode) == before
 
@@ -124,25 +120,18 @@ def test_what_cannot_be_used_is_refused_with_the_reason(make_dicom, tags, intens
         decode(make_dicom(RAMP, **tags), intensity)
 
 
-def test_a_folder_of_dicom_files_becomes_a_cohort(lay_out, write_manifest, tmp_path):
+def test_a_folder_of_dicom_files_becomes_a_cohort(lay_out, write_manifest, build):
     lay_out("dicom")
-    cohort = build_cohort(
-        load_manifest(write_manifest("dicom")), tmp_path / "data", folder=tmp_path / "study",
-        cache=tmp_path / "cache", image_size=16, max_patients=None,
-    )  # fmt: skip
+    cohort = build(write_manifest("dicom"))
     assert cohort.pixels.shape == (20, 1, 16, 16)
     assert cohort.table["sex"].value_counts().to_dict() == {"F": 10, "M": 10}
     assert cohort.table["label"].sum() == 10
     assert cohort.table["source_image"].str.endswith(".dcm").all()
 
 
-def test_tags_that_were_not_asked_for_are_stored_nowhere(lay_out, write_manifest, tmp_path):
+def test_tags_that_were_not_asked_for_are_stored_nowhere(lay_out, write_manifest, build, tmp_path):
     lay_out("dicom")
-    manifest = load_manifest(write_manifest("dicom"))
-    build_cohort(
-        manifest, tmp_path / "data", folder=tmp_path / "study", cache=tmp_path / "cache",
-        image_size=16, max_patients=None,
-    )  # fmt: skip
+    build(write_manifest("dicom"))
     written = [p for f in ("study", "cache") for p in (tmp_path / f).rglob("*") if p.is_file()]
     assert written
     assert not [path for path in written if b"Secret" in path.read_bytes()]

@@ -2,20 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.cohort.build import Cohort, build_cohort
+from medunlearn.cohort.build import Cohort
 from medunlearn.cohort.forget_list import read_forget_list
-from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
 
 
 @pytest.fixture(params=[True, False], ids=["pseudonyms", "names"])
-def cohort(request, lay_out, write_manifest, tmp_path) -> Cohort:
+def cohort(request, lay_out, write_manifest, build) -> Cohort:
     lay_out("table")
-    manifest = write_manifest("table", pseudonymise=request.param)
-    return build_cohort(
-        load_manifest(manifest), tmp_path / "data", folder=tmp_path / "study",
-        cache=tmp_path / "cache", image_size=16, max_patients=18,
-    )  # fmt: skip
+    return build(write_manifest("table", pseudonymise=request.param), max_patients=18)
 
 
 @pytest.fixture

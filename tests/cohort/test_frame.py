@@ -10,7 +10,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from medunlearn.cohort.build import Cohort, build_cohort
 from medunlearn.cohort.frame import cohort_from_frame
 from medunlearn.cohort.manifest import FOLDER, load_manifest
 from medunlearn.errors import InputError
@@ -23,13 +22,6 @@ def snippet(word: str) -> str:
     code = [text.split("```")[0] for text in SNIPPETS]
     (found,) = [text for text in code[1:] if word in text]
     return code[0] + found
-
-
-def build(manifest: Path, runs: Path) -> Cohort:
-    return build_cohort(
-        load_manifest(str(manifest)), manifest.parent, folder=runs / "study",
-        cache=runs / "cache", image_size=16, max_patients=None,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -46,12 +38,12 @@ def frame(tmp_path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", "patient", "label", "sex", "age"])
 
 
-def test_a_frame_becomes_a_cohort_and_nothing_is_copied(frame, tmp_path):
+def test_a_frame_becomes_a_cohort_and_nothing_is_copied(frame, build, tmp_path):
     manifest = cohort_from_frame(
         frame, "Scans", ["well", "ill"], output=tmp_path / "out/mine.yaml", licence="CC0",
         pseudonymise=False,
     )  # fmt: skip
-    cohort = build(manifest, tmp_path / "runs")
+    cohort = build(str(manifest), data=manifest.parent, runs=tmp_path / "runs")
     assert cohort.manifest.licence == "CC0"
     assert cohort.classes == ("well", "ill")
     table = cohort.table.assign(number=cohort.table["source_image"].str.extract(r"(\d+)\.png")[0])
@@ -79,7 +71,9 @@ def test_the_same_frame_may_be_given_again_and_another_one_not(frame, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["names", "flags", "floats"])
-def test_labels_are_names_codes_or_flags_and_missing_values_spoil_no_id(frame, tmp_path, kind):
+def test_labels_are_names_codes_or_flags_and_missing_values_spoil_no_id(
+    frame, build, tmp_path, kind
+):
     label, flag = frame["label"], frame["label"] == 1
     frame["label"] = {"names": flag.map({True: "ill", False: "well"}), "flags": flag,
                       "floats": label.astype(float)}[kind]  # fmt: skip
@@ -89,7 +83,10 @@ def test_labels_are_names_codes_or_flags_and_missing_values_spoil_no_id(frame, t
     written = pd.read_csv(tmp_path / "mine/table.csv", dtype=str, keep_default_na=False)
     assert written["patient"].tolist() == [str(number // 2) for number in range(80)]
     assert (written["label"] == "ill").tolist() == flag.tolist()
-    assert build(manifest, tmp_path / "runs").table["age"].isna().sum() == 4
+    assert (
+        build(str(manifest), data=manifest.parent, runs=tmp_path / "runs").table["age"].isna().sum()
+        == 4
+    )
 
 
 def test_everything_wrong_in_a_frame_is_told_at_once(frame, tmp_path):
@@ -107,15 +104,15 @@ def test_everything_wrong_in_a_frame_is_told_at_once(frame, tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
-def test_the_snippet_for_a_monai_datalist_is_true(frame, tmp_path, monkeypatch):
+def test_the_snippet_for_a_monai_datalist_is_true(frame, build, tmp_path, monkeypatch):
     frame = frame.rename(columns={"file": "image"}).drop(columns=["sex", "age"])
     (tmp_path / "dataset.json").write_text(json.dumps({"training": frame.to_dict("records")}))
     monkeypatch.chdir(tmp_path)
     exec(snippet("monai"), {})
-    assert len(build(tmp_path / "mine.yaml", tmp_path / "runs").table) == 80
+    assert len(build("mine.yaml", data=tmp_path, runs=tmp_path / "runs").table) == 80
 
 
-def test_the_snippet_for_bids_is_true(frame, tmp_path, monkeypatch):
+def test_the_snippet_for_bids_is_true(frame, build, tmp_path, monkeypatch):
     people = frame.drop_duplicates("patient").assign(
         participant_id=lambda given: given["patient"].map("sub-{:02d}".format),
         group=lambda given: given["label"].map({0: "control", 1: "patient"}),
@@ -126,7 +123,7 @@ def test_the_snippet_for_bids_is_true(frame, tmp_path, monkeypatch):
     (tmp_path / "scans").rename(tmp_path / "bids")
     monkeypatch.chdir(tmp_path)
     exec(snippet("participants"), {})
-    table = build(tmp_path / "mine.yaml", tmp_path / "runs").table
+    table = build("mine.yaml", data=tmp_path, runs=tmp_path / "runs").table
     assert table["patient"].nunique() == 40
     assert table["label"].sum() == 40
 

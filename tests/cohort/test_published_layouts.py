@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from medunlearn.cohort.build import decode_rows
+from medunlearn.cohort.cache import open_pixels
 from medunlearn.cohort.manifest import FOLDER, load_manifest, manifest_names, variant_names
-from medunlearn.cohort.pixels import open_pixels
 from medunlearn.cohort.schema import KINDS, ArraysManifest, Manifest
 from medunlearn.cohort.table import read_table
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from medunlearn.cohort.build import finish_table
 from medunlearn.cohort.manifest import load_manifest
-from medunlearn.cohort.sample import sample_patients, share_out
+from medunlearn.cohort.partition import sample_patients, share_out
 
 SHARES = {"train": 0.5, "validation": 0.2, "test": 0.3}
 
@@ -53,7 +53,7 @@ def rows(write_manifest, **parts: int):
 
 def test_a_capped_dataset_keeps_its_official_split_and_every_part_of_it(write_manifest):
     table, manifest = rows(write_manifest, train=2000, validation=20, test=40)
-    capped = sample_patients(table, manifest, 100)
+    capped = sample_patients(table, SHARES, 100, "cohort")
     counts = capped.drop_duplicates("source_patient")["split"].value_counts().to_dict()
     assert counts == {"train": 50, "test": 30, "validation": 20}
     assert len(capped) == 200
@@ -64,8 +64,8 @@ def test_a_capped_dataset_keeps_its_official_split_and_every_part_of_it(write_ma
 
 
 def test_the_sample_of_a_part_is_stratified_and_the_same_again(write_manifest):
-    table, manifest = rows(write_manifest, train_validation=400, test=400)
-    one, other = (sample_patients(table, manifest, 100) for _ in range(2))
+    table, _ = rows(write_manifest, train_validation=400, test=400)
+    one, other = (sample_patients(table, SHARES, 100, "cohort") for _ in range(2))
     pd.testing.assert_frame_equal(one, other)
     patients = one.drop_duplicates("source_patient")
     counts = patients.groupby(["split", "sex", "label"]).size()
@@ -75,5 +75,5 @@ def test_the_sample_of_a_part_is_stratified_and_the_same_again(write_manifest):
 
 @pytest.mark.parametrize("limit", [None, 60, 100])
 def test_a_dataset_that_is_small_enough_stays_whole(write_manifest, limit):
-    table, manifest = rows(write_manifest, train=20, validation=20, test=20)
-    pd.testing.assert_frame_equal(sample_patients(table, manifest, limit), table)
+    table, _ = rows(write_manifest, train=20, validation=20, test=20)
+    pd.testing.assert_frame_equal(sample_patients(table, SHARES, limit, "cohort"), table)

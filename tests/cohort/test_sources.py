@@ -12,22 +12,10 @@ import pytest
 from PIL import Image
 
 from medunlearn.cohort import npz
-from medunlearn.cohort.build import build_cohort
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.cohort.table import read_table
 from medunlearn.errors import InputError
-
-
-@pytest.fixture
-def build(tmp_path: Path):
-    def build(manifest: str, size: int = 16):
-        return build_cohort(
-            load_manifest(manifest), tmp_path / "data", folder=tmp_path / "study",
-            cache=tmp_path / "cache", image_size=size, max_patients=None,
-        )  # fmt: skip
-
-    return build
 
 
 def read(manifest: str, tmp_path: Path) -> pd.DataFrame:
@@ -75,7 +63,7 @@ def test_images_between_those_that_are_wanted_are_skipped(lay_out):
 
 @pytest.mark.parametrize("limit", [None, 9])
 def test_rows_in_another_order_than_the_file_get_their_own_images(
-    lay_out, write_manifest, tmp_path, limit
+    lay_out, write_manifest, build, limit
 ):
     folder = lay_out("arrays")
     published = np.load(folder / "data.npz")
@@ -90,10 +78,7 @@ def test_rows_in_another_order_than_the_file_get_their_own_images(
         label={"rule": "values", "column": "split", "classes": ["a", "b"], "reference_class": "a",
                "mapping": {"train": "a", "val": "b", "test": "b"}},
     )  # fmt: skip
-    cohort = build_cohort(
-        load_manifest(manifest), tmp_path / "data", folder=tmp_path / "study",
-        cache=tmp_path / "cache", image_size=16, max_patients=limit,
-    )  # fmt: skip
+    cohort = build(manifest, max_patients=limit)
     for name, pixels in zip(cohort.table["source_image"], cohort.pixels, strict=True):
         split, number = name.split("/")
         assert (pixels[0] == published[f"{split}_images"][int(number)]).all()

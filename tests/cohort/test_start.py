@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from medunlearn.cohort.manifest import FOLDER, list_unstated, load_manifest
-from medunlearn.cohort.start import look, look_at_table, write_manifest
+from medunlearn.cohort.start import look, write_manifest
 from medunlearn.cohort.table import read_table
 from medunlearn.errors import InputError
 
@@ -156,19 +156,6 @@ def test_the_depth_of_images_becomes_their_scale(clinic):
     path, _ = write(clinic)
     assert load_manifest(str(path)).intensity == (0, 4095)
     assert "32 bits" in look(clinic)[1] or "16 bits" in look(clinic)[1]
-
-
-def test_every_column_of_a_table_is_shown(tmp_path):
-    text = "id,sex,sex,a,b,c,smoker\n1,f,m,1,0,0,yes\n2,f,m,0,1,,no\n3,m,f,,1,1,yes\n"
-    (tmp_path / "t.csv").write_text(text)
-    shown = look_at_table(tmp_path / "t.csv")
-    assert shown["column"].tolist() == text.split("\n")[0].split(",")
-    assert shown["different"].tolist()[3:] == [2, 2, 2, 2]
-    assert shown["empty"].tolist()[3:] == [1, 0, 1, 0]
-    most = dict(zip(shown["column"], shown["most frequent"], strict=True))
-    assert "there 2 times" in most["sex"]
-    assert "one of 3 findings: pick one, or see rule mentions" in most["a"]
-    assert most["smoker"] == "yes (2), no (1)"
 
 
 def test_the_templates_lines_for_other_layouts_are_sound(tmp_path):
