@@ -18,8 +18,7 @@ from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
 from medunlearn.study.execution import execute
 from medunlearn.study.folders import RECORD
-from medunlearn.study.jobs import Job, plan_jobs
-from medunlearn.study.journal import Ending, record_job
+from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.status import status
 from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, study_parameters
@@ -95,28 +94,6 @@ def test_what_a_killed_run_left_of_a_table_is_taken_away(builder):
     (folder / ".predictions-999.partial.parquet").write_text("half")
     collect_tables(builder.study, builder.store)
     assert not list(folder.glob("*partial*"))
-
-
-def test_a_disk_that_fills_up_in_a_record_leaves_that_of_before(tiny_study):
-    (tiny_study.folder / "jobs").mkdir()
-    job = Job("02-x", "02")
-    record_job(tiny_study, job, Ending(1), "key")
-    before = (tiny_study.folder / "jobs" / "02-x.json").read_text()
-    with filled_disk(1000), pytest.raises(DiskFullError):
-        record_job(tiny_study, job, Ending(1, "fault " * 1000))
-    assert [path.name for path in (tiny_study.folder / "jobs").iterdir()] == ["02-x.json"]
-    assert (tiny_study.folder / "jobs" / "02-x.json").read_text() == before
-
-
-def test_a_disk_that_fills_up_in_a_draw_leaves_none(tiny_study):
-    draws, cell = Store(tiny_study), middle_cell(tiny_study.profile)
-    spec = retrained(cell, 0)
-    with filled_disk(10), pytest.raises(DiskFullError):
-        draws.forget_set(spec)
-    assert not list((tiny_study.folder / "draws").iterdir())
-    drawn = draws.forget_set(spec)
-    record = json.loads((tiny_study.folder / "draws" / f"{drawn.name}.json").read_text())
-    assert record["sha256"] == drawn.sha256
 
 
 @pytest.mark.parametrize("harm", [flip_a_bit, cut_off])
