@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,12 +15,11 @@ import pytest
 from medunlearn.disk import DiskFullError
 from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
-from medunlearn.study.execution import execute
 from medunlearn.study.folders import RECORD
 from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.status import status
 from medunlearn.study.store import Store
-from medunlearn.study.study import PROJECT, study_parameters
+from medunlearn.study.study import PROJECT
 from medunlearn.study.tables import collect_tables
 from tests.conftest import cut_off, filled_disk, flip_a_bit
 
@@ -116,24 +114,6 @@ def test_a_harmed_model_is_made_again_with_what_was_made_from_it(builder, name, 
     after = times(builder.study.folder)
     redone = {key for key in after if after[key] != before[key]}
     assert redone == {folder.name, builder.store.entry(made).key}
-
-
-@pytest.mark.slow
-def test_two_notebooks_at_once_that_make_the_same_models_both_end_well(
-    tiny_study, kernels, tmp_path
-):
-    given = {**study_parameters(tiny_study), "role": "original", "seeds": [0, 1]}
-    notebook = PROJECT / "notebooks" / "02_train_and_retrain.ipynb"
-    with ThreadPoolExecutor(2) as pool:
-        ends = [
-            pool.submit(execute, notebook, tmp_path / f"{n}.ipynb", given, kernels)
-            for n in range(2)
-        ]
-    for end in ends:
-        end.result()
-    store = Store(tiny_study)
-    assert store.missing([original(0), original(1)]) == []
-    assert len(list(store.folder.iterdir())) == 2
 
 
 @pytest.fixture
