@@ -20,7 +20,8 @@ SPACE := $(subst ,, )
 GIVEN := $(foreach word,$(subst \$(SPACE),_,$(MAKEOVERRIDES)),$(firstword $(subst =, ,$(word))))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 ifneq ($(UNKNOWN),)
-$(error unknown variable $(UNKNOWN); choose from $(VARIABLES))
+NEAR := $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1))' $(UNKNOWN) $(VARIABLES) 2>&1)
+$(error unknown variable $(UNKNOWN)$(if $(NEAR),; did you mean $(NEAR)?); choose from $(VARIABLES))
 endif
 
 # Notebooks run elsewhere: a relative folder is meant from here.
@@ -45,6 +46,9 @@ BESIDE := --numprocesses=$(or $(JOBS),auto) --dist=loadfile
 .PHONY: $(TARGETS)
 
 help: ## this list
+	@echo "  make reproduce PROFILE=quick    the study in small, in minutes: shows that it works"
+	@echo "  make reproduce                  the study (profile laptop): about 20 minutes"
+	@echo
 	@echo "make TARGET [VARIABLE=value ...]"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -64,11 +68,12 @@ setup: $(READY) ## make the environment from requirements.lock
 $(VENV)/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info[:3] < (3, 13))' || \
 	  { echo "PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1); expected Python 3.11 (3.11.5 or later) or 3.12: give another with PYTHON=..." >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@echo "making the environment in $(VENV) from requirements.lock: once, about two minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@# tests read tables inside it; what it needs to run is not needed here
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps torchxrayvision==1.5.7
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps torchxrayvision==1.5.7
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 reproduce: $(READY) ## the whole study: models, tables, figures, report

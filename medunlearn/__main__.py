@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from medunlearn.disk import DiskFullError, told_when_full
@@ -14,6 +15,9 @@ from medunlearn.study.journal import LostError
 from medunlearn.study.reproduce import clean, reproduce, summary
 from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, Study, open_study, study_folder
+
+say = partial(print, flush=True)
+"""A line of progress is seen at once, also in a file."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -88,6 +92,8 @@ def _run(given: argparse.Namespace) -> int:
         from medunlearn.study.cluster import check_cluster  # a second to import
 
         check_cluster(given.cluster, jobs)
+    if not (folder / "cohort.parquet").is_file():
+        say("preparing the cohort: images are drawn or decoded once, in half a minute or more")
     study = open_study(
         _absolute(given.dataset),
         _absolute(given.profile),
@@ -109,7 +115,7 @@ def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int
         places = f"{jobs or default_jobs(study.device)} at a time"
     else:
         places = f"{f'at most {jobs} at a time' if jobs else 'all workers'} of {given.cluster}"
-    print(f"{study.title}, {places}: {study.folder}", flush=True)
+    say(f"{study.title}, {places}: {study.folder}")
     start = time.monotonic()
     outcome = reproduce(
         study,
@@ -117,16 +123,17 @@ def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int
         cluster=given.cluster,
         only_report=given.command == "report",
         retime=given.command == "retime",
+        write=say,
     )
-    print("\n".join(summary(outcome, time.monotonic() - start)), flush=True)
+    say("\n".join(summary(outcome, time.monotonic() - start)))
     return 1 if outcome.faults or not outcome.report.is_file() else 0
 
 
 def _tune(study: Study) -> int:
     from medunlearn.study.tuning import tune
 
-    print(f"{study.title}, one search at a time: {study.folder}", flush=True)
-    path, faults = tune(study)
+    say(f"{study.title}, one search at a time: {study.folder}")
+    path, faults = tune(study, write=say)
     lines = [f"{name}: {fault}" for name, fault in faults.items()]
     print("\n".join([*lines, "no settings were frozen"] if faults else [f"settings: {path}"]))
     return 1 if faults else 0

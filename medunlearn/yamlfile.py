@@ -1,6 +1,5 @@
 """YAML files that users write: read safely, and told all their faults at once."""
 
-import difflib
 import reprlib
 from collections.abc import Collection
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic_core import ErrorDetails
 
-from medunlearn.errors import InputError
+from medunlearn.errors import InputError, did_you_mean
 
 RULES = {
     *("values", "threshold", "equals", "contains", "mentions", "one_hot"),
@@ -82,9 +81,8 @@ def describe_fault(error: ErrorDetails, fields: Collection[str]) -> str:
     if error["type"] == "missing":
         return f"{field}: is missing; add this field"
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(last), set(fields) - {str(last)}, n=1)
-        meant = f"did you mean {close[0]!r}?" if close else "remove it"
-        return f"{field}: is no field here; {meant}"
+        meant = did_you_mean(str(last), set(fields) - {str(last)})
+        return f"{field}: is no field here; {meant or 'remove it'}"
     expected = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     remedy = REMEDIES.get(error["type"], "correct the value")
     return f"{field}: given {SHORT.repr(error['input'])}; {expected}; {remedy}"

@@ -6,7 +6,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from medunlearn.cohort.schema import KINDS, Manifest, TableManifest
-from medunlearn.errors import InputError
+from medunlearn.errors import InputError, choose_from
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 FOLDER = Path(__file__).parents[2] / "data_manifests"
@@ -83,10 +83,10 @@ def _find(name: str) -> tuple[Path, list[str]]:
         base = "-".join(parts[:cut])
         if (folder / f"{base}{suffix}").is_file() if own else base in manifest_names():
             return folder / f"{base}{suffix}", parts[cut:]
-    if own:
-        return path, []
-    choices = ", ".join(manifest_names())
-    raise InputError("dataset", [f"given {name!r}; choose {choices}, or a .yaml file"])
+    if own or name == TEMPLATE:
+        return path if own else FOLDER / f"{TEMPLATE}.yaml", []
+    choices = choose_from(name, manifest_names())
+    raise InputError("DATASET", [f"{name!r} is not known; {choices}, or give a .yaml file"])
 
 
 def _apply(fields: dict[str, Any], variants: list[str]) -> tuple[dict[str, Any], list[str]]:

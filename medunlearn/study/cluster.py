@@ -147,6 +147,7 @@ def open_workers(
         stack.callback(kernels.marker.unlink, missing_ok=True)
         deaths = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
         stack.enter_context(dask.config.set(deaths))
+        logging.getLogger("distributed.scheduler").addFilter(_is_news)
         where: Any = cluster
         slurm = None
         if cluster == "slurm":
@@ -187,6 +188,11 @@ def _check_workers(client: Client, kernels: Kernels) -> None:
         faults += [f"the worker {address} {fault}" for fault in found]
     if faults:
         raise InputError("CLUSTER", faults)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not a job whose workers died: `Workers.ending` tells that, with what to look at."""
+    return "workers died" not in record.getMessage()
 
 
 def _dismiss(client: Client, run: str) -> None:

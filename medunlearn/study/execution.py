@@ -9,11 +9,12 @@ from typing import Any
 
 import papermill
 from jupyter_core.utils import ensure_event_loop
-from nbclient.exceptions import CellTimeoutError
 from nbformat import NotebookNode
 
-from medunlearn.errors import InputError
 from medunlearn.study.kernels import JobError, WarmKernels
+
+START_TIMEOUT = 900
+"""Seconds until a kernel must answer; one that dies is noticed before."""
 
 logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # its errors are raised as well
 
@@ -24,8 +25,6 @@ def execute(
     parameters: Mapping[str, Any],
     kernels: WarmKernels,
     *,
-    start_timeout: int = 900,
-    cell_timeout: int = 48 * 3600,
     environment: Mapping[str, str] = MappingProxyType({}),
     stdout: Any = None,
 ) -> None:
@@ -37,18 +36,14 @@ def execute(
     Args:
         notebook: Notebook with a cell tagged ``parameters``.
         output: Where the executed notebook goes; its folder exists.
-        parameters: Values for names of the parameters cell.
+        parameters: Values for names of the parameters cell; of another name papermill only warns.
         kernels: Where the kernel comes from.
-        start_timeout: Seconds until the kernel must answer. A kernel that dies is noticed before.
-        cell_timeout: Seconds that one cell may take: the cost pass of a large study is one cell.
         environment: Variables for the kernel beside those of this process.
         stdout: A file that gets, besides, what the notebook prints, at once.
 
     Raises:
-        InputError: A parameter is not one of the notebook's.
-        JobError: A cell failed or took too long, or the kernel died or was closed.
+        JobError: A cell failed, or the kernel died or was closed.
     """
-    _check_parameters(notebook, parameters)
     partial, failed = (output.with_suffix(f".{state}.ipynb") for state in ("partial", "failed"))
     for stale in (output, failed):
         stale.unlink(missing_ok=True)
@@ -56,8 +51,7 @@ def execute(
         "input_path": str(notebook.resolve()),
         "output_path": str(partial.resolve()),
         "parameters": dict(parameters),
-        "start_timeout": start_timeout,
-        "execution_timeout": cell_timeout,
+        "start_timeout": START_TIMEOUT,
         "iopub_timeout": 60,  # 4 s, the default, fails cells with much output under load
         "progress_bar": False,
         "stdout_file": stdout,
@@ -72,17 +66,6 @@ def execute(
     partial.replace(output)
 
 
-def _check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    known = papermill.inspect_notebook(str(notebook))
-    faults = [
-        f"unknown parameter {name!r}, given {value!r}; known are: {', '.join(known) or 'none'}"
-        for name, value in parameters.items()
-        if name not in known
-    ]
-    if faults:
-        raise InputError(str(notebook), faults)
-
-
 def _run(
     job: Mapping[str, Any], kernels: WarmKernels, environment: Mapping[str, str]
 ) -> NotebookNode:
@@ -94,7 +77,7 @@ def _run(
             return executed
     except papermill.PapermillExecutionError as error:
         raise JobError(f"cell [{error.exec_count}]: {error.ename}: {error.evalue}") from error
-    except (CellTimeoutError, RuntimeError, OSError) as error:
+    except (RuntimeError, OSError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         closed = "stopped, for the kernels were closed"
         raise JobError(closed if kernels.closed else reason) from error

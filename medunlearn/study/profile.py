@@ -10,7 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medunlearn.cohort.forget_sets import Composition
-from medunlearn.errors import InputError
+from medunlearn.errors import InputError, choose_from
 from medunlearn.methods import METHOD_NAMES, Setting
 from medunlearn.models import NETWORKS, Norm
 from medunlearn.yamlfile import describe_fault, read_yaml
@@ -154,10 +154,10 @@ def panel() -> tuple[str, ...]:
 def check_settings(method: str, settings: Mapping[str, Setting]) -> list[str]:
     """What is wrong with a method's name or the names of its settings, with the choices."""
     if method not in panel():
-        return [f"method {method!r} is not known; choose from {', '.join(panel())}"]
+        return [f"method {method!r} is not known; {choose_from(method, panel())}"]
     known = settings_of(method)
     return [
-        f"setting {setting!r} of method {method!r} is not known; choose from {', '.join(known)}"
+        f"setting {setting!r} of method {method!r} is not known; {choose_from(setting, known)}"
         for setting in settings
         if setting not in known
     ]
@@ -197,8 +197,8 @@ def load_profile(name: str) -> Profile:
     path, known = Path(name).expanduser(), yaml.safe_load(PROFILES.read_text())
     own = path.suffix in {".yaml", ".yml"}
     if not own and name not in known:
-        choices = f"choose from {', '.join(known)}, or give the path of a .yaml file"
-        raise InputError("PROFILE", [f"{name!r} is not known; {choices}"])
+        choices = choose_from(name, known)
+        raise InputError("PROFILE", [f"{name!r} is not known; {choices}, or give a .yaml file"])
     fields, faults = read_yaml(path) if own else (known[name], [])
     try:
         profile = Profile.model_validate(fields)

@@ -1,6 +1,5 @@
 """What of a study is done, missing, failed or stale, and why."""
 
-import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from textwrap import shorten
@@ -14,11 +13,10 @@ from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import Manifest
 from medunlearn.study.design import ModelSpec, all_models, all_timings
-from medunlearn.study.devices import device_shared
 from medunlearn.study.folders import is_held, partials
 from medunlearn.study.jobs import SYNTHESIS
 from medunlearn.study.journal import failures, is_outdated
-from medunlearn.study.profile import PROFILES, Profile, load_profile
+from medunlearn.study.profile import PROFILES, load_profile
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study, study_folder
 
@@ -110,7 +108,7 @@ def check(dataset: str, data_root: str, profile: str, runs: str = "") -> list[st
         "",
         *describe_claims(seen.studied, manifest.label.classes, plan),
         "",
-        *estimate_profiles(manifest, seen.table),
+        *describe_profiles(manifest, seen.table),
     ]
 
 
@@ -124,65 +122,24 @@ def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:
     return [f"{said}: {fault}" for fault in list_refusals(table, wanted)]
 
 
-def estimate_profiles(manifest: Manifest, table: pd.DataFrame) -> list[str]:
-    """Memory of the images and time of a study, for each profile, on one core of this machine.
-
-    A training step of each profile's network is timed here, on a few random images. Unlearning is
-    counted as a fifth of a training, its limit, and a prediction as a third of a training step.
+def describe_profiles(manifest: Manifest, table: pd.DataFrame) -> list[str]:
+    """Images, their memory, and number of models of a study, for each profile.
 
     Args:
         manifest: The dataset.
         table: Its rows, with partitions.
     """
-    lines = [
-        f"{'profile':<10}{'px':>5}{'images':>10}{'memory':>11}{'models':>8}{'time, one core':>18}"
-    ]
-    per_patient = len(table) / table["patient"].nunique()
-    share = float((table["partition"] == "train").mean())
+    lines = [f"{'profile':<10}{'px':>5}{'images':>10}{'memory':>11}{'models':>8}"]
+    patients = table["patient"].nunique()
     for name in yaml.safe_load(PROFILES.read_text()):
         profile = load_profile(name)
         size = min(profile.image_size, manifest.image_size)
-        patients = min(profile.max_patients or 10**9, table["patient"].nunique())
-        images = round(patients * per_patient)
-        specs = [*all_models(profile), *all_timings(profile)]
-        trainings = sum(_cost_in_trainings(spec, profile) for spec in specs)
-        steps = trainings * profile.training.epochs * share * images + len(specs) * images / 3
-        hours = steps * _seconds_per_image(profile, manifest, size) / 3600
-        time_ = f"{hours * 60:,.0f} min" if hours < 2 else f"{hours:,.0f} h"
+        images = round(min(profile.max_patients or patients, patients) * len(table) / patients)
         memory = f"{images * manifest.channels * size**2 / 2**20:,.0f} MiB"
-        lines.append(f"{name:<10}{size:>5}{images:>10,}{memory:>11}{len(specs):>8}{time_:>18}")
+        models = len(all_models(profile)) + len(all_timings(profile))
+        lines.append(f"{name:<10}{size:>5}{images:>10,}{memory:>11}{models:>8}")
     if getattr(manifest, "split", None):
         lines.append(
             "fewer patients: by the manifest's shares from each part of the official split"
         )
     return lines
-
-
-def _cost_in_trainings(spec: ModelSpec, profile: Profile) -> float:
-    """What a model costs, a training on all training images being 1."""
-    repeats = profile.cost.warmups + profile.cost.repeats if spec.role == "timing" else 1
-    retained = 1 - (spec.cell.forget_size if spec.cell else 0)
-    unlearned = spec.method not in {None, "retrain"}
-    return repeats * (0.2 if unlearned else retained)
-
-
-def _seconds_per_image(profile: Profile, manifest: Manifest, size: int) -> float:
-    """One training step, on one thread, after a first one that is not timed."""
-    import torch  # the other commands of this module do without
-
-    from medunlearn.models import NETWORKS
-
-    batch, seconds, threads = (2 if size > 64 else 32), [], torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        classes = len(manifest.label.classes)
-        network = NETWORKS[profile.network](manifest.channels, classes, profile.norm)
-        images = torch.zeros(batch, manifest.channels, size, size)
-        with device_shared("cpu"):
-            for _ in range(2):
-                start = time.perf_counter()
-                network(images).square().mean().backward()
-                seconds.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(threads)
-    return seconds[-1] / batch

@@ -6,7 +6,6 @@ Nobody else imports it: it changes the process that does.
 import gc
 import os
 import signal
-import warnings
 from pathlib import Path
 
 KERNEL = {
@@ -41,5 +40,4 @@ def look() -> None:
 
 os.environ.update(KERNEL | IMPORTS)
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt ends the imports without a traceback
-warnings.filterwarnings("ignore", "IProgress")  # tqdm would note that ipywidgets are missing
 os.register_at_fork(before=look)

@@ -45,7 +45,7 @@ def write_notebook(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def reproduce(study, *, workers, cluster, only_report, retime):
+def reproduce(study, *, workers, cluster, only_report, retime, write):
     """Make the files that are missing."""
     assert not only_report
     assert not retime
@@ -53,7 +53,7 @@ def reproduce(study, *, workers, cluster, only_report, retime):
     made.mkdir(exist_ok=True)
     store = SimpleNamespace(folder=made, is_done=lambda spec: (made / f"02-{spec.seed}").exists())
     left = [job for job in JOBS if not store.is_done(job.models[0])]
-    with engine.open_engine(study, store, jobs=workers, cluster=cluster) as opened:
+    with engine.open_engine(study, store, jobs=workers, cluster=cluster, write=write) as opened:
         faults = opened.run(left)
     (study.folder / "report").touch()
     return Outcome(study.folder / "report", faults, len(left) - len(faults))

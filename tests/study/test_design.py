@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
+from papermill import inspect_notebook
 
 from medunlearn.errors import InputError
 from medunlearn.models import NETWORKS, build_network
@@ -21,8 +22,9 @@ from medunlearn.study.design import (
     references,
     retrained,
 )
-from medunlearn.study.jobs import needed_bytes, plan_jobs
+from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, needed_bytes, plan_jobs
 from medunlearn.study.profile import load_profile
+from medunlearn.study.study import PROJECT
 from tests.conftest import TINY
 
 LAPTOP, COMPOSITIONS = load_profile("laptop"), load_profile("compositions")
@@ -139,6 +141,15 @@ def test_no_job_starts_before_its_forget_set_can_be_drawn():
     for job in plan_jobs(COMPOSITIONS):
         drawn_by_difficulty = job.parameters.get("composition") in BY_DIFFICULTY
         assert set(references(COMPOSITIONS)).issubset(job.needs) == drawn_by_difficulty, job.name
+
+
+def test_every_parameter_of_a_job_is_one_of_its_notebook():
+    """Of another one papermill would only warn, and the notebook would use its default."""
+    own = {"dataset": "", "data_root": "", "runs": "", "profile": "", "device": ""}
+    search = Job("06_tuning-salun", "06_tuning", {"method": "salun"})
+    for job in [*plan_jobs(LAPTOP), search, Job(COHORT, COHORT), Job(SYNTHESIS, SYNTHESIS)]:
+        known = inspect_notebook(PROJECT / "notebooks" / f"{job.notebook}.ipynb")
+        assert {**own, **job.parameters}.keys() <= known.keys(), job.name
 
 
 def test_no_job_makes_what_another_makes_at_the_same_time():

@@ -94,8 +94,6 @@ def test_another_device_is_refused():
     [
         ([], 1, True),
         ([], 0, False),
-        (["--cluster", "local"], 1, True),
-        (["--cluster", "tcp://host:1"], 1, False),
         (["--device", "cpu"], 1, False),
     ],
 )
@@ -318,3 +316,24 @@ def test_other_users_can_take_the_locks(locks):
     finally:
         os.umask(before)
     assert [stat.S_IMODE(file.stat().st_mode) for file in locks.iterdir()] == [0o666] * 2
+
+
+@pytest.mark.parametrize(
+    ("count", "variable", "names"),
+    [
+        (0, None, []),
+        (3, None, ["0", "1", "2"]),
+        (2, "5,7", ["5", "7"]),
+        (1, "GPU-8f2, GPU-0a1", ["GPU-8f2"]),
+        (0, "", []),
+        (0, "-1", []),
+    ],
+)
+def test_devices_are_named_as_the_variable_names_them(monkeypatch, count, variable, names):
+    monkeypatch.setattr(devices, "cuda_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert devices.visible_devices() == names
+    assert devices.default_jobs("cuda") == max(1, len(names))
+    assert devices.default_jobs("cpu") == devices.available_cores()

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,13 +15,11 @@ import pytest
 from medunlearn.disk import DiskFullError
 from medunlearn.study.builder import Builder
 from medunlearn.study.design import middle_cell, original, retrained, unlearned
-from medunlearn.study.execution import execute
 from medunlearn.study.folders import RECORD
-from medunlearn.study.jobs import Job, plan_jobs
-from medunlearn.study.journal import Ending, record_job
+from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.status import status
 from medunlearn.study.store import Store
-from medunlearn.study.study import PROJECT, study_parameters
+from medunlearn.study.study import PROJECT
 from medunlearn.study.tables import collect_tables
 from tests.conftest import cut_off, filled_disk, flip_a_bit
 
@@ -97,28 +94,6 @@ def test_what_a_killed_run_left_of_a_table_is_taken_away(builder):
     assert not list(folder.glob("*partial*"))
 
 
-def test_a_disk_that_fills_up_in_a_record_leaves_that_of_before(tiny_study):
-    (tiny_study.folder / "jobs").mkdir()
-    job = Job("02-x", "02")
-    record_job(tiny_study, job, Ending(1), "key")
-    before = (tiny_study.folder / "jobs" / "02-x.json").read_text()
-    with filled_disk(1000), pytest.raises(DiskFullError):
-        record_job(tiny_study, job, Ending(1, "fault " * 1000))
-    assert [path.name for path in (tiny_study.folder / "jobs").iterdir()] == ["02-x.json"]
-    assert (tiny_study.folder / "jobs" / "02-x.json").read_text() == before
-
-
-def test_a_disk_that_fills_up_in_a_draw_leaves_none(tiny_study):
-    draws, cell = Store(tiny_study), middle_cell(tiny_study.profile)
-    spec = retrained(cell, 1000)
-    with filled_disk(10), pytest.raises(DiskFullError):
-        draws.forget_set(spec)
-    assert not list((tiny_study.folder / "draws").iterdir())
-    drawn = draws.forget_set(spec)
-    record = json.loads((tiny_study.folder / "draws" / f"{drawn.name}.json").read_text())
-    assert record["sha256"] == drawn.sha256
-
-
 @pytest.mark.parametrize("harm", [flip_a_bit, cut_off])
 @pytest.mark.parametrize("name", ["weights.safetensors", "predictions.parquet", RECORD])
 def test_a_harmed_model_is_made_again_with_what_was_made_from_it(builder, name, harm):
@@ -139,24 +114,6 @@ def test_a_harmed_model_is_made_again_with_what_was_made_from_it(builder, name, 
     after = times(builder.study.folder)
     redone = {key for key in after if after[key] != before[key]}
     assert redone == {folder.name, builder.store.entry(made).key}
-
-
-@pytest.mark.slow
-def test_two_notebooks_at_once_that_make_the_same_models_both_end_well(
-    tiny_study, kernels, tmp_path
-):
-    given = {**study_parameters(tiny_study), "role": "original", "seeds": [0, 1]}
-    notebook = PROJECT / "notebooks" / "02_train_and_retrain.ipynb"
-    with ThreadPoolExecutor(2) as pool:
-        ends = [
-            pool.submit(execute, notebook, tmp_path / f"{n}.ipynb", given, kernels)
-            for n in range(2)
-        ]
-    for end in ends:
-        end.result()
-    store = Store(tiny_study)
-    assert store.missing([original(1000), original(1001)]) == []
-    assert len(list(store.folder.iterdir())) == 2
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"methods": {"fine_tune": {}}}, "method 'fine_tune' is not known; choose from"),
+        ({"methods": {"fine_tune": {}}}, "did you mean 'finetune'"),
         ({"methods": {"salun": {"share_": 1}}}, "setting 'share_' of method 'salun' is not known"),
         ({"methods": {"retrain": {}}}, "method 'retrain' is not known"),
         ({"middle_size": 0.3}, "middle_size: given 0.3; expected one of the forget sizes"),

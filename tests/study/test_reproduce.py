@@ -75,7 +75,10 @@ def finished(tiny_profile, drawn, tmp_path_factory) -> Path:
     """A study that ran undisturbed, two jobs at a time."""
     runs = shutil.copytree(drawn, tmp_path_factory.mktemp("finished") / "runs")
     done = run(tiny_profile, runs)
-    assert "report: " in done.stdout
+    *_, result, took, report = done.stdout.splitlines()
+    assert result.startswith("confirmatory verdicts: ")
+    assert took.startswith("time: ")
+    assert report == f"report: {runs}/phantom-tiny/report/index.html"
     return runs
 
 
@@ -97,6 +100,7 @@ def test_everything_of_the_design_is_there(finished, tiny_profile):
     assert {"gaps.png", "gaps.pdf", "sexes.png", "costs.png", "levels.png"} <= names
     tables = load_tables(study)
     assert tables.absent == []
+    assert status(study)[-1] == f"report: {study.folder}/report/index.html"
     assert (tables.costs["exclusive"] == (tables.costs["role"] == "timing")).all()
 
 
@@ -123,18 +127,6 @@ def test_a_second_run_computes_nothing(copy, tiny_profile):
     again = run(tiny_profile, copy)
     assert "nothing to compute" in again.stdout
     assert times(copy) == before
-
-
-def test_status_counts_and_names_the_reason(copy, tiny_profile):
-    study = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
-    lines = "\n".join(status(study))
-    assert "missing or out of date" not in lines
-    real = study.profile.model_copy(update={"methods": {"finetune": {"epochs": 2}, "salun": {}}})
-    changed = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
-    object.__setattr__(changed, "profile", real)
-    lines = "\n".join(status(changed))
-    assert "stale because of another settings" in lines
-    assert "missing or out of date" in lines
 
 
 @pytest.mark.slow
@@ -254,22 +246,6 @@ def test_costs_are_measured_anew_only_when_asked_for(tiny_study, monkeypatch):
     assert discarded == all_timings(tiny_study.profile)
 
 
-def test_searches_are_not_sent_to_a_cluster(tiny_profile, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "medunlearn", "tune", "--profile", tiny_profile,
-         "--runs", str(tmp_path), "--cluster", "slurm"],
-        cwd=ROOT, check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "searches are timed" in done.stderr
-
-
-def test_a_report_of_nothing_says_so(tiny_profile, tmp_path):
-    done = run(tiny_profile, tmp_path / "runs", command="report", check=False)
-    assert done.returncode == 1
-    assert "no model is there yet" in done.stdout
-
-
 def test_two_runs_at_once_are_refused(tiny_study):
     with (
         module.alone(tiny_study.folder),
@@ -284,32 +260,6 @@ def test_an_unfinished_study_of_a_gpu_is_not_gone_on_with_where_there_is_none(ti
     with pytest.raises(InputError, match="'cuda': the driver sees no CUDA device"):
         module.obtain_tables(replace(tiny_study, device="cuda"))
     assert not (tiny_study.folder / "jobs").exists()
-
-
-@pytest.mark.skipif(fault_of_cuda() is None, reason="there is a CUDA device here")
-@pytest.mark.parametrize("makes", [True, False])
-def test_what_makes_no_model_needs_no_gpu(tiny_study, monkeypatch, makes):
-    """The models are all there, and the cohort's notebook is out of date."""
-    ran = []
-    job = module.Job("01_cohort", "01_cohort", {}, (original(1000),) if makes else ())
-    monkeypatch.setattr(module, "_plan", lambda *_: [job])
-    monkeypatch.setattr(module, "open_engine", lambda *_: nullcontext(Ran(ran)))
-    with pytest.raises(
-        InputError if makes else RuntimeError, match="cuda" if makes else "no model"
-    ):
-        module.obtain_tables(replace(tiny_study, device="cuda"))
-    assert ran == ([] if makes else [job])
-
-
-class Ran:
-    """An engine that notes jobs."""
-
-    def __init__(self, jobs):
-        self.jobs = jobs
-
-    def run(self, jobs):
-        self.jobs += jobs
-        return {}
 
 
 def test_a_file_system_without_locks_is_refused(tiny_study, monkeypatch):
@@ -333,46 +283,6 @@ def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
     assert not (tiny_study.folder / "models").exists()
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "said"),
-    [
-        ("--dataset", "fantom", "phantom"),
-        ("--profile", "fast", "quick, laptop, compositions, full"),
-        ("--device", "tpu", "cpu, cuda"),
-        pytest.param(
-            "--device",
-            "cuda",
-            "no CUDA device",
-            marks=pytest.mark.skipif(fault_of_cuda() is None, reason="there is a CUDA device here"),
-        ),
-        ("--jobs", "0", "expected 1 or more"),
-        ("--jobs", "many", "expected 1 or more"),
-    ],
-)
-def test_a_wrong_choice_gets_one_clear_error(tmp_path, option, value, said):
-    options = ["--profile", "quick", "--runs", str(tmp_path / "runs"), option, value]
-    done = subprocess.run(
-        [sys.executable, "-m", "medunlearn", "reproduce", *options],
-        cwd=ROOT, check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "runs").exists()
-
-
-def test_real_data_without_a_folder_says_where_to_get_them(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "medunlearn", "check", "--dataset", "ham10000",
-         "--profile", "quick", "--runs", str(tmp_path / "runs")],
-        cwd=ROOT, check=False, capture_output=True, text=True,
-        env={k: v for k, v in os.environ.items() if k != "DATA"},
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "DATA=" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.slow
 def test_workers_of_a_scheduler_give_the_same_bytes(finished, tiny_profile, tmp_path):
     """One original, and what is made of it."""
@@ -389,43 +299,48 @@ def test_workers_of_a_scheduler_give_the_same_bytes(finished, tiny_profile, tmp_
     assert results(runs) == results(finished)
 
 
-@pytest.fixture
-def cleaned(tiny_profile, drawn, tmp_path):
-    """A study with results, and its ``clean``."""
-    runs = shutil.copytree(drawn, tmp_path / "runs")
-    folder = runs / "phantom-tiny"
-    (folder / "models" / "a").mkdir(parents=True)
-    (folder / "models" / "a" / "record.json").write_text("{}")
-    return folder, lambda: main(["clean", "--profile", tiny_profile, "--runs", str(runs)])
+WRONG = [
+    ("reproduce --dataset fantom", "did you mean 'phantom'? choose from "),
+    ("reproduce --profile quik", "did you mean 'quick'? choose from quick, laptop, full"),
+    ("reproduce --device tpu", "choose from cpu, cuda"),
+    ("reproduce --jobs 0", "expected 1 or more"),
+    ("reproduce --jobs many", "expected 1 or more"),
+    ("tune --cluster slurm", "searches are timed"),
+    ("check --dataset ham10000", "DATA="),
+]
 
 
-def test_clean_removes_all_but_the_lock_that_others_may_wait_for(cleaned, capsys):
+@pytest.mark.parametrize(("given", "said"), WRONG)
+def test_what_is_wrong_gets_one_clear_error(tmp_path, capsys, monkeypatch, given, said):
+    monkeypatch.delenv("DATA", raising=False)
+    command, *options = given.split()
+    usual = ["--profile", "quick", "--runs", str(tmp_path / "runs")]
+    assert main([command, *usual, *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_report_of_nothing_says_so(tiny_profile, tmp_path, capsys):
+    options = ["--profile", tiny_profile, "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    assert main(["report", *options]) == 1
+    assert "no model is there yet" in capsys.readouterr().out
+
+
+def test_clean_removes_all_but_the_lock_that_others_may_wait_for(
+    tiny_profile, tiny_study, capsys, monkeypatch
+):
     """Else a third run would lock a new file of the same name, beside who waited for the old."""
-    folder, clean = cleaned
+    folder = tiny_study.folder
+    runs = ["--profile", tiny_profile, "--runs", str(folder.parent)]
     with module.alone(folder):
-        assert clean() == 2
-        assert (folder / "models" / "a" / "record.json").exists()
+        assert main(["clean", *runs]) == 2
+        assert (folder / "cohort.parquet").exists()
     held = (folder / ".lock").stat().st_ino
-    assert clean() == 0
-    assert "removed all results" in capsys.readouterr().out
+    (folder / "models").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", lambda *_, **__: Path("/no/such/file").stat())
+        assert main(["clean", *runs]) == 2
+    assert "not everything could be removed" in capsys.readouterr().err
+    assert main(["clean", *runs]) == 0
     assert [path.name for path in folder.iterdir()] == [".lock"]
     assert (folder / ".lock").stat().st_ino == held
-
-
-def test_clean_says_what_it_could_not_remove(cleaned, capsys, monkeypatch):
-    folder, clean = cleaned
-
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied", str(folder / "models"))
-
-    monkeypatch.setattr(shutil, "rmtree", refuse)
-    assert clean() == 2
-    said = capsys.readouterr()
-    assert "not everything could be removed" in said.err
-    assert "models" in said.err
-    assert "removed all" not in said.out
-
-
-def test_there_is_nothing_to_clean(tiny_profile, tmp_path, capsys):
-    assert main(["clean", "--profile", tiny_profile, "--runs", str(tmp_path)]) == 0
-    assert "nothing is done yet" in capsys.readouterr().out

@@ -1,7 +1,6 @@
 """A study through a real Slurm: whatever happens to its jobs, it ends or goes on, and well."""
 
 import hashlib
-import json
 import shutil
 import signal
 import subprocess
@@ -90,75 +89,48 @@ def predictions(study: Path) -> dict[str, str]:
     return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def half_made(alone: Path, tmp_path: Path) -> tuple[Path, dict[str, int]]:
-    """A copy of the finished study without its unlearned models, and when the rest was finished."""
-    runs = shutil.copytree(alone.parent, tmp_path / "runs")
-    study = runs / "phantom-tiny"
-    for record in study.glob("models/[!.]*/record.json"):
-        if json.loads(record.read_text())["title"].startswith("unlearned"):
-            shutil.rmtree(record.parent)
-    return study, finished(study)
+def more_than(study: Path, before: dict[str, int]) -> Callable[[], bool]:
+    return lambda: len(finished(study)) > len(before)
 
 
-def assert_whole(run: Run, alone: Path, before: dict[str, int], slurm: Slurm) -> None:
-    """The study is there as without a cluster, made once, and no Slurm job is left."""
-    assert run.end() == 0, run.log.read_text()
-    assert before.items() <= finished(run.study).items(), "a finished model was computed twice"
-    assert predictions(run.study) == predictions(alone)
-    assert (run.study / "report" / "index.html").exists()
-    until(lambda: not slurm.jobs(), 30)
-
-
-def test_after_an_interrupt_no_job_is_left_and_the_next_run_goes_on_to_the_same_bytes(
+def test_whatever_happens_to_its_jobs_the_study_ends_in_the_same_bytes(
     slurm: Slurm, start: Callable[[Path], Run], alone: Path, drawn: Path, tmp_path: Path
 ) -> None:
+    """One study meets every fault, one after the other; no finished model is computed twice."""
     runs = shutil.copytree(drawn, tmp_path / "runs")
     first = start(runs)
-    first.until(lambda: bool(finished(first.study)))
+    study = first.study
+    first.until(lambda: bool(finished(study)))
     assert len(slurm.jobs("--states=RUNNING")) == 2
+    # an interrupt leaves no job, and what is finished
     first.process.send_signal(signal.SIGINT)
     assert first.end() == 130, first.log.read_text()
     assert "Traceback" not in first.log.read_text()
     until(lambda: not slurm.jobs(), 30)
-    before = finished(first.study)
-    assert before, "nothing of it was kept"
-    assert_whole(start(runs), alone, before, slurm)
-
-
-def test_a_job_cancelled_and_a_node_drained_meanwhile_are_done_without(
-    slurm: Slurm, start: Callable[[Path], Run], alone: Path, tmp_path: Path
-) -> None:
-    """The job that is submitted in place of the cancelled one finds no node, and waits in vain."""
-    study, before = half_made(alone, tmp_path)
-    run = start(study.parent)
-    run.until(lambda: len(finished(study)) > len(before))
-    node = slurm.say("squeue", "--noheader", "--states=RUNNING", "--format=%N")[0]
-    try:
-        slurm.say("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-        slurm.say("scancel", *slurm.jobs(f"--nodelist={node}"))
-        assert_whole(run, alone, before, slurm)
-    finally:
-        slurm.say("scontrol", "update", f"nodename={node}", "state=resume")
-
-
-def test_both_jobs_cancelled_are_submitted_again(
-    slurm: Slurm, start: Callable[[Path], Run], alone: Path, tmp_path: Path
-) -> None:
-    study, before = half_made(alone, tmp_path)
-    run = start(study.parent)
-    run.until(lambda: len(finished(study)) > len(before))
-    slurm.say("scancel", *slurm.jobs())
-    assert_whole(run, alone, before, slurm)
-
-
-def test_a_controller_that_is_stopped_and_started_again_disturbs_nothing(
-    slurm: Slurm, start: Callable[[Path], Run], alone: Path, tmp_path: Path
-) -> None:
-    study, before = half_made(alone, tmp_path)
-    run = start(study.parent)
-    run.until(lambda: len(finished(study)) > len(before))
-    there = len(finished(study))
+    kept = [finished(study)]
+    assert kept[0], "nothing of it was kept"
+    second = start(runs)
+    second.until(more_than(study, kept[-1]))
+    # a controller that is stopped and started again disturbs nothing
     slurm.stop("slurmctld")
-    run.until(lambda: len(finished(study)) > there)
+    kept.append(finished(study))
+    second.until(more_than(study, kept[-1]))
     slurm.start_controller()
-    assert_whole(run, alone, before, slurm)
+    # jobs that are cancelled are submitted again
+    cancelled = slurm.jobs()
+    slurm.say("scancel", *cancelled)
+    kept.append(finished(study))
+    second.until(lambda: bool(set(slurm.jobs("--states=RUNNING")) - set(cancelled)))
+    second.until(more_than(study, kept[-1]))
+    # what is submitted in place of a job on a drained node waits in vain, and is done without
+    node = slurm.say("squeue", "--noheader", "--states=RUNNING", "--format=%N")[0]
+    slurm.say("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    slurm.say("scancel", *slurm.jobs(f"--nodelist={node}"))
+    kept.append(finished(study))
+    assert second.end() == 0, second.log.read_text()
+    for before in kept:
+        assert before.items() <= finished(study).items(), "a finished model was computed twice"
+    assert len(kept[-1]) < len(finished(study)), "the study ended before its last fault"
+    assert predictions(study) == predictions(alone)
+    assert (study / "report" / "index.html").exists()
+    until(lambda: not slurm.jobs(), 30)

@@ -7,7 +7,6 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -50,18 +49,6 @@ def test_a_model_appears_whole_with_its_record(store):
     assert record["key"] == store.path(O0).name
     assert record["ingredients"]["versions"]["torch"]
     assert set(record["files"]) == {"weights.safetensors"}
-
-
-def test_a_model_that_another_host_has_named_is_seen_before_it_is_named_again(store, monkeypatch):
-    """A network's file system may say that it is not there, until its folder is listed."""
-    write(store, O0, "of the other host")
-    late, listed, real = Store(store.study), [], Path.iterdir
-    monkeypatch.setattr(Path, "iterdir", lambda path: listed.append(path) or real(path))
-    monkeypatch.setattr(late, "discard", lambda _: None)
-    seen = lambda spec: late.folder in listed and Store.is_done(late, spec)  # noqa: E731
-    monkeypatch.setattr(late, "is_done", seen)
-    write(late, O0, "own")
-    assert (late.path(O0) / "weights.safetensors").read_text() == "of the other host"
 
 
 @pytest.mark.parametrize("harm", ["truncate", "delete", "change", "record"])

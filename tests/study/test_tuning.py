@@ -11,10 +11,8 @@ from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash
 from medunlearn.study import tuning as module
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import all_models, development_seeds, trial, unlearned
-from medunlearn.study.design import middle_cell as middle
+from medunlearn.study.design import all_models, development_seeds, trial
 from medunlearn.study.search import WORST
-from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
 from medunlearn.study.tuned import SHIPPED, find_tuned, read_tuned, tuned_path, write_tuned
 from medunlearn.study.tuning import freeze, tune_method, tune_nothing
@@ -181,21 +179,6 @@ def test_the_file_says_all_that_was_found_and_the_study_reads_its_settings(tuned
         assert study.settings(name) == {**study.usual_settings(name), **found.settings}
 
 
-def test_tuned_settings_make_models_of_their_own_and_leave_the_rest(tuned_builder, frozen):
-    content = yaml.safe_load(frozen.read_text())
-    found = content["methods"]["salun"]
-    for settings in (found["settings"], found["trials"][found["chosen"]]["settings"]):
-        settings["learning_rate"] = 0.05  # whatever was chosen
-    content["methods"] = {"salun": found}
-    frozen.write_text(
-        yaml.safe_dump({**content, "methods": {"salun": content["methods"]["salun"]}})
-    )
-    usual, tuned = tuned_builder.store, Store(reopen(tuned_builder))
-    for spec in all_models(tuned_builder.study.profile):
-        same = usual.entry(spec).key == tuned.entry(spec).key
-        assert same == (spec.method != "salun"), spec.title
-
-
 @pytest.mark.usefixtures("frozen")
 def test_tuning_again_starts_from_the_usual_settings_not_from_the_tuned(tuned_builder):
     again = Builder(reopen(tuned_builder))
@@ -243,14 +226,3 @@ def test_settings_in_runs_win_over_those_the_package_ships(tuned_builder, tmp_pa
     assert find_tuned(tmp_path / "mine-laptop", "laptop") is None  # another dataset
     write_tuned(tuned_builder.found, tuned_path(folder), dataset="phantom", profile="laptop")
     assert find_tuned(folder, "laptop") == tuned_builder.found
-
-
-def test_a_trial_is_an_unlearned_model_like_any_other(tuned_builder):
-    """The same recipe and settings: only forget set and seed differ."""
-    study = tuned_builder.study
-    ours = tuned_builder.store.entry(specs(tuned_builder)[0]).ingredients
-    reported = tuned_builder.store.entry(
-        unlearned("salun", middle(study.profile), 1000)
-    ).ingredients
-    for part in ("recipe", "settings", "cohort", "versions", "device"):
-        assert ours[part] == reported[part]
