@@ -83,7 +83,7 @@ def difference_of_sexes(
     and alike: each varies with its training *and* its draw. So a t interval over them, df seeds -
     1, holds for further trainings on further draws from this pool. Draws overlap, hence it does
     not hold for a new pool: what a patient does in every seed is, as far as the draws share
-    patients, in no spread between seeds (simulated in ``tests/evaluation/test_adjustment.py``).
+    patients, in no spread between seeds (simulated in notebook ``07_error_rates``).
 
     Args:
         tables: As from ``covariates``, of each seed.

@@ -112,7 +112,7 @@ def measure_contrasts(
         ``standard_error``, ``df``, ``seeds``, ``patients``, the shares of its variance, and for
         `verdicts.judge` ``family``, ``confirmatory``, ``margin`` and ``refused``.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for largest, size in ((False, terms.middle_size), (True, max(terms.sizes))):
         for line_up in middle_line_ups(measurements.models, size).values():
             for one in CONTRASTS if has_gap(line_up.method) else ():
@@ -121,8 +121,9 @@ def measure_contrasts(
                     rows += _measure(measurements, terms, line_up, one)
     for name, method, size, change, missing in measure_changes(measurements, terms, confirmatory):
         one = Contrast("C3", name, "test", primary=name.endswith("U - R"))
-        what = {"method": method, "size": size, "missing": missing}
-        rows.append(_row(terms, one, change, change.patients, **what))
+        rows.append(
+            _row(terms, one, change, change.patients, method=method, size=size, missing=missing)
+        )
     found = pd.DataFrame(rows)
     return found[found["confirmatory"]] if confirmatory and len(found) else found
 

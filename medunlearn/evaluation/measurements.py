@@ -80,8 +80,8 @@ def line_ups(models: pd.DataFrame) -> Iterator[LineUp]:
                 ours = [Run(seed, runs[seed].row, base[seed].draw) for seed in seeds]
                 yield LineUp(composition, size, method, ours, [base[seed] for seed in seeds])
         if pairs := _pair(fresh.values(), base.values()):
-            ours, theirs = zip(*pairs, strict=True)
-            yield LineUp(composition, size, FLOOR, list(ours), list(theirs))
+            fresh_runs, partners = (list(side) for side in zip(*pairs, strict=True))
+            yield LineUp(composition, size, FLOOR, fresh_runs, partners)
 
 
 def _pair(fresh: Iterable[Run], base: Iterable[Run]) -> list[tuple[Run, Run]]:
@@ -150,9 +150,9 @@ class Measurements:
     @cached_property
     def is_finite(self) -> NDArray[np.bool_]:
         """Whether every logit of a model that is known is a number, (models,)."""
-        known = np.isfinite(self.logits).all(axis=2)
+        known: NDArray[np.bool_] = np.asarray(np.isfinite(self.logits).all(axis=2))
         if self.sparse:
-            known |= np.isnan(self.logits).all(axis=2)
+            known = known | np.isnan(self.logits).all(axis=2)
         return np.asarray(known.all(axis=1))
 
     def has(self, line_up: LineUp, part: str, groups: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from medunlearn.evaluation.measurements import (
     has_gap,
     middle_line_ups,
 )
+from medunlearn.evaluation.results import possible
 from medunlearn.statistics.intervals import contrast_interval
 from medunlearn.statistics.verdicts import Terms
 
@@ -61,11 +62,15 @@ def measure_worst_groups(measurements: Measurements, terms: Terms) -> pd.DataFra
     Returns:
         One row for each ``method``, ``grouping``, ``chosen_on`` and ``quantity`` (level or gap):
         ``group`` (sex, code of the patient's rarest label, difficulty), ``estimate``, ``low``,
-        ``high``, ``standard_error``, ``df``, ``seeds``, ``patients``, ``note``. No rows of a
-        grouping without two groups large enough.
+        ``high``, ``standard_error``, ``df``, ``seeds``, ``patients``, ``note``, which names the
+        groups that were too small. A grouping without two groups large enough has one row, without
+        a method: its note says so.
     """
     cells, rows = middle_line_ups(measurements.models, terms.middle_size), []
-    groupings = _groupings(measurements, terms.verdict_patients)
+    groupings, dropped = _groupings(measurements, terms.verdict_patients)
+    for grouping, small in dropped.items():
+        if grouping not in groupings:
+            rows.append(("", grouping, "", "", "", *[np.nan] * 7, f"no two groups left; {small}"))
     for (grouping, groups), cell in product(groupings.items(), cells.values()):
         for chosen_on, judges, measured, note in _choices(cell, cells.get(FLOOR)):
             group = _worst(measurements, judges, groups)
@@ -75,12 +80,14 @@ def measure_worst_groups(measurements: Measurements, terms: Terms) -> pd.DataFra
                 inside = np.stack(values)[:, groups[group]]
                 found = contrast_interval([inside], level=measurements.level)
                 names = (cell.method, grouping, chosen_on, quantity, group)
-                rows.append((*names, *found.columns.values(), note))
+                found = possible(found, level=quantity == "level")
+                notes = "; ".join(filter(None, (note, dropped.get(grouping, ""))))
+                rows.append((*names, *found.columns.values(), notes))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _groupings(measurements: Measurements, least: int) -> dict[str, Groups]:
-    """Every group that is large enough, where there are two."""
+def _groupings(measurements: Measurements, least: int) -> tuple[dict[str, Groups], dict[str, str]]:
+    """Every group that is large enough, where there are two; and which others were dropped."""
     ids = measurements.subsets.of("", TEST, "all").patient_ids
     table = patient_table(measurements.cohort).reindex(ids)
     both = table["sex"].astype(str) + " " + table["rarest"].astype(str)
@@ -89,12 +96,14 @@ def _groupings(measurements: Measurements, least: int) -> dict[str, Groups]:
         strata = measurements.difficulty.set_index("sample")["stratum"]
         first = measurements.cohort.drop_duplicates("patient").set_index("patient")["sample"]
         names[BY_DIFFICULTY] = names[BY_LABEL] + " " + first.reindex(ids).map(strata)
-    found = {}
+    found, dropped = {}, {}
     for grouping, named in names.items():
         counts = named.value_counts()
+        if small := [f"{name} ({count})" for name, count in counts.items() if count < least]:
+            dropped[grouping] = f"dropped, fewer than {least} patients: {', '.join(sorted(small))}"
         large = sorted(counts.index[counts >= least])
         found[grouping] = {name: named.eq(name).fillna(False).to_numpy(bool) for name in large}
-    return {grouping: groups for grouping, groups in found.items() if len(groups) > 1}
+    return {grouping: groups for grouping, groups in found.items() if len(groups) > 1}, dropped
 
 
 def _choices(cell: LineUp, fresh: LineUp | None) -> Iterator[tuple[str, list[Run], LineUp, str]]:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from medunlearn.statistics.intervals import contrast_interval, runs_interval
-from medunlearn.statistics.simulation import Gaps, Scenario, simulate_gaps
+from medunlearn.statistics.simulation import Gaps, Scenario, draw_contrasts, simulate_gaps
 from medunlearn.statistics.verdicts import (
     DIFFERENT,
     EQUIVALENT,
     INCONCLUSIVE,
     NEGLIGIBLE,
+    judge,
     p_values,
     reachable_margin,
 )
@@ -47,6 +48,13 @@ def analyse(gaps: Gaps) -> Floats:
     )
 
 
+def analyse_draws(gaps: Gaps, share: float, random: np.random.Generator) -> Floats:
+    """The same where each seed has a draw of its own, by the study's own analysis alone, (1, 3)."""
+    contrasts = draw_contrasts(gaps, share, random)
+    found = runs_interval(contrasts, round(share * len(gaps.images)))
+    return np.array([(found.estimate, found.standard_error, found.df)])
+
+
 def error_rates(
     scenarios: Sequence[Scenario], margin: float, replicates: int, random: np.random.Generator
 ) -> pd.DataFrame:
@@ -59,17 +67,54 @@ def error_rates(
         random: Each cell takes a generator of its own from it.
 
     Returns:
-        One row for each scenario and analysis: the scenario's fields, ``analysis``, ``margin``,
-        ``replicates``, and what ``summarise`` tells.
+        One row for each scenario and analysis (with draws of each seed's own the study's alone):
+        the scenario's fields, ``analysis``, ``margin``, ``replicates``, and what ``summarise``
+        tells.
     """
     rows = []
     for scenario, own in zip(scenarios, random.spawn(len(scenarios)), strict=True):
-        found = np.array([analyse(simulate_gaps(scenario, own)) for _ in range(replicates)])
-        for analysis, (estimate, error, df) in zip(ANALYSES, found.transpose(1, 2, 0), strict=True):
+        found = np.array([_analyse(scenario, own) for _ in range(replicates)])
+        for analysis, (estimate, error, df) in zip(
+            ANALYSES, found.transpose(1, 2, 0), strict=False
+        ):
             names = {"analysis": analysis, "margin": margin, "replicates": replicates}
             rates = summarise(estimate, error, df, scenario.contrast, margin)
             rows.append({**asdict(scenario), **names, **rates})
     return pd.DataFrame(rows)
+
+
+def family_errors(
+    scenarios: Sequence[Scenario], margin: float, replicates: int, random: np.random.Generator
+) -> dict[str, float]:
+    """How often a family of contrasts, corrected by Holm, holds at least one wrong verdict.
+
+    Args:
+        scenarios: One for each method of the family.
+        margin: Of equivalence.
+        replicates: Simulated families.
+        random: Draws them.
+
+    Returns:
+        Share of families with a false *different* (or *negligible*) among contrasts of 0, with a
+        false *equivalent* (or *negligible*) among those of the margin or more, and the share of
+        all contrasts that are decided, that is anything but *inconclusive*.
+    """
+    rows = [
+        (number, scenario.contrast, *_analyse(scenario, random)[0])
+        for number in range(replicates)
+        for scenario in scenarios
+    ]
+    names = ["family", "contrast", "estimate", "standard_error", "df"]
+    table = pd.DataFrame(rows, columns=names).assign(margin=margin, refused="", confirmatory=True)
+    judged = judge(table)
+    size, verdict = judged["contrast"].abs(), judged["verdict"]
+    wrong = {
+        DIFFERENT: (size == 0) & verdict.isin([DIFFERENT, NEGLIGIBLE]),
+        EQUIVALENT: (size >= margin * (1 - 1e-9)) & verdict.isin([EQUIVALENT, NEGLIGIBLE]),
+    }
+    found = {f"false {name}": is_wrong.groupby(judged["family"]).any().mean()
+             for name, is_wrong in wrong.items()}  # fmt: skip
+    return {**found, "decided": (verdict != INCONCLUSIVE).mean()}
 
 
 def false_verdicts(rates: pd.DataFrame) -> pd.DataFrame:
@@ -169,6 +214,11 @@ def summarise(
         "spread": float(estimate.std(ddof=1)),
         "standard_error": float(np.nanmean(error**2) ** 0.5),
     }
+
+
+def _analyse(scenario: Scenario, random: np.random.Generator) -> Floats:
+    gaps = simulate_gaps(scenario, random)
+    return analyse_draws(gaps, scenario.own_draw, random) if scenario.own_draw else analyse(gaps)
 
 
 def _compare_means(women: Floats, men: Floats) -> tuple[float, float, float]:

@@ -44,6 +44,9 @@ class Scenario:
         seed_sd: Standard deviation over seeds of the gap that both sexes share.
         seed_sex_sd: Standard deviation over seeds of the true contrast.
         women: Share of women.
+        own_draw: Share of the patients that each seed measures, drawn for itself, as where every
+            seed forgets patients of its own; 0: all seeds measure all. The patients then are a
+            pool, and the contrast is exactly that of this pool.
 
     Raises:
         ValueError: No probabilities could give these effects.
@@ -59,6 +62,7 @@ class Scenario:
     seed_sd: float = 0.01
     seed_sex_sd: float = 0.0
     women: float = 0.5
+    own_draw: float = 0.0
 
     def __post_init__(self) -> None:
         if self.calm < 0:
@@ -116,6 +120,12 @@ def simulate_gaps(scenario: Scenario, random: np.random.Generator) -> Gaps:
     side = np.where(np.arange(patients) < women, 0.5, -0.5)
     changes = random.random(patients) < scenario.changed
     patient = PATIENT_EFFECT * changes * random.choice([-1, 1], patients)
+    if scenario.own_draw:
+        for sex in (slice(0, women), slice(women, patients)):
+            signs = np.resize([1, -1], changes[sex].sum() // 2 * 2)
+            changes[sex][np.flatnonzero(changes[sex])[len(signs) :]] = False
+            patient[sex] = 0.0
+            patient[sex][changes[sex]] = PATIENT_EFFECT * signs
     # cut on both sides alike: the mean stays 0
     seed = scenario.seed_sd * np.clip(random.standard_normal(seeds), -CUT, CUT)
     seed_sex = scenario.seed_sex_sd * np.clip(random.standard_normal(seeds), -CUT, CUT)
@@ -133,10 +143,29 @@ def simulate_gaps(scenario: Scenario, random: np.random.Generator) -> Gaps:
     return Gaps(values, images, women)
 
 
+def draw_contrasts(gaps: Gaps, share: float, random: np.random.Generator) -> Floats:
+    """Women minus men of each seed, among patients that it draws for itself, (seeds,).
+
+    Args:
+        gaps: Of the pool.
+        share: Of either sex that a seed draws.
+        random: Draws them.
+    """
+
+    def mean(values: Floats) -> Floats:
+        count = round(share * values.shape[1])
+        drawn = random.permuted(np.tile(np.arange(values.shape[1]), (len(values), 1)), axis=1)
+        means: Floats = np.take_along_axis(values, drawn[:, :count], axis=1).mean(axis=1)
+        return means
+
+    women, men = gaps.by_patient
+    return mean(women) - mean(men)
+
+
 def grid(margin: float, **axes: Iterable[Any]) -> list[Scenario]:
     """The protocol's scenarios; ``axes`` replaces the values of some fields, in this order."""
     values: dict[str, Iterable[Any]] = {
-        "seeds": (4, 8, 16),
+        "seeds": (8, 16, 20),
         "seed_sex_sd": (0.0, 0.01, 0.03),
         "patient_sd": (0.0, 0.2),
         "most_images": (1, 4),

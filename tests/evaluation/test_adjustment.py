@@ -6,6 +6,7 @@ from medunlearn.evaluation.adjustment import (
     adjusted_difference,
     age_standardised_difference,
     covariates,
+    difference_of_sexes,
 )
 from tests.evaluation.synthetic import DRAW, make_study
 
@@ -77,3 +78,16 @@ def test_covariates_are_in_the_order_of_patient_values():
     assert table.index.tolist() == study.subsets.of(DRAW, "forget", "all").patient_ids.tolist()
     ease = study.cohort.drop_duplicates("patient").set_index("patient")["ease"]
     assert (table["confidence"] == ease[table.index]).all()
+
+
+def test_seeds_that_share_a_draw_are_analysed_together_and_others_each_for_itself(table):
+    values = gaps(table, 0.1 * (table["sex"] == "F"), seeds=6)
+    shared, names = difference_of_sexes([table] * 6, list(values), ["a"] * 6)
+    assert (shared, names) == adjusted_difference(table, values)
+    parts = [table.iloc[k::4].reset_index(drop=True) for k in (0, 1, 2, 3, 0, 1)]
+    drawn = [values[seed, k::4] for seed, k in enumerate((0, 1, 2, 3, 0, 1))]
+    own, names = difference_of_sexes(parts, drawn, list("abcdef"))
+    each = [adjusted_difference(t, v[None])[0].estimate for t, v in zip(parts, drawn, strict=True)]
+    assert own.estimate == pytest.approx(np.mean(each))
+    assert own.standard_error == pytest.approx(np.std(each, ddof=1) / 6**0.5)
+    assert (own.df, own.runs, own.patients, names) == (5, 6, 100, "label")

@@ -82,8 +82,16 @@ def test_groups_of_few_patients_are_left_out(study, table):
     crossed = table.loc[table["grouping"] == "sex x label x difficulty", "group"]
     assert crossed.str.fullmatch("[FM] [012] (easy|medium|hard)").all()
     many = measure_worst_groups(study, replace(TERMS, verdict_patients=390))
-    assert many.empty
     assert list(many.columns) == list(table.columns)
+    assert many["estimate"].isna().all()
+    assert (
+        many["note"]
+        .str.fullmatch(r"no two groups left; dropped, fewer than 390 patients: F 0.*")
+        .all()
+    )
+    some = measure_worst_groups(study, replace(TERMS, verdict_patients=40))
+    rows = some[(some["grouping"] == "sex x label") & (some["method"] == "finetune")]
+    assert rows["note"].str.contains("dropped, fewer than 40 patients: F 2").all()
 
 
 @pytest.mark.parametrize("floor_seeds", [4, 0])

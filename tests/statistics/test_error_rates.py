@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,10 @@ from medunlearn.statistics.error_rates import (
     ANALYSES,
     OURS,
     analyse,
+    analyse_draws,
     error_rates,
     false_verdicts,
+    family_errors,
     power_curve,
     summarise,
 )
@@ -54,6 +58,40 @@ def test_wrong_verdicts_are_rare_and_intervals_hold_the_truth(scenario):
     assert nothing["coverage"] >= 1 - bound
     at_margin = Scenario(**{**vars(scenario), "contrast": MARGIN})
     assert rates_of(at_margin, replicates, 1).loc[OURS, "false_equivalence"] <= bound
+
+
+OWN = Scenario(20, 500, 2, patient_sd=0.1, seed_sex_sd=0.01, disagreement=0.15, own_draw=0.2)
+
+
+def test_wrong_verdicts_are_rare_where_each_seed_has_a_draw_of_its_own():
+    replicates, margin = 300, 0.05
+    for name, contrast in enumerate((0.0, margin)):
+        cell = replace(OWN, contrast=contrast)
+        (found,) = error_rates([cell], margin, replicates, random(name)).to_dict("records")
+        assert found["analysis"] == OURS
+        assert found["coverage"] >= 0.95 - 3 * mcse(replicates)
+        false = found[EQUIVALENT if contrast else DIFFERENT] + found[NEGLIGIBLE]
+        assert false <= 0.05 + 3 * mcse(replicates)
+
+
+def test_an_interval_over_draws_is_one_of_the_pool_and_not_of_the_population():
+    """Pools drawn anew differ by their patients, which no spread between seeds can show."""
+    pools = replace(OWN, own_draw=0.0, patient_sd=0.2, seed_sex_sd=0.0)
+    source = random()
+    found = [analyse_draws(simulate_gaps(pools, source), 0.2, source)[0] for _ in range(300)]
+    assert summarise(*np.array(found).T, 0.0, 0.05)["coverage"] < 0.9
+
+
+def test_a_family_of_five_methods_holds_a_wrong_verdict_in_one_of_twenty_studies_at_most():
+    replicates = 100
+    for name, truths in enumerate(([0.0] * 5, [0.0, 0.0, MARGIN, MARGIN, MARGIN])):
+        cells = [Scenario(8, 600, contrast=truth, seed_sex_sd=0.01) for truth in truths]
+        found = family_errors(cells, MARGIN, replicates, random(name))
+        assert found["false different"] <= 0.05 + 3 * mcse(replicates)
+        assert found["false equivalent"] <= 0.05 + 3 * mcse(replicates)
+    # one method is decided more often than each of five
+    alone = family_errors(cells[:1], MARGIN, replicates, random())["decided"]
+    assert family_errors(cells[:1] * 5, MARGIN, replicates, random())["decided"] < alone
 
 
 def test_each_other_unit_fails_where_its_spread_is_missing():
@@ -163,8 +201,8 @@ def test_the_margin_reached_is_the_one_at_which_four_of_five_are_equivalent():
 @pytest.mark.slow
 def test_no_cell_of_the_grid_errs_more_often_than_promised():
     """Half the grid; the bound allows for the largest of its cells, not for one of them."""
-    replicates = 120
-    cells = grid(MARGIN, seeds=(4, 8), contrast=(0.0, MARGIN))
+    replicates = 60
+    cells = grid(MARGIN, seeds=(8, 16), contrast=(0.0, MARGIN))
     false = false_verdicts(error_rates(cells, MARGIN, replicates, random()))
     ours = false[false["analysis"] == OURS]
     assert len(ours) == len(cells) == 96

@@ -1,6 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
+import statsmodels.formula.api as smf
 from scipy import stats
 
 from medunlearn.statistics.intervals import (
@@ -300,3 +302,19 @@ def test_a_draw_for_each_seed_gives_no_false_slopes_and_one_for_all_does():
     """1,000 replicates: Monte Carlo standard error .007 at .05."""
     assert false_slopes(shared=False) <= 0.05 + 0.014
     assert false_slopes(shared=True) > 0.10
+
+
+def test_means_gee_and_a_mixed_model_estimate_the_same_contrast_of_balanced_data():
+    """The study needs no model for the estimate; neither has standard errors that serve here."""
+    random = np.random.default_rng(12)
+    women = np.arange(40) < 15
+    values = random.normal(size=(5, 40)) + 0.5 * women + random.normal(size=40)
+    rows = pd.DataFrame(
+        {"value": values.ravel(), "woman": np.tile(women, 5).astype(float),
+         "patient": np.tile(np.arange(40), 5), "seed": np.repeat(np.arange(5), 40)}
+    )  # fmt: skip
+    gee = smf.gee("value ~ woman", "patient", rows, cov_struct=sm.cov_struct.Exchangeable())
+    mixed = smf.mixedlm("value ~ woman + C(seed)", rows, groups="patient")
+    ours = contrast_interval([values[:, women], values[:, ~women]]).estimate
+    for model in (gee, mixed):
+        assert model.fit().params["woman"] == pytest.approx(ours, abs=1e-6)

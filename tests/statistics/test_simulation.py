@@ -3,7 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medunlearn.statistics.simulation import PATIENT_EFFECT, Gaps, Scenario, grid, simulate_gaps
+from medunlearn.statistics.simulation import (
+    PATIENT_EFFECT,
+    Gaps,
+    Scenario,
+    draw_contrasts,
+    grid,
+    simulate_gaps,
+)
 
 NEAR_ORACLE = Scenario(seeds=200, patients=8000)
 
@@ -101,9 +108,27 @@ def test_what_no_probabilities_could_give_is_refused():
 def test_the_grid_is_that_of_the_protocol():
     cells = grid(0.03)
     assert len(set(cells)) == len(cells) == 3 * 3 * 2 * 2 * 2 * 3
-    assert {cell.seeds for cell in cells} == {4, 8, 16}
+    assert {cell.seeds for cell in cells} == {8, 16, 20}
     assert {cell.seed_sex_sd for cell in cells} == {0, 0.01, 0.03}
     assert {cell.contrast for cell in cells} == {0, 0.03, 0.06}
     assert {cell.most_images for cell in cells} == {1, 4}
     assert {cell.patient_sd for cell in cells} == {0, 0.2}
     assert {cell.patients for cell in grid(0.03, patients=[20])} == {20}
+
+
+def test_a_pool_has_exactly_the_contrast_asked_for_whatever_its_patients():
+    pool = Scenario(400, 300, contrast=0.03, patient_sd=0.2, seed_sd=0, own_draw=0.5)
+    women, men = (sex.mean() for sex in draw(pool).by_patient)
+    chance = 2 * (pool.disagreement / 400 / 300) ** 0.5
+    assert women - men == pytest.approx(0.03, abs=3 * chance)
+    shared = replace(pool, own_draw=0.0)
+    by_name = [np.subtract(*(s.mean() for s in draw(shared, k).by_patient)) for k in range(20)]
+    assert np.std(by_name) > 5 * chance, "else patients come with chances of their own"
+
+
+def test_a_seed_draws_its_share_of_either_sex():
+    values = np.tile(np.array([1, 1, 0, 0, 0, 0], dtype=np.int8), (200, 1))
+    gaps = Gaps(values, np.ones(6, dtype=np.int64), women=4)
+    found = draw_contrasts(gaps, 0.5, np.random.default_rng(0))
+    assert set(found) == {0.0, 0.5, 1.0}
+    assert found.mean() == pytest.approx(0.5, abs=0.08)

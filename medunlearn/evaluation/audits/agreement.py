@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr
 
-from medunlearn.evaluation.audits.comparisons import without_limits
 from medunlearn.evaluation.performance import pseudo_values
-from medunlearn.statistics.intervals import Interval, contrast_interval
+from medunlearn.statistics.intervals import Interval, contrast_interval, no_limits
 
 Floats = NDArray[np.float64]
 
@@ -69,23 +68,6 @@ def pair_decisions(ours: Floats, theirs: Floats) -> Floats:
     # sums over classes are 1, or NaN for a model that has blown up
     defined = ours.sum(axis=2)[:, None] * theirs.sum(axis=2)[None]
     return without_same_seed(np.where(np.isnan(defined), np.nan, equal))
-
-
-def tug_of_war(ours: Floats, theirs: Floats) -> Floats:
-    """Product over partitions of 1 - |difference of accuracies|, for each pair of seeds.
-
-    Zhao et al. 2024, "What makes unlearning hard and what to do about it" (their ToW, with retain,
-    forget and test accuracy).
-
-    Args:
-        ours: Accuracies, (seeds, partitions).
-        theirs: Likewise.
-
-    Returns:
-        (seeds, seeds, 1), NaN on the diagonal.
-    """
-    differences = np.abs(ours[:, None] - theirs[None])
-    return without_same_seed((1 - differences).prod(axis=2, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -150,5 +132,5 @@ def excess_interval(ours: PairMean, theirs: PairMean, *, level: float = 0.95) ->
     values = ours.by_seed - theirs.by_seed
     estimate = float((ours.mean - theirs.mean).mean())
     if np.isfinite(estimate) and not np.isfinite(values).all():
-        return without_limits(estimate, *values.shape)
+        return no_limits(estimate, *values.shape)
     return contrast_interval([values], (1,), level=level)

@@ -41,8 +41,7 @@ class Answers:
         self._subsets = Subsets(cohort, draws, reference=0)
         # many comparisons ask for the same
         self.inside, self.is_finite = cache(self._inside), cache(self._is_finite)
-        self.accuracy, self._averages = cache(self._accuracy), cache(self._averages_of)
-        self._confidence = cache(self._confidence_of)
+        self._averages, self._confidence = cache(self._averages_of), cache(self._confidence_of)
 
     def part(self, name: str) -> Subset:
         """Images of ``forget``, ``retain``, or another partition."""
@@ -76,12 +75,6 @@ class Answers:
     def _is_finite(self, row: int) -> bool:
         """Whether every logit of the model is a number."""
         return bool(np.isfinite(self.logits[row]).all())
-
-    def _accuracy(self, row: int, part: str) -> Floats:
-        """Share of right decisions, (patients of the part,)."""
-        chosen, labels = self.probabilities(row, part), self.part(part).labels
-        right = np.where(np.isnan(chosen[:, 0]), np.nan, chosen.argmax(axis=1) == labels)
-        return self.by_patient(right, part)
 
     def _confidence_of(self, row: int) -> Floats:
         labels = self.cohort["label"].to_numpy(np.int64)

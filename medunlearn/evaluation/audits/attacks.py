@@ -1,6 +1,6 @@
 """Membership attacks on every model, and what they say of a method beside its yardstick."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -8,123 +8,133 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import log_expit
 
-from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.audits.attack_scores import ATTACKS, AttackScores
-from medunlearn.evaluation.audits.comparisons import Comparison, Finding, without_limits
-from medunlearn.evaluation.audits.epsilon import (
-    distinguish_models,
-    too_few,
-    true_positive_rate_at,
-)
+from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST
+from medunlearn.evaluation.audits.answers import Answers
+from medunlearn.evaluation.audits.comparisons import Comparison, Finding
 from medunlearn.evaluation.audits.matching import Match, match
-from medunlearn.evaluation.audits.membership import Placements, area_interval, folded, placements
-from medunlearn.statistics.intervals import runs_interval
+from medunlearn.evaluation.audits.membership import (
+    Placements,
+    area_interval,
+    folded,
+    log_mean_probability,
+    placements,
+    rmia,
+)
+from medunlearn.statistics.intervals import no_limits
 
 Floats = NDArray[np.float64]
-Rows = tuple[int, ...]
 
-FALSE_POSITIVE_RATE = 0.01
+ATTACKS = ("population", "rmia")
+
+DIGITS = 10
+"""Patients' scores are rounded to so many before they are ranked: else rounding error, which is
+not the same on two processors, decides what should be a tie."""
 
 
 class Attacks:
-    """Findings of all attacks; what several of them need is computed once."""
+    """Findings of the loss attack on a population and of RMIA; members are forgotten patients."""
 
-    def __init__(self, scores: AttackScores, strata: pd.DataFrame, level: float) -> None:
+    def __init__(
+        self, answers: Answers, strata: pd.DataFrame, retrained: Mapping[int, int], level: float
+    ) -> None:
         """Attack nothing yet.
 
         Args:
-            scores: Of the attackers.
+            answers: Of the models.
             strata: What patients are matched by.
+            retrained: Row of the retrained model (oracle set A) of each seed.
             level: Of the intervals.
         """
-        self.scores, self.strata, self.level = scores, strata, level
+        self.answers, self.strata, self.level = answers, strata, level
+        self.retrained = retrained
+        # many comparisons ask for the same
         self._match, self._place = cache(self._match_of), cache(self._placements_of)
+        self.scores, self._means = cache(self._scores_of), cache(self._means_of)
 
     def findings(self, one: Comparison) -> Iterator[Finding]:
-        """All attacks, one-sided and folded, by group; then what needs many models."""
-        groups = self.scores.answers.groups()
-        for group, attack, fold in product(groups, ATTACKS, (False, True)):
+        """All attacks, one-sided and folded, by group."""
+        for group, attack, fold in product(self.answers.groups(), ATTACKS, (False, True)):
             yield self._area(one, attack, group, fold)
-        yield self._rate(one)
-        if one.against == "retrained":
-            yield self._epsilon(one)
 
     def _area(self, one: Comparison, attack: str, group: str, fold: bool) -> Finding:
-        names = (f"{attack}_folded" if fold else attack, ATTACKS[attack], group)
+        names = (f"{attack}_folded" if fold else attack, "forget", group)
         if reason := self._missing(one, attack, group):
-            return Finding(*names, without_limits(np.nan, len(one.seeds), 0), np.nan, reason)
+            return Finding(*names, no_limits(np.nan, len(one.seeds), 0), np.nan, reason)
         ours, theirs = (
             [self._place(attack, group, fold, *pair) for pair in zip(rows, one.seeds, strict=True)]
             for rows in (one.rows, one.others)
         )
-        found, matched = area_interval(ours, theirs, level=self.level), self._match(attack, group)
+        found, matched = area_interval(ours, theirs, level=self.level), self._match(group)
         # the smaller side decides whether there are enough patients for a verdict
         found = replace(found, patients=min(len(matched.members), len(matched.others)))
         return Finding(*names, found, float(np.mean([each.area for each in ours])), matched.note)
 
-    def _rate(self, one: Comparison) -> Finding:
-        """True positive rate of the strongest attack at a low false positive rate."""
-        names, seeds = ("rmia_tpr", "forget", "all"), len(one.seeds)
-        if reason := self._missing(one, "rmia", "all"):
-            return Finding(*names, without_limits(np.nan, seeds, 0), np.nan, reason)
-        matched = self._match("rmia", "all")
-        few = too_few(matched.weights, FALSE_POSITIVE_RATE, seeds)
-
-        def rate(row: int, seed: int) -> float:
-            scores = self._scores("rmia", "all", row, seed)
-            return true_positive_rate_at(FALSE_POSITIVE_RATE, *scores, matched.weights)
-
-        ours, theirs = (
-            np.array([np.nan if few else rate(*pair) for pair in zip(rows, one.seeds, strict=True)])
-            for rows in (one.rows, one.others)
-        )
-        found = runs_interval(ours - theirs, len(matched.members), level=self.level)
-        return Finding(*names, found, float(ours.mean()), few)
-
-    def _epsilon(self, one: Comparison) -> Finding:
-        """From each model's mean confidence on the forget set, patients weighing the same."""
-        read = self.scores.answers
-        ours, theirs = (
-            np.array(
-                [read.by_patient(read.confidence(row, "forget"), "forget").mean() for row in rows]
-            )
-            for rows in (one.rows, one.others)
-        )
-        value, note = distinguish_models(ours, theirs, level=self.level)
-        # the bound is one-sided by nature: there is no interval around it
-        patients = len(read.part("forget").patient_ids)
-        found = without_limits(value, len(one.seeds), patients)
-        return Finding("epsilon", "forget", "all", found, value, note)
-
     def _missing(self, one: Comparison, attack: str, group: str) -> str:
         """Why an attack cannot be made; empty if it can."""
-        reasons = [self.scores.missing(attack, seed) for seed in one.seeds]
-        if not any(reasons) and not len(self._match(attack, group).members):
-            reasons = ["no member has a like test patient"]
-        return next(filter(None, reasons), "")
+        if attack == "rmia" and not len(self.answers.part(EVALUATION_VALIDATION).samples):
+            return "no population: validation_evaluation is empty"
+        if attack == "rmia" and not all(self._others(seed) for seed in one.seeds):
+            return "no retrained model of another seed to refer to"
+        return "" if len(self._match(group).members) else "no member has a like test patient"
 
-    def _match_of(self, attack: str, group: str) -> Match:
-        read, members = self.scores.answers, ATTACKS[attack]
-        mine, theirs = (read.inside(part, group) for part in (members, TEST))
-        if attack == "retain_exposure":
-            mine = mine & self.scores.unseen.any(axis=0)
-        return match(
-            self.strata.loc[read.part(members).patient_ids[mine]],
-            self.strata.loc[read.part(TEST).patient_ids[theirs]],
+    def _match_of(self, group: str) -> Match:
+        read = self.answers
+        members, others = (
+            self.strata.loc[read.part(part).patient_ids[read.inside(part, group)]]
+            for part in ("forget", TEST)
         )
-
-    def _scores(self, attack: str, group: str, row: int, seed: int) -> tuple[Floats, Floats]:
-        """Of matched members and non-members."""
-        read, matched = self.scores.answers, self._match(attack, group)
-        members, others = self.scores.of(attack, row, seed)
-        return (
-            members[np.searchsorted(read.part(ATTACKS[attack]).patient_ids, matched.members)],
-            others[np.searchsorted(read.part(TEST).patient_ids, matched.others)],
-        )
+        return match(members, others)
 
     def _placements_of(
         self, attack: str, group: str, fold: bool, row: int, seed: int
     ) -> Placements:
-        found, scores = self._match(attack, group), self._scores(attack, group, row, seed)
-        return placements(found, *(folded(found, *scores) if fold else scores))
+        read, matched = self.answers, self._match(group)
+        members, others = self.scores(attack, row, seed)
+        chosen = (
+            members[np.searchsorted(read.part("forget").patient_ids, matched.members)],
+            others[np.searchsorted(read.part(TEST).patient_ids, matched.others)],
+        )
+        return placements(matched, *(folded(matched, *chosen) if fold else chosen))
+
+    def _scores_of(self, attack: str, row: int, seed: int) -> tuple[Floats, Floats]:
+        """What an attack says of forgotten and of test patients.
+
+        Args:
+            attack: One of ``ATTACKS``.
+            row: The model.
+            seed: Of the retrained model that it is compared with, which is no reference.
+        """
+        read = self.answers
+        if attack == "population":
+            by_image = {part: read.confidence(row, part) for part in ("forget", TEST)}
+        else:
+            ratios = {
+                part: log_expit(read.confidence(row, part)) - mean
+                for part, mean in self._means(seed).items()
+            }
+            population = read.part(EVALUATION_VALIDATION).weights
+            by_image = {
+                part: rmia(ratios[part], ratios[EVALUATION_VALIDATION], population)
+                for part in ("forget", TEST)
+            }
+        members, others = (
+            read.by_patient(values, part).round(DIGITS) for part, values in by_image.items()
+        )
+        return members, others
+
+    def _means_of(self, seed: int) -> dict[str, Floats]:
+        """Log of the mean probability over retrained models of other seeds, by part."""
+        read, others = self.answers, self._others(seed)
+        return {
+            part: log_mean_probability(
+                np.stack([log_expit(read.confidence(row, part)) for row in others])
+            )
+            for part in ("forget", TEST, EVALUATION_VALIDATION)
+        }
+
+    def _others(self, seed: int) -> list[int]:
+        """Retrained models of all other seeds."""
+        is_finite, others = self.answers.is_finite, self.retrained.items()
+        return [row for other, row in others if other != seed and is_finite(row)]

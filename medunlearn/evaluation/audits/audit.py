@@ -7,7 +7,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.evaluation.audits.answers import Answers
-from medunlearn.evaluation.audits.attack_scores import AttackScores
 from medunlearn.evaluation.audits.attacks import Attacks
 from medunlearn.evaluation.audits.comparisons import Comparison, Finding, comparisons
 from medunlearn.evaluation.audits.matching import patient_strata
@@ -34,8 +33,7 @@ def audit(
     """Every audit of every method on one forget set that all seeds share.
 
     Args:
-        models: One row for each model; ``reference`` models name the draw of the patients that
-            they did *not* see.
+        models: One row for each model.
         logits: (models, samples, classes).
         cohort: One row for each sample.
         draws: Patients by name of the draw.
@@ -50,11 +48,10 @@ def audit(
         patients (all, F, M) and yardstick (``against``). ``patients`` are those of the
         smallest side; ``estimate`` is the difference from the
         yardstick's models and ``level_estimate`` the audit's own value, means over seeds. Audits:
-        ``population``, ``rmia``, ``retain_exposure`` (areas under the ROC curve; ``_folded`` where
-        abnormally unlikely is conspicuous too), ``rmia_tpr``, ``epsilon``; ``forgetting_quality``
-        and ``forgetting_quality_share`` (above 0.9); ``divergence``, ``equal_decisions``,
-        ``tug_of_war``. What cannot be estimated is NaN, with a ``note`` why. Intervals are
-        conditional on the forget set, the reference models and the split.
+        ``population``, ``rmia`` (areas under the ROC curve; ``_folded`` where abnormally unlikely
+        is conspicuous too); ``forgetting_quality`` and ``forgetting_quality_share`` (above 0.9);
+        ``divergence``, ``equal_decisions``. What cannot be estimated is NaN, with a ``note`` why.
+        Intervals are conditional on the forget set and the split.
 
     Raises:
         ValueError: Each seed forgets other patients.
@@ -73,9 +70,9 @@ def audit(
             "audits need the size at which all seeds share a draw"
         )
     answers = Answers(logits, cohort, draws, base[0].draw)
-    scores = AttackScores(answers, models, draws, {run.seed: run.row for run in base})
+    retrained = {run.seed: run.row for run in base}
     audits = (
-        Attacks(scores, patient_strata(cohort, difficulty), level).findings,
+        Attacks(answers, patient_strata(cohort, difficulty), retrained, level).findings,
         Similarity(answers, level).findings,
     )
     rows = [

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from medunlearn.evaluation.measurements import FLOOR, LineUp, has_gap
 from medunlearn.statistics.intervals import Interval
 
@@ -35,7 +33,8 @@ def comparisons(cell: Sequence[LineUp]) -> Iterator[Comparison]:
 
     Set B stands in pairs with set A (see ``line_ups``): a method's seed is compared with the
     partner of its retrained model. Fresh seeds share nothing with anything, so any pairing would
-    do.
+    do. Where set B has fewer seeds only their partners are compared with it: also leave-pair-out,
+    whose level depends on how many models it fits, then has equally many of either kind.
 
     Args:
         cell: All line-ups of one forget set.
@@ -69,8 +68,3 @@ class Finding:
     interval: Interval
     level_estimate: float
     note: str = ""
-
-
-def without_limits(estimate: float, seeds: int, patients: int) -> Interval:
-    """An estimate, or NaN, of which no more is known."""
-    return Interval(estimate, np.nan, np.nan, np.nan, np.nan, seeds, patients)

@@ -15,7 +15,6 @@ from medunlearn.evaluation.audits.matching import Match
 from medunlearn.statistics.intervals import Interval, contrast_interval
 
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -34,36 +33,37 @@ class Placements:
 
 
 def placements(match: Match, member_scores: Floats, other_scores: Floats) -> Placements:
-    """Weighted area under the ROC curve, and what each patient has to do with it.
+    """Area under the ROC curve within strata, and what each patient has to do with it.
 
-    The structural components of DeLong, DeLong & Clarke-Pearson 1988, "Comparing the Areas under
-    Two or More Correlated ROC Curves", for weighted non-members: member i is placed at
-    V_i = sum_j w_j [s_i > s_j], non-member j at V'_j = mean_i [s_i > s_j]. Another member of a
-    stratum h also brings the non-members of h, hence the members' values are
-    V_i + mean_{j in h} V'_j - area; non-members vary only within their strata, by
-    n sum_h share_h w_jh (V'_j - mean_{j in h} V'_j). Then var(members)/members +
-    var(others)/others, as in ``contrast_interval``, is the variance of the area when patients are
-    drawn anew.
+    A member is compared with the non-members of its own stratum alone: compared with all of them,
+    however weighted, it would also win for being of an easy kind. The structural components of
+    DeLong, DeLong & Clarke-Pearson 1988, "Comparing the Areas under Two or More Correlated ROC
+    Curves", stratum by stratum: member i of stratum h is placed at V_i = sum_j share_hj [s_i >
+    s_j], and the area is the mean of V_i; non-member j of h at V'_hj = mean_{i in h} [s_i > s_j].
+    Members are drawn with their stratum, non-members vary only within theirs, by n sum_h size_h
+    share_hj (V'_hj - area_h). Then var(members)/members + var(others)/others, as in
+    ``contrast_interval``, is the variance of the area when patients are drawn anew.
 
     Args:
         match: Who is compared with whom.
-        member_scores: (members,), as in ``match.members``.
+        member_scores: (members,), as in ``match.members``; equal scores are ties.
         other_scores: (others,), as in ``match.others``.
     """
     if not (np.isfinite(member_scores).all() and np.isfinite(other_scores).all()):
         return Placements(np.nan, member_scores * np.nan, other_scores * np.nan)
-    above = _share_below(member_scores, other_scores, match.weights)
-    below = 1 - _share_below(other_scores, member_scores, np.ones(len(member_scores)))
-    of_cell = match.shares @ below
-    area = float(above.mean())
+    ours = member_scores[:, None]
+    wins = (ours > other_scores) + 0.5 * (ours == other_scores)
+    members = (wins * match.shares[match.cells]).sum(axis=1)
+    in_cell = match.cells == np.arange(len(match.shares))[:, None]
+    placed = (in_cell / in_cell.sum(axis=1, keepdims=True)) @ wins
+    of_cell = (match.shares * placed).sum(axis=1, keepdims=True)
     sizes = (match.shares > 0).sum(axis=1)
     # the mean is taken from these very non-members, as in any variance
-    bessel = np.sqrt(sizes / (sizes - 1))
-    spread = match.shares * (below - of_cell[:, None])
+    weights = match.sizes * np.sqrt(sizes / (sizes - 1))
     return Placements(
-        area=area,
-        members=above + of_cell[match.cells] - area,
-        others=len(match.others) * (match.sizes * bessel) @ spread,
+        area=float(members.mean()),
+        members=members,
+        others=len(match.others) * weights @ (match.shares * (placed - of_cell)),
     )
 
 
@@ -101,20 +101,9 @@ def area_interval(
     return contrast_interval([members, others], (1, 1), level=level)
 
 
-def log_mean_probability(log_p: Floats, out: Flags | None = None) -> Floats:
-    """Log of the mean probability over reference models.
-
-    Args:
-        log_p: (references, samples).
-        out: Which references count for a sample, (references, samples); all if not given.
-
-    Returns:
-        (samples,); NaN where no reference counts.
-    """
-    counted = np.full(log_p.shape, True) if out is None else out
-    number = counted.sum(axis=0)
-    total = logsumexp(np.where(counted, log_p, -np.inf), axis=0)
-    mean: Floats = np.where(number > 0, total, np.nan) - np.log(np.maximum(number, 1))
+def log_mean_probability(log_p: Floats) -> Floats:
+    """Log of the mean probability over reference models, (references, samples) to (samples,)."""
+    mean: Floats = logsumexp(log_p, axis=0) - np.log(len(log_p))
     return mean
 
 
@@ -143,13 +132,3 @@ def rmia(log_ratio: Floats, population_log_ratio: Floats, weights: Floats) -> Fl
     reached = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
     beaten = reached[np.searchsorted(population_log_ratio[order], log_ratio, side="right")]
     return np.where(np.isfinite(log_ratio), beaten, np.nan)
-
-
-def _share_below(scores: Floats, others: Floats, weights: Floats) -> Floats:
-    """Weighted share of others that a score exceeds, ties counting half."""
-    order = np.argsort(others, kind="stable")
-    reached = np.concatenate([[0.0], np.cumsum(weights[order])])
-    ordered = others[order]
-    left, right = (np.searchsorted(ordered, scores, side=side) for side in ("left", "right"))
-    share: Floats = (reached[left] + reached[right]) / (2 * reached[-1])
-    return share

@@ -14,13 +14,12 @@ from medunlearn.evaluation.audits.agreement import (
     excess_interval,
     pair_decisions,
     pair_divergence,
-    tug_of_war,
 )
 from medunlearn.evaluation.audits.answers import Answers
-from medunlearn.evaluation.audits.comparisons import Comparison, Finding, without_limits
+from medunlearn.evaluation.audits.comparisons import Comparison, Finding
 from medunlearn.evaluation.audits.forgetting_quality import FEWEST_SEEDS as FEWEST_DISTINGUISHED
 from medunlearn.evaluation.audits.forgetting_quality import distinguish_seeds
-from medunlearn.statistics.intervals import runs_interval
+from medunlearn.statistics.intervals import no_limits
 
 Floats = NDArray[np.float64]
 Rows = tuple[int, ...]
@@ -58,7 +57,6 @@ class Similarity:
                 if self.answers.inside(part, group).any():
                     yield self._excess(one, DIVERGENCE, part, group)
                     yield self._excess(one, DECISIONS, part, group)
-            yield self._tug_of_war(one, group)
 
     def _excess(self, one: Comparison, audit: str, part: str, group: str) -> Finding:
         inside = self.answers.inside(part, group)
@@ -82,36 +80,9 @@ class Similarity:
             return float(self.answers.by_patient(above, "forget")[inside].mean())
 
         ours, theirs = share(one.rows), share(one.others)
-        found = without_limits(ours - theirs, len(one.seeds), int(inside.sum()))
+        found = no_limits(ours - theirs, len(one.seeds), int(inside.sum()))
         note = "no interval: a share above a threshold is not smooth in the seeds"
         return Finding(f"{QUALITY}_share", "forget", group, found, ours, note)
-
-    def _tug_of_war(self, one: Comparison, group: str) -> Finding:
-        """Over seeds only: absolute differences are no means over patients."""
-        inside = {part: self.answers.inside(part, group) for part in PARTS}
-        patients = min(int(chosen.sum()) for chosen in inside.values())
-        names, seeds = ("tug_of_war", "all", group), len(one.seeds)
-        if not patients:
-            missing = without_limits(np.nan, seeds, 0)
-            return Finding(*names, missing, np.nan, "a partition has no patient")
-
-        def accuracies(rows: Rows) -> Floats:
-            read = self.answers.accuracy
-            return np.array(
-                [[read(row, p)[chosen].mean() for p, chosen in inside.items()] for row in rows]
-            )
-
-        base = accuracies(one.base)
-        ours, theirs = (
-            average_pairs(tug_of_war(accuracies(rows), base)) for rows in (one.rows, one.others)
-        )
-        excess = (ours.by_seed - theirs.by_seed)[:, 0]
-        if np.isfinite(excess).all():
-            found = runs_interval(excess, patients, level=self.level)
-        else:
-            found = without_limits(float((ours.mean - theirs.mean)[0]), seeds, patients)
-        note = _few(one, "tug_of_war") or "interval over seeds only"
-        return Finding(*names, found, float(ours.mean[0]), note)
 
     def _pairs_of(self, audit: str, part: str, rows: Rows, base: Rows) -> PairMean:
         """At each sample of the part."""

@@ -117,8 +117,13 @@ def planted_dose(
         return
     worlds = (each for number in range(replicates) for each in _plant(decisions, shares, number))
     found = replicate(worlds).reshape(3, replicates, len(DOSES))
-    for dose, outcome, each in zip(DOSES, outcomes, np.moveaxis(found, 2, 0), strict=True):
-        yield _read(outcome, dose, each, margin)
+    by_dose = np.moveaxis(found, 2, 0)
+    estimate, error, df = by_dose[0]
+    _, of_none = p_values(estimate, error, df, margin)
+    share, limit, _ = rejections(of_none)
+    for dose, outcome, each in zip(DOSES, outcomes, by_dose, strict=True):
+        # a study that calls not even the absence of bias equivalent cannot fail at the margin
+        yield _read(outcome, dose, each, margin, can_fail=dose != 1 or share > limit)
 
 
 def _shares(decisions: Decisions, dose: float) -> tuple[float, float]:
@@ -147,7 +152,7 @@ def _plant(
         yield world.ours * left - world.theirs, world.whole, world.women
 
 
-def _read(outcome: Outcome, dose: int, found: Floats, margin: float) -> Outcome:
+def _read(outcome: Outcome, dose: int, found: Floats, margin: float, *, can_fail: bool) -> Outcome:
     estimate, error, df = found
     difference, equivalence = p_values(estimate, error, df, margin)
     differs, limit, runs = rejections(difference)
@@ -156,7 +161,7 @@ def _read(outcome: Outcome, dose: int, found: Floats, margin: float) -> Outcome:
         return outcome.came_out(None, "no replicate has a spread")
     passed = {
         0: False if differs > limit else equals >= POWER or None,
-        1: equals <= limit,
+        1: equals <= limit and (can_fail or None),
         2: differs >= POWER or None,
     }[dose]
     allowed = "" if dose == 2 else f" (up to {limit:.1%} is chance)"

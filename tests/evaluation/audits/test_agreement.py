@@ -10,7 +10,6 @@ from medunlearn.evaluation.audits.agreement import (
     pair_decisions,
     pair_divergence,
     pair_mean,
-    tug_of_war,
     without_same_seed,
 )
 
@@ -38,17 +37,9 @@ def test_pairs_are_ours_by_theirs_and_never_of_one_seed():
     assert found[0, 2] == pytest.approx(jensen_shannon(ours[0], theirs[2]))
     equal = pair_decisions(ours, theirs)
     assert list(equal[2, 1]) == list(ours[2].argmax(axis=1) == theirs[1].argmax(axis=1))
-    war = tug_of_war(random.random((3, 3)), random.random((3, 3)))
-    for pairs in (found, equal, war):
+    for pairs in (found, equal):
         assert np.isnan(pairs[np.arange(3), np.arange(3)]).all()
         assert np.isfinite(pairs[~np.eye(3, dtype=bool)]).all()
-
-
-def test_tug_of_war_multiplies_the_agreement_of_accuracies():
-    ours, theirs = np.array([[1.0, 0.9, 0.8], [1, 1, 1]]), np.array([[0, 0, 0], [0.9, 0.5, 0.9]])
-    found = tug_of_war(ours, theirs)
-    assert found[0, 1, 0] == pytest.approx(0.9 * 0.6 * 0.9)
-    assert found[1, 0, 0] == 0
 
 
 def test_a_diverged_model_agrees_with_nobody():

@@ -119,7 +119,7 @@ def test_limits_too_narrow_and_estimates_too_small_are_found_out(
 def test_a_study_too_small_to_see_a_dose_says_so():
     none, one, two = doses(make_study(test=150))
     assert none.state == two.state == "uninformative"
-    assert one.state == "passed"
+    assert one.state == "uninformative", "it calls nothing equivalent, so it could not fail"
     assert two.rate < 0.8
 
 
