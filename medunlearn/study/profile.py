@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from medunlearn.cohort.forget_sets import Composition
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, Setting
-from medunlearn.models import NETWORKS, Norm
+from medunlearn.models import NetworkName, Norm, fault_of_network, is_short
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
@@ -19,9 +19,15 @@ PROFILES = Path(__file__).with_name("profiles.yaml")
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-def _know_network(given: str) -> str:
-    if given not in NETWORKS:
-        raise ValueError(f"expected one of {', '.join(NETWORKS)}")
+def _know_network(given: NetworkName) -> NetworkName:
+    if not is_short(given) and (fault := fault_of_network(given)):
+        raise ValueError(fault)
+    return given
+
+
+def _find_weights(given: str) -> str:
+    if given and not Path(given).is_file():
+        raise ValueError("expected a file of weights; a profile names it from its own folder")
     return given
 
 
@@ -91,8 +97,9 @@ class Statistics(_Strict):
 class Profile(_Strict):
     """One entry of ``profiles.yaml``."""
 
-    network: Annotated[str, AfterValidator(_know_network)]
+    network: Annotated[NetworkName, AfterValidator(_know_network)]
     norm: Norm
+    weights: Annotated[str, AfterValidator(_find_weights)] = ""
     image_size: int = Field(ge=16)
     max_patients: int | None = Field(ge=10)
     training: Training
@@ -122,6 +129,9 @@ class Profile(_Strict):
             "compositions: expected 'random' among them": "random" in self.compositions,
             "references: expected at least 2: compositions easy and hard are drawn from them": (
                 self.references > 0 or not drawn
+            ),
+            "norm: group is for networks with a short name; give it among its arguments": (
+                self.norm == "batch" or is_short(self.network)
             ),
             f"confirmatory: {strangers}: not among the profile's methods": not strangers,
             f"floor_seeds is {floor}: a profile with verdicts needs as many as it has seeds, "
@@ -172,6 +182,8 @@ def load_profile(name: str) -> Profile:
         choices = f"choose from {', '.join(known)}, or give the path of a .yaml file"
         raise InputError("PROFILE", [f"{name!r} is not known; {choices}"])
     fields, faults = read_yaml(path) if own else (known[name], [])
+    if own and isinstance(given := fields.get("weights"), str) and given:
+        fields["weights"] = str((path.absolute().parent / Path(given).expanduser()).resolve())
     try:
         profile = Profile.model_validate(fields)
     except ValidationError as error:

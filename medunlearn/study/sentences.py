@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from medunlearn.evaluation.difficulty import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
+from medunlearn.models import title_of
 from medunlearn.study.answers import level_points, points
 from medunlearn.study.design import seeds
 from medunlearn.study.profile import Profile
@@ -32,7 +33,8 @@ def describe_design(study: Study, tables: Tables) -> str:
         f"{len(seeds(profile))} paired seeds, {profile.floor_seeds} fresh seeds for the floor; "
         f"{profile.references} reference models; {len(profile.methods)} methods; "
         f"forget sizes {sizes} of the training patients; "
-        f"network `{profile.network}`, {profile.training.epochs} epochs.",
+        f"network `{title_of(profile.network)}`, {profile.training.epochs} epochs"
+        + (f" from the weights of `{Path(profile.weights).name}`." if profile.weights else "."),
         "",
         f"Settled before results (hash `{terms_hash(study)}`): margins {margins}; confirmatory "
         f"{', '.join(label_of(name) for name in profile.confirmatory)}. "

@@ -1,9 +1,10 @@
 """What of a study is done, missing, failed or stale, and why."""
 
 import time
+import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
 import yaml
@@ -12,6 +13,7 @@ from medunlearn.cohort.check import describe_cohort, examine_cohort
 from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import Manifest
+from medunlearn.models import build_network, is_short, title_of
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import device_shared
 from medunlearn.study.folders import is_held, partials
@@ -19,6 +21,9 @@ from medunlearn.study.journal import failures, is_report_current
 from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.store import State, Store
 from medunlearn.study.study import Study, study_folder
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FEW_PATIENTS = 2_000  # each order may lack what another has
 KINDS = 4
@@ -110,10 +115,39 @@ def check(dataset: str, data_root: str, profile: str, runs: str = "") -> list[st
     table, pixels = examine_cohort(manifest, root, cache, size)
     return [
         *describe_cohort(manifest, table, pixels),
+        *_tell_network(manifest, load_profile(profile)),
         *_doubt_forget_sets(table, profile),
         "",
         *estimate_profiles(manifest, table),
     ]
+
+
+def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
+    """Of a profile with a network or weights of one's own: that it can be made, and what fits."""
+    if is_short(profile.network) and not profile.weights:
+        return []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        network = _build(manifest, profile)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    lines = [f"network {title_of(profile.network)}: {count:,} parameters"]
+    if profile.weights:
+        every = f"all weights are taken from {Path(profile.weights).name}"
+        lines += [str(each.message) for each in told] or [every]
+    return lines
+
+
+def _build(manifest: Manifest, profile: Profile) -> "nn.Module":
+    """A profile's network for the images of a manifest."""
+    return build_network(
+        profile.network,
+        channels=manifest.channels,
+        classes=len(manifest.label.classes),
+        seed=0,
+        norm=profile.norm,
+        image_size=min(profile.image_size, manifest.image_size),
+        weights=profile.weights,
+    )
 
 
 def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:
@@ -174,13 +208,10 @@ def _seconds_per_image(profile: Profile, manifest: Manifest, size: int) -> float
     """One training step, on one thread, after a first one that is not timed."""
     import torch  # the other commands of this module do without
 
-    from medunlearn.models import NETWORKS
-
     batch, seconds, threads = (2 if size > 64 else 32), [], torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        classes = len(manifest.label.classes)
-        network = NETWORKS[profile.network](manifest.channels, classes, profile.norm)
+        network = _build(manifest, profile)
         images = torch.zeros(batch, manifest.channels, size, size)
         with device_shared("cpu"):
             for _ in range(2):
