@@ -24,6 +24,7 @@ class Task:
         holdout: Images of the partition ``validation_method``; never a test image.
         recipe: How the original was trained: network, augmentation, batch size, decay.
         clock: Where a method bills its preparation (``with task.clock("preparation")``).
+        head: Name of the layer that gives the logits, where it is not the last one reached.
     """
 
     retain: Batches
@@ -31,6 +32,7 @@ class Task:
     holdout: Batches
     recipe: Recipe
     clock: Clock = field(default_factory=Clock)
+    head: str = ""
 
     def optimizer(self, model: nn.Module, learning_rate: float) -> SGD:
         """SGD over this very model, with the recipe's momentum and weight decay."""
