@@ -2,21 +2,22 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from medunlearn.models import Norm
+from medunlearn.models import NetworkName, Norm
 
 Batch = tuple[Tensor, Tensor]
 
 # Grey value 0-255 to about -2..2. Fixed numbers, not the training set's mean and deviation: those
 # would carry the forget set into the retrained model.
 _CENTRE, _SCALE = 127.5, 63.75
+LIMITS = (-2.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,11 @@ class Recipe:
     """Everything that decides a training, apart from the images and the seed.
 
     Rates are those of SGD with momentum; ``learning_rate`` is the peak of the one-cycle schedule.
-    ``max_shift`` is in pixels; ``horizontal_flip`` mirrors half of the images.
+    ``max_shift`` is in pixels; ``horizontal_flip`` mirrors half of the images. ``image_size`` is
+    for networks that must know it; ``weights`` is a file that every training starts from.
     """
 
-    network: str
+    network: NetworkName | Callable[[], nn.Module]
     channels: int
     classes: int
     norm: Norm
@@ -38,6 +40,8 @@ class Recipe:
     weight_decay: float
     horizontal_flip: bool
     max_shift: int
+    image_size: int | None = None
+    weights: str = ""
 
     @property
     def augments(self) -> bool:
@@ -63,6 +67,11 @@ class Images:
     pixels: Tensor
     labels: Tensor
     patients: Tensor
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Darkest and brightest number that ``inputs`` gives."""
+        return LIMITS
 
     @classmethod
     def load(

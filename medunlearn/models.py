@@ -1,9 +1,15 @@
-"""Networks by name, from MONAI. Their names are known without torch: it is imported when needed."""
+"""Networks by name, most from MONAI. Names are known without torch: it is imported when needed."""
 
-from collections.abc import Callable
+import difflib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from medunlearn.errors import InputError
+from medunlearn.sources import defined_names, source_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,21 +80,114 @@ NETWORKS: dict[str, Network] = {
 }
 """A new network is one entry here: profiles know it by its name."""
 
+NetworkName = str | Mapping[str, Any]
+"""Of a profile: a short name, or what to call for a network.
+
+That is ``monai.networks.nets.ViT`` or ``package.module:function``, or a mapping of which
+``_target_`` is one of these (as in bundles of MONAI) and all else are its arguments.
+"""
+
+TARGET = "_target_"
+
+
+def target_of(name: NetworkName) -> tuple[str, str]:
+    """Module and name of what is called for a network that has no short name."""
+    given = name if isinstance(name, str) else str(name.get(TARGET, ""))
+    module, _, function = given.replace(":", ".").rpartition(".")
+    return module, function
+
+
+def title_of(name: NetworkName) -> str:
+    """For people: the name, and the arguments that were given."""
+    if isinstance(name, str):
+        return name
+    told = ", ".join(f"{key}={value}" for key, value in name.items() if key != TARGET)
+    return f"{'.'.join(target_of(name))}({told})"
+
+
+def is_short(name: NetworkName) -> bool:
+    """Whether it is a key of ``NETWORKS``."""
+    return isinstance(name, str) and name in NETWORKS
+
+
+def fault_of_network(name: NetworkName) -> str:
+    """What is wrong with the name of a network, found without importing anything; else empty."""
+    module, function = target_of(name)
+    ways = "a class such as monai.networks.nets.ViT, or package.module:function"
+    if not module:
+        asked = f"expected one of {', '.join(NETWORKS)}, {ways}"
+        return asked if isinstance(name, str) else f"expected {TARGET!r} among its fields: {ways}"
+    source = source_of(module)
+    if source is None:
+        return f"no module {module!r} is found here: put its folder on PYTHONPATH, or install it"
+    if function not in (known := defined_names(source)):
+        close = difflib.get_close_matches(function, known)
+        meant = f"did you mean {' or '.join(close)}?" if close else "give a name that it defines"
+        return f"{module} defines no {function!r}; {meant}"
+    return ""
+
+
+def _call(name: NetworkName, channels: int, classes: int, image_size: int | None) -> "nn.Module":
+    """A network that has no short name; arguments that nobody gave have the study's values."""
+    import torch
+    from torch import nn
+
+    from medunlearn.adapters import as_classifier, set_aside, unused_parameters
+
+    make = pkgutil.resolve_name(":".join(target_of(name)))
+    given = {} if isinstance(name, str) else {k: v for k, v in name.items() if k != TARGET}
+    known = {
+        "spatial_dims": 2,
+        "classification": True,
+        **dict.fromkeys(("in_channels", "n_input_channels"), channels),
+        **dict.fromkeys(("num_classes", "out_channels", "classes"), classes),
+        **dict.fromkeys(("img_size", "image_size"), image_size),
+    }
+    asked = inspect.signature(make).parameters
+    arguments = {key: value for key, value in known.items() if key in asked} | given
+    try:
+        network = make(**arguments)
+    except (TypeError, ValueError, AttributeError, KeyError, ImportError) as error:
+        told = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        why = str(error).partition("\n")[0]
+        fault = f"network: {'.'.join(target_of(name))} fails with {told} ({why})"
+        raise InputError("profile", [f"{fault}: correct its arguments"]) from error
+    if not isinstance(network, nn.Module):
+        fault = f"network: {'.'.join(target_of(name))} gives {type(network).__name__}"
+        raise InputError("profile", [f"{fault}; expected a torch.nn.Module"])
+    as_classifier(network, classes)
+    if image_size:
+        images = torch.zeros(2, channels, image_size, image_size)
+        set_aside(network, unused_parameters(network, images))
+    return network.train()
+
 
 def build_network(
-    name: str, *, channels: int, classes: int, seed: int, norm: Norm = "batch"
+    name: "NetworkName | Callable[[], nn.Module]",
+    *,
+    channels: int,
+    classes: int,
+    seed: int,
+    norm: Norm = "batch",
+    image_size: int | None = None,
+    weights: str = "",
 ) -> "nn.Module":
     """A network in its initial state, on the CPU.
 
     Args:
-        name: A key of ``NETWORKS``.
+        name: Of the network (see ``NetworkName``); or a function that makes one.
         channels: Channels of the images.
         classes: Number of logits.
         seed: Decides the initial weights alone; the global generator is left as it was.
-        norm: Batch norm, or group norm with four groups.
+        norm: Batch norm, or group norm with four groups; of networks with a short name.
+        image_size: Height and width of the images, for networks that must know it.
+        weights: A file of weights to start from; default: none.
 
     Returns:
         A module from images (n, channels, height, width) to logits (n, classes).
+
+    Raises:
+        InputError: The network cannot be made, or the file holds no weights of it.
     """
     # both before the generator is seeded: nothing else may draw from it
     import monai.networks.nets  # noqa: F401
@@ -96,10 +195,27 @@ def build_network(
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # no other device's
-        network = NETWORKS[name](channels, classes, norm)
-    # torch's stubs lack this overload of Module.to
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if callable(name):
+            network = name()
+        elif isinstance(name, str) and name in NETWORKS:
+            network = NETWORKS[name](channels, classes, norm)
+            # torch's stubs lack this overload of Module.to
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        else:
+            network = _call(name, channels, classes, image_size)
+    if weights:
+        from medunlearn.adapters import start_from
+
+        start_from(network, Path(weights))
     return network
+
+
+def weight_bytes(name: NetworkName, *, channels: int, classes: int, image_size: int) -> int:
+    """Size of a network's weights, about; one without a short name is made for it."""
+    if isinstance(name, str) and name in NETWORKS:
+        return NETWORKS[name].weight_bytes
+    network = build_network(name, channels=channels, classes=classes, image_size=image_size, seed=0)
+    return sum(value.nbytes for value in network.state_dict().values())
 
 
 def save_weights(model: "nn.Module", path: Path) -> None:

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
@@ -52,6 +53,28 @@ def _read_module(name: str) -> tuple[str, list[str]]:
     """Hash of a module, and what it imports from here; parsed once, for most share most modules."""
     code = _path_of(name).read_text()
     return code_hash(code), _imports(code)
+
+
+def source_of(module: str) -> Path | None:
+    """The source file of any module that could be imported; nothing is imported for it."""
+    places, found = None, None
+    for depth in range(1, module.count(".") + 2):
+        found = PathFinder.find_spec(".".join(module.split(".")[:depth]), places)
+        places = found.submodule_search_locations if found else []
+    return Path(found.origin) if found and found.origin and found.has_location else None
+
+
+def defined_names(source: Path) -> list[str]:
+    """Functions, classes, variables and imports that a source file has at its top level."""
+    names: list[str] = []
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names += [alias.asname or alias.name for alias in node.names]
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return names
 
 
 def notebook_hash(path: Path) -> str:

@@ -71,6 +71,8 @@ def initial_state(recipe: Recipe, seed: int, device: str) -> nn.Module:
         classes=recipe.classes,
         norm=recipe.norm,
         seed=_seed("init", seed),
+        image_size=recipe.image_size,
+        weights=recipe.weights,
     )
     return network.to(device)
 

@@ -34,6 +34,7 @@ class Task:
         clock: Where a method bills its preparation (``with task.clock("preparation")``).
         checkpoint: The original as it was ``recipe.unlearning_epochs`` before the end of its
             training, if that was kept.
+        head: Name of the layer that gives the logits, where it is not the last one reached.
     """
 
     retain: Batches
@@ -42,6 +43,7 @@ class Task:
     recipe: Recipe
     clock: Clock = field(default_factory=Clock)
     checkpoint: nn.Module | None = None
+    head: str = ""
 
     def optimizer(self, model: nn.Module, learning_rate: float) -> SGD:
         """SGD over this very model, with the recipe's momentum and weight decay."""

@@ -52,9 +52,10 @@ def amun(
         doublings: Of the radius, at most.
     """
     student, forget = student_of(model).eval(), task.forget
+    walk = (radius, steps, doublings, forget.images.limits)
     with task.clock("preparation"):
         walks = [
-            (inputs, labels, *nearest_mistakes(student, inputs, labels, radius, steps, doublings))
+            (inputs, labels, *nearest_mistakes(student, inputs, labels, *walk))
             for inputs, labels in forget.ordered(task.recipe.batch_size)
         ]
     start, labels, walked, answers = (torch.cat(parts) for parts in zip(*walks, strict=True))
@@ -63,6 +64,7 @@ def amun(
         forget.images.pixels,
         torch.cat([forget.images.labels, answers[led_astray]]),
         torch.cat([forget.images.patients, forget.images.patients[forget.rows[led_astray]]]),
+        forget.images,
         walked[led_astray],
     )
     added = torch.arange(len(forget.images.labels), len(images.labels), device=labels.device)

@@ -43,7 +43,7 @@ def cf_k(
         learning_rate: Constant.
     """
     student = student_of(model)
-    loss = freeze_all_but(student, tail_names(student, k))
+    loss = freeze_all_but(student, tail_names(student, task, k))
     optimizer = task.optimizer(student, learning_rate)
     generator = method_stream("cf_k", seed)
     for _ in range(epochs):

@@ -3,7 +3,7 @@
 from torch import nn
 
 from medunlearn.methods._blocks import freeze_all_but, tail_names
-from medunlearn.methods._layers import fresh_network
+from medunlearn.methods._layers import copy_layers, fresh_network
 from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import fit
 
@@ -29,10 +29,9 @@ def eu_k(model: nn.Module, task: Task, *, seed: int, k: int = 2) -> nn.Module:
     student = student_of(model)
     generator = method_stream("eu_k", seed)
     with task.clock("preparation"):
-        tail = tail_names(student, k)
+        tail = tail_names(student, task, k)
         fresh = fresh_network(task, generator)
-        for name in tail:
-            student.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
+        copy_layers(student, fresh, tail)
         loss = freeze_all_but(student, tail)
     fit(student, task.retain, task.recipe, generator, loss=loss)
     return student.requires_grad_(True)

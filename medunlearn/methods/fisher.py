@@ -53,7 +53,7 @@ def fisher(model: nn.Module, task: Task, *, seed: int, alpha: float = 1e-6) -> n
     student = student_of(model)
     with task.clock("preparation"):
         information = fisher_information(student, task)
-    of_head = {id(p) for p in head(student).parameters()}
+    of_head = {id(p) for p in head(student, task).module.parameters()}
     generator = method_stream("fisher", seed)
     with torch.no_grad():
         for weight, needed in zip(student.parameters(), information, strict=True):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from medunlearn.methods._distil import divergence
-from medunlearn.methods._layers import convolutions, fresh_network, head
+from medunlearn.methods._layers import copy_layers, first_layer, fresh_network, head
 from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
@@ -32,7 +32,7 @@ def kde(
 ) -> nn.Module:
     """Forget first and last layer, and let the original teach what it knows of other images.
 
-    First convolution and head are drawn anew; phase 1 minimises KL(teacher, student) on held-out
+    First and last layer are drawn anew; phase 1 minimises KL(teacher, student) on held-out
     images, phase 2 CE + 2 KL(teacher, student) on D_r, its rate falling along a cosine once an
     epoch (1, .75, .25 for three). KL is at temperature T without T^2, the teacher in evaluation
     mode. Reads retain set and holdout only, as do the student's BatchNorm statistics. Does not keep
@@ -54,8 +54,8 @@ def kde(
     generator = method_stream("kde", seed)
     teacher = student_of(model).eval().requires_grad_(False)
     student, fresh = student_of(model), fresh_network(task, generator)
-    convolutions(student)[0].load_state_dict(convolutions(fresh)[0].state_dict())
-    head(student).load_state_dict(head(fresh).state_dict())
+    outermost = {first_layer(student, task).name, head(student, task).name}
+    copy_layers(student, fresh, outermost)
 
     def imitate(student: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG001
         return divergence(teacher(inputs), student(inputs), temperature)

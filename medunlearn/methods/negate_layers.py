@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from medunlearn.methods._layers import convolutions
+from medunlearn.methods._layers import first_layer
 from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 
@@ -21,9 +21,9 @@ def negate_layers(
 ) -> nn.Module:
     """Break what all later layers rely on, and let the retain set alone repair it.
 
-    The weights of the first convolution times -1, then CE(D_r). Reads the retain set only.
-    BatchNorm keeps its weights and statistics at the negation; the statistics then follow the
-    retain set. Does not negate a bias, nor any later layer, nor look at the forget set.
+    The weights of the first layer times -1, then CE(D_r). Reads the retain set only. BatchNorm
+    keeps its weights and statistics at the negation; the statistics then follow the retain set.
+    Does not negate a bias, nor any later layer, nor look at the forget set.
 
     Source: Khalil et al., CVPR 2025 (NoT), whose code was not read. Differs in the number of
     epochs, which the study caps at 20 % of the training's.
@@ -35,7 +35,9 @@ def negate_layers(
     """
     student = student_of(model)
     with torch.no_grad():
-        convolutions(student)[0].weight.neg_()
+        for weight in first_layer(student, task).module.parameters():
+            if weight.ndim > 1:  # no bias
+                weight.neg_()
     optimizer = task.optimizer(student, learning_rate)
     generator = method_stream("negate_layers", seed)
     for _ in range(epochs):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from medunlearn.models import NETWORKS
+from medunlearn.models import weight_bytes
 from medunlearn.study.design import (
     KEPT,
     Cell,
@@ -117,7 +117,7 @@ def missing_jobs(jobs: Sequence[Job], is_done: Callable[[ModelSpec], bool]) -> l
 
 
 def needed_bytes(
-    profile: Profile, specs: Sequence[ModelSpec], *, samples: int, classes: int
+    profile: Profile, specs: Sequence[ModelSpec], *, samples: int, classes: int, channels: int = 1
 ) -> int:
     """Space that models will take: predictions here and in the tables, weights where kept.
 
@@ -126,8 +126,12 @@ def needed_bytes(
         specs: Which models.
         samples: Images of the cohort.
         classes: Number of logits.
+        channels: Of the images.
     """
-    logits, weights = 4 * samples * classes, NETWORKS[profile.network].weight_bytes
     predicted = sum((spec.role != "timing") + has_raw(profile, spec) for spec in specs)
     kept = sum(spec.role in KEPT for spec in specs)
-    return len(specs) * BYTES_PER_MODEL + predicted * 2 * logits + kept * weights
+    size = profile.image_size
+    weights = kept and weight_bytes(
+        profile.network, channels=channels, classes=classes, image_size=size
+    )
+    return len(specs) * BYTES_PER_MODEL + predicted * 8 * samples * classes + kept * weights

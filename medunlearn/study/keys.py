@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medunlearn.cohort.forget_sets import ForgetSet
+from medunlearn.models import is_short, target_of
 from medunlearn.sources import (
     canonical_hash,
+    file_hash,
     module_hash,
     module_hashes,
     notebook_hash,
     notebook_imports,
+    source_of,
 )
 from medunlearn.study.design import (
     ModelSpec,
@@ -51,7 +55,7 @@ def describe(
     watched = is_watched(study.profile, spec)
     ingredients: dict[str, Any] = {
         "parameters": asdict(spec),
-        "recipe": study.recipe,
+        "recipe": _recipe(study),
         "settings": dict(study.settings(spec.method)) if spec.method else {},
         "forget set": forget_set.sha256 if forget_set else None,
         "inputs": list(made_from),
@@ -68,6 +72,16 @@ def describe(
     if spec.role == "timing":
         ingredients["cost"] = study.profile.cost.model_dump()
     return ingredients
+
+
+def _recipe(study: Study) -> dict[str, Any]:
+    """The recipe, with hashes of files where it names them: of weights, of a network's source."""
+    recipe, network = dict(study.recipe), study.profile.network
+    if recipe["weights"]:
+        recipe["weights"] = file_hash(Path(recipe["weights"]))
+    if not is_short(network) and (source := source_of(target_of(network)[0])):
+        recipe["network source"] = file_hash(source)
+    return recipe
 
 
 def notebook_key(study: Study, notebook: str, store: "Store") -> str:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from medunlearn.cohort.forget_sets import Composition
 from medunlearn.errors import InputError, choose_from
 from medunlearn.methods import METHOD_NAMES, Setting
-from medunlearn.models import NETWORKS, Norm
+from medunlearn.models import NetworkName, Norm, fault_of_network, is_short
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
@@ -24,9 +24,15 @@ Margin = Literal["retain", "forget", "test", "probability", "slope", "attack"]
 the slope of accuracy per doubling of the forget size; of an attack's area under the ROC curve."""
 
 
-def _know_network(given: str) -> str:
-    if given not in NETWORKS:
-        raise ValueError(f"expected one of {', '.join(NETWORKS)}")
+def _know_network(given: NetworkName) -> NetworkName:
+    if not is_short(given) and (fault := fault_of_network(given)):
+        raise ValueError(fault)
+    return given
+
+
+def _find_weights(given: str) -> str:
+    if given and not Path(given).is_file():
+        raise ValueError("expected a file of weights; a profile names it from its own folder")
     return given
 
 
@@ -96,8 +102,9 @@ class Statistics(_Strict):
 class Profile(_Strict):
     """One entry of ``profiles.yaml``."""
 
-    network: Annotated[str, AfterValidator(_know_network)]
+    network: Annotated[NetworkName, AfterValidator(_know_network)]
     norm: Norm
+    weights: Annotated[str, AfterValidator(_find_weights)] = ""
     image_size: int = Field(ge=16)
     max_patients: int | None = Field(ge=10)
     training: Training
@@ -132,6 +139,9 @@ class Profile(_Strict):
             "compositions: expected 'random' among them": "random" in self.compositions,
             "references: expected at least 2: compositions easy and hard are drawn from them": (
                 self.references > 0 or not drawn
+            ),
+            "norm: group is for networks with a short name; give it among its arguments": (
+                self.norm == "batch" or is_short(self.network)
             ),
             f"confirmatory: {strangers}: not among the profile's methods": not strangers,
             f"floor_seeds is {floor}: expected at most as many as seeds, {self.seeds}": (
@@ -200,6 +210,8 @@ def load_profile(name: str) -> Profile:
         choices = choose_from(name, known)
         raise InputError("PROFILE", [f"{name!r} is not known; {choices}, or give a .yaml file"])
     fields, faults = read_yaml(path) if own else (known[name], [])
+    if own and isinstance(given := fields.get("weights"), str) and given:
+        fields["weights"] = str((path.absolute().parent / Path(given).expanduser()).resolve())
     try:
         profile = Profile.model_validate(fields)
     except ValidationError as error:

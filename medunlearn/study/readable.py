@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from medunlearn.evaluation.controls.outcomes import FAILED, PASSED
 from medunlearn.evaluation.difficulty import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
+from medunlearn.models import title_of
 from medunlearn.statistics.verdicts import NOT_TESTED
 from medunlearn.study.design import seeds
 from medunlearn.study.study import Study
@@ -183,7 +184,7 @@ def design_table(study: Study, tables: Tables) -> dict[str, str]:
     return {
         "cohort": f"{study.cohort.manifest.title}, {patients['train']} training and "
         f"{patients['test']} test patients",
-        "profile": f"{Path(study.profile_name).stem}, {profile.network}, "
+        "profile": f"{Path(study.profile_name).stem}, {title_of(profile.network)}, "
         f"{profile.training.epochs} epochs, on {study.device}",
         "seeds": f"{len(seeds(profile))} paired, {profile.floor_seeds} of set B, "
         f"{profile.references} reference models",

@@ -161,7 +161,8 @@ def _plan(study: Study, store: Store) -> list[Job]:
 def _check_space(study: Study, specs: Sequence[ModelSpec]) -> None:
     """Refuse before anything is made what would end in a full disk."""
     samples, classes = len(study.cohort.table), len(study.cohort.classes)
-    needed = needed_bytes(study.profile, specs, samples=samples, classes=classes)
+    channels = study.cohort.manifest.channels
+    needed = needed_bytes(study.profile, specs, samples=samples, classes=classes, channels=channels)
     free = shutil.disk_usage(study.folder).free
     if needed > free:
         raise InputError(

@@ -1,8 +1,10 @@
 """What of a study is done, missing, failed or stale, and why."""
 
+import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import yaml
@@ -12,13 +14,17 @@ from medunlearn.cohort.feasibility import Plan, describe_claims
 from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import Manifest
+from medunlearn.models import build_network, is_short, title_of
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.folders import is_held, partials
 from medunlearn.study.jobs import SYNTHESIS
 from medunlearn.study.journal import failures, is_outdated
-from medunlearn.study.profile import PROFILES, load_profile
+from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study, study_folder
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FEW_PATIENTS = 2_000  # each order may lack what another has
 WIDTH = 400
@@ -104,12 +110,41 @@ def check(dataset: str, data_root: str, profile: str, runs: str = "") -> list[st
     )
     return [
         *describe_cohort(manifest, seen.table, seen.pixels),
+        *_tell_network(manifest, asked),
         *_doubt_forget_sets(seen.studied, profile),
         "",
         *describe_claims(seen.studied, manifest.label.classes, plan),
         "",
         *describe_profiles(manifest, seen.table),
     ]
+
+
+def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
+    """Of a profile with a network or weights of one's own: that it can be made, and what fits."""
+    if is_short(profile.network) and not profile.weights:
+        return []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        network = _build(manifest, profile)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    lines = [f"network {title_of(profile.network)}: {count:,} parameters"]
+    if profile.weights:
+        every = f"all weights are taken from {Path(profile.weights).name}"
+        lines += [str(each.message) for each in told] or [every]
+    return lines
+
+
+def _build(manifest: Manifest, profile: Profile) -> "nn.Module":
+    """A profile's network for the images of a manifest."""
+    return build_network(
+        profile.network,
+        channels=manifest.channels,
+        classes=len(manifest.label.classes),
+        seed=0,
+        norm=profile.norm,
+        image_size=min(profile.image_size, manifest.image_size),
+        weights=profile.weights,
+    )
 
 
 def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:

@@ -57,6 +57,8 @@ class Study:
             "classes": len(self.cohort.classes),
             "norm": self.profile.norm,
             "horizontal_flip": self.cohort.manifest.horizontal_flip,
+            "image_size": self.cohort.pixels.shape[-1],
+            "weights": self.profile.weights,
             **self.profile.training.model_dump(),
         }
 

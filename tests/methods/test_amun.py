@@ -106,7 +106,7 @@ def test_rows_beyond_the_images_are_the_attacked_ones_and_no_others(make_task):
     images = make_task()[1].retain.images
     known = len(images.pixels)
     attacked = torch.full((3, 1, 16, 16), 0.5) + torch.arange(3.0)[:, None, None, None]
-    both = WithAttacked(images.pixels, images.labels, images.patients, attacked)
+    both = WithAttacked(images.pixels, images.labels, images.patients, images, attacked)
     given = both.inputs(torch.tensor([known, 0, known + 2, known - 1]))
     assert torch.equal(given[[0, 2]], attacked[[0, 2]])
     assert torch.equal(given[[1, 3]], images.inputs(torch.tensor([0, known - 1])))

@@ -1,0 +1,145 @@
+"""Networks from elsewhere: what they answer made logits, and weights of a file to start from."""
+
+import warnings
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medunlearn.errors import InputError
+
+SHOWN = 5
+
+
+def as_classifier(network: nn.Module, classes: int | None = None) -> nn.Module:
+    """Let a network, in place, answer with one tensor of logits; no parameter changes its name.
+
+    A tuple, list or mapping must hold one tensor of logits (MONAI's ViT adds a list of hidden
+    states). A single logit z becomes (0, z), whose softmax is the sigmoid of z. The network is
+    given its images channels first in memory: many reshape by ``view``.
+
+    Args:
+        network: From images (n, channels, height, width) to logits.
+        classes: Number of logits that is asked for; default: any.
+    """
+    network.register_forward_pre_hook(_contiguous)
+    network.register_forward_hook(partial(_find_logits, classes))
+    return network
+
+
+def _contiguous(_network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(given.contiguous() for given in inputs)
+
+
+def _find_logits(
+    classes: int | None, network: nn.Module, inputs: tuple[Tensor, ...], output: Any
+) -> Tensor:
+    """A forward hook: the logits (n, classes) among what the network returns.
+
+    Raises:
+        InputError: There is no such tensor, there are several, or the classes are not as many.
+    """
+    parts = output.values() if isinstance(output, Mapping) else output
+    tensors = [output] if isinstance(output, Tensor) else [x for x in parts if _is_tensor(x)]
+    subject, count = type(network).__name__, len(inputs[0])
+    shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
+    if len(tensors) != 1 or tensors[0].ndim > 2 or len(tensors[0]) != count:
+        asked = f"one tensor of logits, ({count}, classes)"
+        remedy = "wrap it in a module whose forward returns the logits alone"
+        raise InputError(subject, [f"gives {shapes or 'no tensor'}; expected {asked}: {remedy}"])
+    logits = tensors[0].view(count, -1)
+    if logits.shape[1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    if classes not in {None, logits.shape[1]}:
+        fault = f"gives {logits.shape[1]} logits; expected {classes}, one for each class"
+        raise InputError(subject, [f"{fault}: set the number of its outputs"])
+    return logits
+
+
+def _is_tensor(given: object) -> bool:
+    return isinstance(given, Tensor)
+
+
+def set_aside(network: nn.Module, names: Collection[str]) -> None:
+    """Make buffers, in place, of parameters of these names: no method reads or moves them then."""
+    for path, module in network.named_modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if (f"{path}.{name}" if path else name) in names:
+                delattr(module, name)
+                module.register_buffer(name, parameter.detach())
+
+
+def unused_parameters(network: nn.Module, inputs: Tensor) -> list[str]:
+    """Names of the parameters that the logits of these inputs do not depend on.
+
+    Args:
+        network: In evaluation mode here; gradients and statistics stay.
+        inputs: (n, channels, height, width).
+    """
+    named = list(network.named_parameters(remove_duplicate=False))
+    total = network.eval()(inputs).sum()
+    found = torch.autograd.grad(total, [p for _, p in named], allow_unused=True)
+    return [name for (name, _), slope in zip(named, found, strict=True) if slope is None]
+
+
+def start_from(network: nn.Module, path: Path) -> nn.Module:
+    """Give a network, in place, the weights of a file, as far as names and shapes agree.
+
+    Missing, unexpected and misshapen weights are told in a warning; those the network keeps its
+    own for, such as a head for other classes.
+
+    Args:
+        network: In its initial state.
+        path: A ``.safetensors`` file, or a torch file, of which only tensors are read. A
+            ``state_dict`` or ``model`` inside it, and a prefix ``module.``, are looked through.
+
+    Raises:
+        InputError: The file cannot be read, or not one of its weights fits.
+    """
+    given, own = _read_weights(path), network.state_dict()
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    told = {
+        "missing": own.keys() - given.keys(),
+        "unexpected": given.keys() - own.keys(),
+        "of another shape": (own.keys() & given.keys()) - fitting.keys(),
+    }
+    sentences = [f"{what}: {_some(names)}" for what, names in told.items() if names]
+    if not any(own[key].ndim > 1 for key in fitting):
+        remedy = "give the weights of this very network"
+        raise InputError(
+            str(path), [f"no weight fits the network; {'; '.join(sentences)}: {remedy}"]
+        )
+    if sentences:
+        fits = f"{len(fitting)} of {len(own)} weights are taken from {path.name}"
+        warnings.warn(f"{fits}; {'; '.join(sentences)}", stacklevel=2)
+    network.load_state_dict(fitting, strict=False)
+    return network
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
+        raise InputError(str(path), [f"holds no weights that can be read: {error}"]) from None
+    except Exception as error:  # UnpicklingError of torch, which tells how to read it unsafely
+        fault = f"holds more than tensors ({type(error).__name__})"
+        remedy = "save its state_dict() alone, as safetensors or with torch.save"
+        raise InputError(str(path), [f"{fault}: {remedy}"]) from None
+    for inner in ("state_dict", "model"):
+        content = content.get(inner, content)
+    return {str(k).removeprefix("module."): v for k, v in content.items() if _is_tensor(v)}
+
+
+def _some(names: Any) -> str:
+    known = sorted(names)
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return f"{', '.join(known[:SHOWN])}{more}"

@@ -1,0 +1,1 @@
+"""Unlearning for a network, images and patients of one's own."""

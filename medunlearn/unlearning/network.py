@@ -1,0 +1,103 @@
+"""A user's network on loan: a copy that methods may train, fresh copies, and the way back."""
+
+import copy
+from collections.abc import Callable
+
+from torch import nn
+
+from medunlearn.adapters import as_classifier, set_aside
+from medunlearn.errors import InputError
+
+SHOWN = 5
+
+
+def borrow(model: nn.Module, device: str) -> nn.Module:
+    """A copy that answers with logits, and in which what is frozen cannot be trained.
+
+    Frozen parameters become buffers: no method then reads, moves or draws them anew.
+
+    Args:
+        model: Stays as it is.
+        device: Where the copy lies.
+
+    Raises:
+        InputError: Every parameter is frozen.
+    """
+    borrowed = copy.deepcopy(model).to(device)
+    borrowed.zero_grad(set_to_none=True)
+    set_aside(borrowed, frozen_names(model))
+    if not any(True for _ in borrowed.parameters()):
+        fault = "every parameter is frozen: set requires_grad of those that may change"
+        raise InputError("model", [fault])
+    return as_classifier(borrowed)
+
+
+def frozen_names(model: nn.Module) -> set[str]:
+    """Names of the parameters that a user has frozen."""
+    named = model.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in named if not parameter.requires_grad}
+
+
+def give_back(unlearned: nn.Module, model: nn.Module) -> nn.Module:
+    """A copy of the user's network, on its device, with what was unlearned; in evaluation mode."""
+    result = copy.deepcopy(model)
+    result.zero_grad(set_to_none=True)
+    result.load_state_dict(unlearned.state_dict())
+    return result.eval()
+
+
+def fresh_copies(
+    model: nn.Module, factory: Callable[[], nn.Module] | None
+) -> Callable[[], nn.Module]:
+    """A function that makes an untrained network of the same kind, on the CPU.
+
+    It draws from torch's global generator. Frozen parameters are the original's.
+
+    Args:
+        model: The user's network.
+        factory: Makes one; default: every layer of a copy is asked to reset itself.
+
+    Returns:
+        The function. It raises an ``InputError`` if a module with parameters cannot reset itself,
+        or if the factory makes another network.
+    """
+    frozen = frozen_names(model)
+
+    def make() -> nn.Module:
+        network = factory() if factory else copy.deepcopy(model).cpu()
+        if factory:
+            _compare(network, model)
+        else:
+            _reset(network, frozen)
+        lasting = {k: v for k, v in model.state_dict().items() if k in frozen}
+        network.load_state_dict(lasting, strict=False)
+        for name, parameter in network.named_parameters(remove_duplicate=False):
+            parameter.requires_grad_(name not in frozen)
+        return borrow(network, "cpu")
+
+    return make
+
+
+def _reset(network: nn.Module, frozen: set[str]) -> None:
+    """Draw all parameters anew, in place, as the layers' own classes do."""
+    lasting = []
+    for path, module in network.named_modules():
+        reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+        names = [name for name, _ in module.named_parameters(recurse=False)]
+        own = {f"{path}.{name}" if path else name for name in names} - frozen
+        if reset is not None:
+            reset()
+        else:
+            lasting += sorted(own)
+    if lasting:
+        fault = f"an untrained copy cannot be made, for nothing resets {', '.join(lasting[:SHOWN])}"
+        remedy = "give factory=, a function without arguments that makes your untrained network"
+        raise InputError("model", [f"{fault}: {remedy}"])
+
+
+def _compare(made: nn.Module, model: nn.Module) -> None:
+    shapes = [{k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (made, model)]
+    if shapes[0] != shapes[1]:
+        other = sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})
+        fault = f"makes another network: {', '.join(other[:SHOWN])} differ in name or shape"
+        raise InputError("factory", [f"{fault}; expected the model's"])

@@ -1,0 +1,405 @@
+"""The public call: any classifier, any way of saying what to forget, and the original untouched."""
+
+import copy
+import doctest
+import functools
+import warnings
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from medunlearn import unlearn
+from medunlearn.errors import InputError
+from medunlearn.methods import METHOD_NAMES, get_method
+from medunlearn.unlearning import call
+from tests.unlearning.networks import CLASSES, NETWORKS, Plain, ResNet50, TwoHeaded
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # asked for where they count
+
+COUNT = 36
+PATIENTS = [f"p{i // 2}" for i in range(COUNT)]
+LABELS = np.arange(COUNT) % CLASSES
+ROWS = [0, 1, 8, 9]
+RECIPE = {"epochs": 2, "batch_size": 16, "learning_rate": 0.05}
+QUICK = {"amun": {"steps": 2, "doublings": 2}, "ssd": {"alpha": 1.0}, "lfssd": {"alpha": 1.0}}
+SLOW = [pytest.param("densenet121", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Two fight for the cores with other tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@functools.cache
+def images() -> np.ndarray:
+    """Bright bars at a place that tells the class, (36, 1, 32, 32), 0 to 1."""
+    pixels = np.random.default_rng(0).random((COUNT, 1, 32, 32)).astype(np.float32) / 2
+    for image, label in zip(pixels, LABELS, strict=True):
+        image[0, 8 * label : 8 * label + 6] += 0.5
+    return pixels
+
+
+def fit(network: nn.Module, steps: int = 40) -> nn.Module:
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
+    inputs, labels = torch.tensor(images()), torch.tensor(LABELS)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(network(inputs), labels).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    call.update_bn([inputs], network)
+    return network
+
+
+@functools.cache
+def trained() -> ResNet50:
+    torch.manual_seed(0)
+    return fit(ResNet50())
+
+
+def state_bytes(model: nn.Module) -> bytes:
+    return b"".join(v.cpu().numpy().tobytes() for v in model.state_dict().values())
+
+
+def traits(model: nn.Module) -> list[object]:
+    """All that a caller could see has changed."""
+    flags = [(p.requires_grad, p.grad is None) for p in model.parameters()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    return [state_bytes(model), flags, hooks, [m.training for m in model.modules()]]
+
+
+@functools.cache
+def forget_rows(method="finetune") -> bytes:
+    return state_bytes(unlearn(trained(), images(), LABELS, forget=ROWS, method=method))
+
+
+def test_the_example_of_the_docstring_runs():
+    assert doctest.testmod(call).attempted > 5
+    assert doctest.testmod(call).failed == 0
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+@pytest.mark.parametrize("name", [*SLOW, *(n for n in NETWORKS if n != "densenet121")])
+def test_every_method_takes_every_network_and_leaves_it_as_it_is(name, method):
+    if name == "vit":
+        pytest.importorskip("einops", reason="MONAI's ViT needs it")
+    if method == "r2d":
+        pytest.skip("needs a checkpoint")
+    torch.manual_seed(0)
+    model = NETWORKS[name]()
+    before, generator = traits(model), torch.get_rng_state()
+    settings = {k: 1 for k in get_method(method).settings if k.endswith("epochs")}
+    unlearned = unlearn(
+        model, images(), LABELS, forget=ROWS, method=method, recipe=RECIPE,
+        holdout=(images()[24:], LABELS[24:]), factory=NETWORKS[name] if name == "vit" else None,
+        **settings, **QUICK.get(method, {}),
+    )  # fmt: skip
+    assert traits(model) == before
+    assert torch.equal(torch.get_rng_state(), generator)
+    for result in getattr(unlearned, "members", [unlearned]):
+        assert type(result) is type(model)
+        assert list(result.state_dict()) == list(model.state_dict())
+        assert not any(m.training for m in result.modules())
+    answer = unlearned(torch.tensor(images()))
+    answer = answer[0] if name == "vit" and method != "sisa" else answer
+    assert answer.shape == (COUNT, CLASSES)
+    assert answer.isfinite().all()
+    if method != "lotus":  # it stops at once if the original knows nothing of the forget set
+        assert (state_bytes(unlearned) == before[0]) == (method == "original")
+
+
+class Counted(Dataset):
+    """Pairs, or mappings as in MONAI; counts how often each is read."""
+
+    def __init__(self, *, mapping: bool = False) -> None:
+        self.mapping, self.reads = mapping, [0] * COUNT
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def __getitem__(self, index):
+        self.reads[index] += 1
+        image, label = images()[index], LABELS[index]
+        return {"image": image, "label": label} if self.mapping else (image, label)
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [
+        {"forget": torch.tensor(ROWS)},
+        {"forget": np.isin(np.arange(COUNT), ROWS)},
+        {"forget": {"p0", "p4"}, "patients": PATIENTS},
+        {"forget": np.array([0, 4]), "patients": np.arange(COUNT) // 2},
+    ],
+)
+def test_rows_a_mask_and_ids_name_the_same_images(forget):
+    unlearned = unlearn(trained(), images(), LABELS, method="finetune", **forget)
+    assert state_bytes(unlearned) == forget_rows()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (torch.tensor(images()), torch.tensor(LABELS)),
+        (images()[:, 0], LABELS[:, None].astype(float)),
+        (TensorDataset(torch.tensor(images()), torch.tensor(LABELS)),),
+        (DataLoader(Counted(), batch_size=7),),
+        (Counted(mapping=True),),
+    ],
+)
+def test_images_come_as_arrays_tensors_data_sets_or_loaders(given):
+    assert state_bytes(unlearn(trained(), *given, forget=ROWS, method="finetune")) == forget_rows()
+
+
+def test_a_data_set_is_read_once():
+    data = Counted()
+    unlearn(trained(), data, forget=ROWS, method="random_labels")
+    assert data.reads == [1] * COUNT
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"method": "salunn"}, "method 'salunn' is not known; choose from"),
+        ({"method": "kde"}, "holdout: this method reads images of patients who were not trained"),
+        ({"share_": 1}, "setting 'share_' is not known"),
+        ({"labels": None}, "labels are missing"),
+        ({"labels": LABELS[:5]}, r"labels have the shape \(5,\); expected \(36,\)"),
+        ({"labels": LABELS - 1}, "not all whole numbers from 0"),
+        ({"labels": LABELS + 1}, "has 3 logits, but labels go up to 3"),
+        ({"images": images()[:, 0, 0]}, r"shape \(36, 32\); expected \(n, channels, height, width"),
+        ({"images": images().repeat(3, 1)}, r"does not take images of shape \(2, 3, 32, 32\)"),
+        ({"images": DataLoader(Counted(), shuffle=True), "labels": None}, "the loader shuffles"),
+        ({"forget": ["p3"]}, r"1 not found \(p3\); expected rows 0 to 35; for ids of patients"),
+        ({"forget": [-1, 36]}, r"2 not found \(-1, 36\)"),
+        ({"forget": []}, "0 of 36 images; expected some, and not all"),
+        ({"forget": range(COUNT)}, "36 of 36 images"),
+        ({"forget": ["p99"], "patients": PATIENTS}, r"1 not found \(p99\); expected the ids"),
+        ({"forget": [True]}, "a mask of 1; expected 36"),
+        ({"patients": PATIENTS[1:]}, "patients: 35 given; expected 36"),
+        ({"holdout": (images()[:, :, 4:], LABELS)}, r"shape \(1, 28, 32\); expected \(1, 32, 32\)"),
+        ({"recipe": {"epoch": 3}}, "epoch: is no field here; did you mean 'epochs'"),
+        ({"recipe": {"epochs": 0}}, "epochs: given 0; expected greater than or equal to 1"),
+        ({"head": "classifier"}, "'classifier' is no layer; choose from"),
+        ({"factory": Plain, "method": "retrain"}, "makes another network: bn1.bias"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_remedy(change, said):
+    given = {"images": images(), "labels": LABELS, "forget": ROWS, "method": "finetune", **change}
+    with pytest.raises(InputError, match=said):
+        unlearn(trained(), **given)
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(InputError) as error:
+        unlearn(trained(), images(), LABELS[:5], forget=[99], method="kde", patients=[1, 2])
+    assert [fault.partition(":")[0] for fault in error.value.faults] == ["holdout", "images"]
+    with pytest.raises(InputError) as error:
+        unlearn(trained(), images(), LABELS, forget=["p99"], method="kde", patients=[1, 2])
+    assert [fault.partition(":")[0] for fault in error.value.faults] == [
+        "holdout", "patients", "forget",
+    ]  # fmt: skip
+
+
+def test_two_heads_are_refused():
+    with pytest.raises(InputError, match=r"gives \(2, 3\), \(2, 1\); expected one tensor of logit"):
+        unlearn(TwoHeaded(), images(), LABELS, forget=ROWS)
+
+
+def test_a_network_frozen_throughout_is_refused():
+    with pytest.raises(InputError, match="every parameter is frozen"):
+        unlearn(ResNet50().requires_grad_(False), images(), LABELS, forget=ROWS)
+
+
+@pytest.mark.parametrize("method", ["finetune", "salun", "uam", "ssd", "fisher", "retrain", "eu_k"])
+def test_frozen_parameters_stay_frozen_and_keep_their_bits(method):
+    model = copy.deepcopy(trained())
+    model.layer1.requires_grad_(False)
+    model.conv1.requires_grad_(False)
+    unlearned = unlearn(model, images(), LABELS, forget=ROWS, method=method, recipe=RECIPE,
+                        **QUICK.get(method, {}))  # fmt: skip
+    new = dict(unlearned.named_parameters())
+    kept = {name: torch.equal(new[name], old) for name, old in model.named_parameters()}
+    for name, old in model.named_parameters():
+        assert new[name].requires_grad == old.requires_grad
+        assert kept[name] or old.requires_grad, name
+    assert not all(kept.values())
+
+
+class OneLogit(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Sequential(nn.Flatten(), nn.Linear(1024, 1))
+
+    def forward(self, x):
+        return self.network(x)[:, 0]
+
+
+def test_one_logit_is_trained_by_the_cross_entropy_of_its_sigmoid():
+    """One step of ascent, against one by hand."""
+    torch.manual_seed(0)
+    model, labels = OneLogit(), (LABELS > 0).astype(float)
+    plain = {"momentum": 0.0, "weight_decay": 0.0, "batch_size": 32}
+    unlearned = unlearn(model, images(), labels, forget=ROWS, method="neg_grad", epochs=1,
+                        learning_rate=0.1, recipe=plain)  # fmt: skip
+    by_hand = copy.deepcopy(model)
+    logits = by_hand(torch.tensor(images()[ROWS]))
+    F.binary_cross_entropy_with_logits(logits, torch.tensor(labels[ROWS]).float()).backward()
+    with torch.no_grad():
+        for weight in by_hand.parameters():
+            weight += 0.1 * weight.grad
+    for new, expected in zip(unlearned.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(new, expected)
+    assert unlearned(torch.tensor(images())).shape == (COUNT,)
+
+
+def test_retraining_starts_from_a_network_that_has_seen_nothing():
+    recipe = {**RECIPE, "learning_rate": 1e-12}  # as good as none: what is left is the start
+    zero, one = (
+        unlearn(trained(), images(), LABELS, forget=ROWS, method="retrain", recipe=recipe, seed=s)
+        for s in (0, 1)
+    )
+    for key, start in zero.state_dict().items():
+        if start.ndim > 1:
+            assert not (start == trained().state_dict()[key]).any(), key
+            assert not (start == one.state_dict()[key]).any(), key
+        elif key.endswith("bn1.weight"):
+            assert (start == 1).all(), key
+
+
+def test_a_factory_makes_the_untrained_network():
+    def ones() -> nn.Module:
+        network = ResNet50()
+        nn.init.constant_(network.fc.bias, 7.0)
+        return network
+
+    unlearned = unlearn(trained(), images(), LABELS, forget=ROWS, method="retrain", factory=ones,
+                        recipe={**RECIPE, "learning_rate": 1e-12})  # fmt: skip
+    torch.testing.assert_close(unlearned.fc.bias, torch.full((CLASSES,), 7.0))
+
+
+class Positions(nn.Module):
+    """Has a parameter that nothing can reset, as position embeddings are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = nn.Parameter(torch.zeros(1024))
+        self.head = nn.Linear(1024, CLASSES)
+
+    def forward(self, x):
+        return self.head(x.flatten(1) + self.positions)
+
+
+def test_a_network_that_cannot_be_drawn_anew_asks_for_a_factory():
+    told = {"forget": ROWS, "method": "bad_teacher"}
+    with pytest.raises(InputError, match="nothing resets positions: give factory="):
+        unlearn(Positions(), images(), LABELS, **told)
+    unlearn(Positions(), images(), LABELS, factory=Positions, **told)
+
+
+def test_grey_values_are_scaled_as_asked():
+    grey = (images() * 255).round().astype(np.uint8)
+    for normalise, inputs in (
+        (None, (grey - np.float32(127.5)) / np.float32(63.75)),
+        ((0.5, 0.25), (grey / np.float32(255) - np.float32(0.5)) / np.float32(0.25)),
+        (lambda x: x.float() * 2, grey * np.float32(2)),
+    ):
+        told = {"forget": ROWS, "method": "finetune"}
+        scaled = unlearn(trained(), grey, LABELS, normalise=normalise, **told)
+        by_hand = unlearn(trained(), inputs, LABELS, **told)
+        for one, other in zip(scaled.parameters(), by_hand.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_running_statistics_are_those_of_the_retain_set():
+    unlearned = unlearn(trained(), images(), LABELS, forget=ROWS, recipe={"batch_size": 64})
+    retain = torch.tensor(np.delete(images(), ROWS, axis=0))
+    with torch.no_grad():
+        seen = unlearned.conv1(retain)
+    torch.testing.assert_close(unlearned.bn1.running_mean, seen.mean((0, 2, 3)))
+    torch.testing.assert_close(unlearned.bn1.running_var, seen.var((0, 2, 3)))
+
+
+def test_the_seed_decides_every_byte():
+    def unlearned(seed: int) -> bytes:
+        model = nn.Sequential(copy.deepcopy(trained()), nn.Dropout(0.5))
+        return state_bytes(unlearn(model, images(), LABELS, forget=ROWS, method="finetune",
+                                   seed=seed))  # fmt: skip
+
+    torch.manual_seed(1)
+    first = unlearned(0)
+    torch.manual_seed(2)
+    assert unlearned(0) == first
+    assert unlearned(1) != first
+
+
+def warned(model=None, pixels=None, **told) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        given = images() if pixels is None else pixels
+        unlearn(model or trained(), given, LABELS, forget=ROWS, **told)
+    assert all(str(w.filename) == __file__ for w in caught)  # where the user called
+    return [str(w.message) for w in caught]
+
+
+def test_nothing_is_said_where_nothing_is_wrong():
+    assert warned(method="salun") == []
+
+
+def test_images_of_another_scale_are_noticed():
+    first, *_ = warned(pixels=images() * 255, method="original")
+    assert "do not have the scale that the network's first norm knows: give the scale" in first
+
+
+def test_a_network_without_norms_in_another_scale_answers_at_chance():
+    torch.manual_seed(0)
+    model = fit(Positions())
+    assert warned(model, method="original") == []
+    (said,) = warned(model, -images(), method="original")
+    assert "answers at chance on the retain set" in said
+
+
+def test_running_statistics_that_do_not_fit_are_noticed():
+    model = copy.deepcopy(trained())
+    model.layer2[0].bn2.running_var *= 1e4
+    assert "running statistics of 1 of 15 BatchNorm layers do not fit" in warned(
+        model, method="original"
+    )[0]  # fmt: skip
+
+
+def test_a_result_of_one_class_is_noticed():
+    said = warned(method="neg_grad", learning_rate=0.5, epochs=5)
+    assert any("answers one class only" in each or "diverged" in each for each in said)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "why"),
+    [
+        ("ssd", {"alpha": 1e6}, "no weight has changed"),
+        ("neg_grad", {"learning_rate": 1e-9}, "log-odds of the true class moved by 0.000"),
+    ],
+)
+def test_a_method_that_did_nothing_is_noticed(method, settings, why):
+    (said,) = warned(method=method, **settings)
+    assert f"{method} did nothing: {why}" in said
+    assert "Choose stronger settings than" in said
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize(("home", "device"), [*product(("cpu", "cuda"), ("cpu", "cuda", None))])
+def test_it_is_computed_where_asked_and_lies_where_it_was(home, device):
+    model = copy.deepcopy(trained()).to(home)
+    for method in ("finetune", "retrain"):
+        unlearned = unlearn(model, images(), LABELS, forget=ROWS, method=method, device=device,
+                            recipe=RECIPE)  # fmt: skip
+        assert {v.device.type for v in unlearned.state_dict().values()} == {home}
