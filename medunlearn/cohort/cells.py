@@ -69,11 +69,9 @@ def read_csv(path: Path, needed: Collection[str] | None = None) -> pd.DataFrame:
             many cells; all are named.
     """
     text = _read_text(path)
-    try:
-        # What stands in quotes parts nothing, and a header may have several lines.
-        headers = {mark: next(csv.reader(io.StringIO(text), delimiter=mark), []) for mark in ",\t;"}
-    except csv.Error as error:
-        raise InputError(str(path), [f"line 1: {error}; correct it"]) from None
+    # What stands in quotes parts nothing, and a header may have several lines.
+    start = text[:LONGEST_HEADER]
+    headers = {mark: next(csv.reader(io.StringIO(start), delimiter=mark), []) for mark in ",\t;"}
     delimiter = max(headers, key=lambda mark: len(headers[mark]))
     header = [cell.strip() for cell in headers[delimiter]]
     if needed is not None:
