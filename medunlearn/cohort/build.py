@@ -10,18 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort import cache as pixel_cache
-from medunlearn.cohort import schema
+from medunlearn.cohort import partition, schema
 from medunlearn.cohort.decode import Decoding, shrink
 from medunlearn.cohort.fetch import fetch_missing, verify_files
 from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.kept import TABLE, keep, read_kept, stamp_file, stamp_tables
-from medunlearn.cohort.partition import (
-    check_partitions,
-    partition_patients,
-    patient_table,
-    patients_of_split,
-    sample_patients,
-)
 from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.pseudonyms import make_salt, pseudonymise, salt_mark
 from medunlearn.cohort.table import read_table
@@ -150,7 +143,7 @@ def _read_rows(
         raise
     verify_files(manifest, data_root)
     shares, subject = manifest.partition.model_dump(), f"cohort {manifest.name}"
-    return sample_patients(rows, shares, max_patients, subject)
+    return partition.sample_patients(rows, shares, max_patients, subject)
 
 
 def _with_codes(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
@@ -200,12 +193,12 @@ def finish_table(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
         label=rows["label"].astype(np.int16),
         age=rows["age"].astype("float32"),
     )
-    patients, shares = patient_table(table), manifest.partition.model_dump()
-    official = patients_of_split(table, subject) if "split" in table else None
-    partition = partition_patients(patients, shares, stream("partition"), official)
+    patients, shares = partition.patient_table(table), manifest.partition.model_dump()
+    official = partition.patients_of_split(table, subject) if "split" in table else None
+    drawn = partition.partition_patients(patients, shares, stream("partition"), official)
     table = table.drop(columns="split", errors="ignore")
-    table["partition"] = table["patient"].map(partition)
-    check_partitions(table, tuple(manifest.label.classes), subject)
+    table["partition"] = table["patient"].map(drawn)
+    partition.check_partitions(table, tuple(manifest.label.classes), subject)
     table["development"] = table["patient"].isin(development_patients(table))
     return table[_COLUMNS + [c for c in table.columns if c not in _COLUMNS]]
 

@@ -69,9 +69,11 @@ def read_csv(path: Path, needed: Collection[str] | None = None) -> pd.DataFrame:
             many cells; all are named.
     """
     text = _read_text(path)
-    first = text.partition("\n")[0]
-    delimiter = max(",\t;", key=lambda mark: len(_split(first, mark)))  # not inside quotes
-    header = [cell.strip() for cell in _split(first, delimiter)]
+    # What stands in quotes parts nothing, and a header may have several lines.
+    start = text[:LONGEST_HEADER]
+    headers = {mark: next(csv.reader(io.StringIO(start), delimiter=mark), []) for mark in ",\t;"}
+    delimiter = max(headers, key=lambda mark: len(headers[mark]))
+    header = [cell.strip() for cell in headers[delimiter]]
     if needed is not None:
         check_columns(header, needed, path)
     try:
@@ -82,9 +84,8 @@ def read_csv(path: Path, needed: Collection[str] | None = None) -> pd.DataFrame:
         )  # fmt: skip
     except pd.errors.ParserError as error:
         reason = str(error).partition("C error: ")[2].strip() or str(error)
-        reason = re.sub(
-            r"(?<=row )\d+", lambda row: str(int(row[0]) + 1), reason
-        )  # it counts from 0
+        # It counts rows from 0.
+        reason = re.sub(r"(?<=row )\d+", lambda row: f"{int(row[0]) + 1}", reason)
         fault = f"{reason}; correct it: put cells with a delimiter in quotes, and close all quotes"
         raise InputError(str(path), [fault]) from None
     frame.index += 1
@@ -121,10 +122,6 @@ def read_numbers(cells: "pd.Series[str]", wrong: list[Wrong], hint: str = "") ->
     return numbers
 
 
-def _split(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
-
-
 def _read_text(path: Path) -> str:
     """A table's text.
 
@@ -136,7 +133,7 @@ def _read_text(path: Path) -> str:
             first = file.readline(LONGEST_HEADER)
             content = first + file.read(LARGEST_TABLE)
         if len(first) < LONGEST_HEADER and len(content) < LARGEST_TABLE:
-            return content.decode("utf-8-sig").replace("\r\n", "\n")
+            return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         error: object = f"a header of over {LONGEST_HEADER:,} bytes or a table of {LARGEST_TABLE:,}"
     except UnicodeDecodeError as wrong:
         before, byte = wrong.object[: wrong.start], wrong.object[wrong.start]

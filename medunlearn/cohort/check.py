@@ -98,7 +98,7 @@ def describe_cohort(manifest: Manifest, table: pd.DataFrame, pixels: Pixels) -> 
     lines = [
         f"{manifest.title}: {table['patient'].nunique():,} {manifest.unit}s, {count:,} images of "
         f"{size} px, {channels} channel(s): no error found"
-        + (f", but {warned} warning(s), see below" if warned else ""),
+        + (f", but {warned} warning{'s' * (warned > 1)}, see below" if warned else ""),
         *("", count_rows(table, manifest.label.classes), ""),
         *oddities,
     ]

@@ -49,18 +49,20 @@ class Places(NamedTuple):
             InputError: None is there, or it is a link out of the data root.
         """
         path = next((self.folder / name for name in names if (self.folder / name).is_file()), None)
-        if path is None:
-            fault = f"{self.folder} has no file {list(names)}; {self.get}"
-            raise InputError(str(self.folder), [fault])
-        if not self.allow(path):
-            raise InputError(str(self.folder), [self.tell_link(path)])
-        return path
+        if path and self.allow(path):
+            return path
+        fault = f"{self.folder} has no file {list(names)}; {self.get}"
+        raise InputError(str(self.folder), [self.tell_link(path) if path else fault])
 
     def allow(self, path: Path | str) -> bool:
         """Whether a path leads to a place that the dataset may be read from."""
         # Not Path.resolve: before Python 3.13 it fails on a loop of links.
-        real = Path(os.path.realpath(path))
-        return any(real.is_relative_to(place) for place in (str(self.root), *self.outside))
+        return self.holds(os.path.realpath(path))
+
+    def holds(self, real: str) -> bool:
+        """As `allow`, for a path that is real already."""
+        ends = (str(self.root), *self.outside)
+        return any(real == end or real.startswith(os.path.join(end, "")) for end in ends)  # noqa: PTH118
 
     def tell_link(self, path: Path | str) -> str:
         """The fault of a link that leaves the data root."""
@@ -121,10 +123,8 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
 def list_files(places: Places, pattern: str) -> tuple[dict[str, str], list[str]]:
     """All files below the image folders whose path there matches, in the order of their names.
 
-    A file that links lead to once more is listed once, under its own name.
-
     Returns:
-        Path below its folder (with ``/``) to real path; and the faults: links out of the root.
+        Path below its folder (with ``/``) to real path, each file once; and links out of the root.
     """
     wanted, found = re.compile(pattern), {}
     for place in reversed(places.images):
@@ -150,16 +150,18 @@ def find_images(
     Returns:
         Real paths, missing where there is no file; and what is wrong with which rows.
     """
-    real_folder = cache(os.path.realpath)  # of each folder once: there may be 10^5 images
+
+    @cache
+    def real(path: str) -> str:  # os.path.realpath asks for every folder of each of 10^5 paths
+        parent, name = os.path.split(path)
+        if not name or os.path.islink(path):  # noqa: PTH114
+            return os.path.realpath(path)
+        return os.path.join(real(parent), name)  # noqa: PTH118
 
     def find(name: str) -> str | None:
-        for place in places.images:
-            path = os.path.join(place, name)  # noqa: PTH118
-            if os.path.isfile(path):  # noqa: PTH113
-                real = os.path.join(real_folder(os.path.dirname(path)), os.path.basename(path))  # noqa
-                real = os.path.realpath(path) if os.path.islink(path) else real  # noqa: PTH114
-                return real if places.allow(real) else ""
-        return None
+        paths = (os.path.join(place, name) for place in places.images)  # noqa: PTH118
+        path = next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
+        return path and (real(path) if places.holds(real(path)) else "")
 
     unsafe = (names + suffix).str.contains(LEAVES_FOLDER)
     usable = names[~unsafe & (names != "")]
@@ -171,7 +173,7 @@ def find_images(
     return paths.reindex(names.index), [
         Wrong(names[names == ""], "expected the name of an image; fill the cell"),
         Wrong(
-            names[unsafe], "expected a path below the image folders; remove '..' or leading slash"
+            names[unsafe], "expected a path below the image folders, without '..' or leading slash"
         ),
         Wrong(missing, f"there is no such file{nor}; put it there or remove the row"),
         Wrong(usable[paths == ""], f"is a link out of {places.root}; {_OUTSIDE}"),
@@ -213,13 +215,10 @@ def _list_files(top: Path, places: Places) -> dict[str, str]:
 def read_listing(
     manifest: FilesManifest, places: Places, needed: Sequence[str]
 ) -> tuple[Cells, pd.Series]:
-    """Rows of the files, with those of ``file``, ``folder`` and ``mask_pixels`` that are needed.
-
-    Returns:
-        The rows, and the real path of each.
+    """Rows of the files with columns ``file``, ``folder``, ``mask_pixels``, and their real paths.
 
     Raises:
-        InputError: No file matches, a mask is missing or no image, or a link leaves the data root.
+        InputError: No file matches, a mask is missing or broken, or a link leaves the data root.
     """
     columns = ["file", "folder"] + (["mask_pixels"] if manifest.mask_suffix else [])
     check_columns(columns, needed, places.folder)

@@ -37,23 +37,6 @@ class Label(Part):
         """Code of the reference class."""
         return self.classes.index(self.reference_class)
 
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns that the label is read from."""
-        return ()
-
-    def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
-        """Index of the class of each row; NaN where the rule leaves the row out.
-
-        Args:
-            cells: The rows as text.
-            wrong: Gets what is wrong with which rows; their codes mean nothing.
-
-        Raises:
-            NotImplementedError: A generated cohort brings its codes along, and has no rule.
-        """
-        raise NotImplementedError
-
 
 class _OneColumn(Label):
     """A rule for one column, whose empty cells are a fault, or of the class that is so stated."""
@@ -63,10 +46,16 @@ class _OneColumn(Label):
 
     @property
     def needed(self) -> tuple[str, ...]:
+        """The columns that the label is read from."""
         return (self.column,)
 
     def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
-        """As `Label.code`."""
+        """Index of the class of each row; NaN where the rule leaves the row out.
+
+        Args:
+            cells: The rows as text.
+            wrong: Gets what is wrong with which rows; their codes mean nothing.
+        """
         given = cells[self.column]
         filled = given[given != ""]
         codes = self._code_filled(filled, wrong).astype(float).reindex(given.index)
@@ -173,7 +162,7 @@ class MentionsLabel(Label):
         return self.columns
 
     def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
-        """As `Label.code`."""
+        """As that of the other rules."""
         policy = {"zeros": 0.0, "ones": 1.0, "ignore": float("nan")}
         given = cells[list(self.columns)]
         remedy = "expected 1, 0, -1 or an empty cell; correct it"
@@ -199,7 +188,7 @@ class OneHotLabel(_Mapped):
         return tuple(self.mapping)
 
     def code(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[float]":
-        """As `Label.code`."""
+        """As that of the other rules."""
         numbers = pd.DataFrame({name: read_numbers(cells[name], wrong) for name in self.mapping})
         odd = cells[list(self.mapping)].agg(",".join, axis=1)[(numbers == 1).sum(axis=1) != 1]
         remedy = "expected exactly one 1 among them; correct it or filter the row out"

@@ -20,16 +20,6 @@ def manifest_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != TEMPLATE)
 
 
-def variant_names(name: str) -> list[str]:
-    """Names of the variants that a manifest offers: other tasks, label policies, sizes or splits.
-
-    Args:
-        name: As for `load_manifest`, without a variant.
-    """
-    given = read_yaml(_find(name)[0])[0].get("variants")
-    return sorted(map(str, given)) if isinstance(given, dict) else []
-
-
 def load_manifest(name: str) -> Manifest:
     """Reads and checks the manifest of a dataset.
 

@@ -14,17 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.radiograph import (
-    CLASSES,
-    Anatomy,
-    Finding,
-    Solid,
-    View,
-    attenuate,
-    develop,
-    expose,
-    project,
-)
+from medunlearn.cohort import radiograph
+from medunlearn.cohort.radiograph import CLASSES, Anatomy, Finding, Solid, View
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
@@ -97,12 +88,16 @@ def render(
     patient: Anatomy, finding: Finding, view: View, noise: np.random.Generator, size: int
 ) -> tuple[NDArray[np.uint8], float, float]:
     """Render an image; returns it with the severity and the conspicuity of the finding."""
-    scene = project(patient, view, size)
+    scene = radiograph.project(patient, view, size)
     severity = min(1.0, finding.severity * view.course) if finding.label else 0.0
-    photons = expose(attenuate(scene, finding, severity), view.exposure)
-    normal = expose(attenuate(scene, finding, 0.0), view.exposure) if severity else photons
+
+    def expose(severity: float) -> NDArray[np.float64]:
+        return radiograph.expose(radiograph.attenuate(scene, finding, severity), view.exposure)
+
+    photons = expose(severity)
+    normal = expose(0.0) if severity else photons
     conspicuity = float(np.sqrt(((photons - normal) ** 2 / normal).sum()))
-    return develop(noise.poisson(photons)), severity, conspicuity
+    return radiograph.develop(noise.poisson(photons)), severity, conspicuity
 
 
 def make_phantom(patients: int, *, size: int = 64) -> tuple[pd.DataFrame, NDArray[np.uint8]]:

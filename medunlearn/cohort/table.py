@@ -5,15 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from medunlearn.cohort import rows, schema
+from medunlearn.cohort import files, rows, schema
 from medunlearn.cohort.cells import Cells, Wrong, check_columns, list_faults, read_csv
-from medunlearn.cohort.files import (
-    Places,
-    find_images,
-    find_places,
-    list_files,
-    read_listing,
-)
 from medunlearn.cohort.npz import read_arrays
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
@@ -66,7 +59,7 @@ def examine_table(manifest: DataManifest, data_root: Path | None) -> Reading:
     Raises:
         InputError: No row can be read at all.
     """
-    places = find_places(manifest, data_root)
+    places = files.find_places(manifest, data_root)
     cells, paths = _read_source(manifest, places)
     return code_rows(cells, manifest, places, paths)
 
@@ -102,7 +95,7 @@ def choose_roles(manifest: DataManifest, header: list[str] | None) -> dict[str, 
 def code_rows(
     cells: Cells,
     manifest: DataManifest,
-    places: Places | None = None,
+    places: files.Places | None = None,
     paths: "pd.Series[str] | None" = None,
 ) -> Reading:
     """Rows of text as a table: derived, joined, filtered and coded.
@@ -121,7 +114,7 @@ def code_rows(
         paths = paths.reindex(frame.index)
     elif places is not None:
         suffix = getattr(manifest, "image_suffix", "")
-        paths, missing = find_images(images, suffix, places)
+        paths, missing = files.find_images(images, suffix, places)
         lost = len(paths) > 1 and paths.isna().all()
         wrong += [_explain_missing(images, suffix, places)] if lost else missing
     else:
@@ -166,7 +159,9 @@ def describe_people(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Series[str] | None"]:
+def _read_source(
+    manifest: DataManifest, places: files.Places
+) -> tuple[Cells, "pd.Series[str] | None"]:
     """The rows, and where the images are if the source knows it."""
     if isinstance(manifest, schema.TableManifest):
         frame = read_csv(places.table)
@@ -175,7 +170,7 @@ def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Ser
         return Cells(frame[needed], places.table), None
     needed = needed_columns(manifest)
     if isinstance(manifest, schema.FilesManifest):
-        return read_listing(manifest, places, needed)
+        return files.read_listing(manifest, places, needed)
     if isinstance(manifest, schema.DicomManifest):
         from medunlearn.cohort.dicom import read_headers  # half a second that others need not pay
 
@@ -184,22 +179,22 @@ def _read_source(manifest: DataManifest, places: Places) -> tuple[Cells, "pd.Ser
     return cells, pd.Series(str(places.table), index=cells.frame.index, dtype="str")
 
 
-def _explain_missing(images: "pd.Series[str]", suffix: str, places: Places) -> Wrong:
+def _explain_missing(images: "pd.Series[str]", suffix: str, places: files.Places) -> Wrong:
     """Why no row has an image, told once: other endings, paths of elsewhere, rows of patients."""
     given = images[images != ""][:1]
     name = "".join(given)
     last = name.replace("\\", "/").rpartition("/")[2]
-    files = [Path(file) for file in list_files(places, "")[0]]
-    ends = [file.suffix for file in files if file.with_suffix("").as_posix() == name]
-    held = [str(file) for file in files if name in str(file)]
+    there = [Path(file) for file in files.list_files(places, "")[0]]
+    ends = [file.suffix for file in there if file.with_suffix("").as_posix() == name]
+    held = [str(file) for file in there if name in str(file)]
     if ends:
         remedy = f"set image_suffix: {ends[0]}"
-    elif last + suffix in {file.name for file in files}:
+    elif last + suffix in {file.name for file in there}:
         remedy = f"keep the end of the path: derive a column by extract, pattern {LAST_PART!r}"
     elif len(held) > 1:
         remedy = f"but {held[:2]} hold this one; if rows are of patients, not of images, "
         remedy += "take kind: files and joins, as data_manifests/template.yaml shows"
     else:
-        remedy = f"there are {[str(file) for file in files[:2]]}; correct columns.image or images"
+        remedy = f"there are {[str(file) for file in there[:2]]}; correct columns.image or images"
     below = [str(place) for place in places.images]
     return Wrong(given, f"none of the {len(images)} names is a file below {below}; {remedy}")

@@ -155,7 +155,7 @@ def test_images_that_a_wrong_scale_makes_black_are_told(lay_out, write_manifest,
             dataset = tags  # 12 bits, with its window
         dataset.save_as(folder / f"{number}.dcm", enforce_file_format=True)
     said = "\n".join(look(write_manifest("dicom", intensity=[0, 4095])))
-    assert "no error found, but 1 warning(s), see below\n" in said
+    assert "no error found, but 1 warning, see below\n" in said
     assert "WARNING: 19 of 20 images are dark all over (" in said
     assert re.search(r"of the median image \d to 1\d\n", said)
     assert "intensity" in said

@@ -153,8 +153,3 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, content: bytes):
     assert "check the path" in _faults(str(path))[0]
     path.write_bytes(content)
     assert _faults(str(path))
-
-
-def test_a_manifest_cannot_be_changed():
-    with pytest.raises(ValueError, match="frozen"):
-        load_manifest("phantom").channels = 3

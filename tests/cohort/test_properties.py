@@ -74,19 +74,6 @@ def test_any_manifest_is_read_or_refused_by_the_one_error(fields: dict[str, obje
         assert not pd.Series(manifest.folders).str.contains(LEAVES_FOLDER).any()
 
 
-@few
-@given(st.binary(max_size=200))
-def test_any_bytes_are_no_manifest_but_no_crash(content: bytes):
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "mine.yaml"
-        path.write_bytes(content)
-        try:
-            load_manifest(str(path))
-        except InputError:
-            return
-    raise AssertionError("bytes were taken for a manifest")
-
-
 @st.composite
 def cohorts(draw: st.DrawFn) -> pd.DataFrame:
     """Patients with 1 to 4 images, sex F, M or unknown, up to four classes of any frequency."""

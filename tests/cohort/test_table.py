@@ -159,8 +159,19 @@ def test_patients_with_two_sexes_are_a_fault_or_lose_it_or_are_left_out(tmp_path
         lambda text: "\ufeff" + text,
         lambda text: "\n".join([text.split("\n")[0], *reversed(text.strip().split("\n")[1:])]),
         lambda text: text.replace(",", " , "),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("slice_index", '"slice_index","of the\nscan"'),
     ],
-    ids=["tabs", "semicolons at the end too", "quoted delimiters", "BOM", "other order", "blanks"],
+    ids=[
+        "tabs",
+        "semicolons at the end too",
+        "quoted delimiters",
+        "BOM",
+        "other order",
+        "blanks",
+        "old line ends",
+        "a header of two lines",
+    ],
 )
 def test_the_way_a_table_is_written_changes_nothing(tmp_path: Path, change):
     path = _lay_out_lgg(tmp_path, ROWS)
