@@ -75,6 +75,7 @@ def test_every_notebook_is_named():
 
 def test_help_is_the_default_and_names_every_target():
     told = make().stdout
+    assert told.splitlines()[0].startswith("  make reproduce PROFILE=quick ")
     for target in (
         "reproduce",
         "test",
@@ -92,7 +93,7 @@ def test_help_is_the_default_and_names_every_target():
 def test_an_unknown_variable_is_refused_with_the_choices():
     done = make("reproduce", "PROFLE=quick")
     assert done.returncode != 0
-    assert "PROFLE" in done.stderr
+    assert "unknown variable PROFLE; did you mean PROFILE?" in done.stderr
     known = "DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV"
     assert known in done.stderr
 

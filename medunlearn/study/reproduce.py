@@ -83,8 +83,9 @@ def obtain_tables(study: Study) -> Tables:
         with alone(study.folder):
             store = Store(study)
             if jobs := _plan(study, store):
-                if any(job.models for job in jobs):
+                if models := sum(len(job.models) for job in jobs):
                     check_device(study.device)
+                    print(f"up to {models} models are missing: they are made first", flush=True)
                 with open_engine(study, store) as engine:
                     faults = engine.run(jobs)
                 if not any(store.is_done(spec) for spec in all_models(study.profile)):
@@ -113,9 +114,8 @@ def alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise BusyError(
-            str(folder), ["another run is at work here; wait until it ends, or stop it"]
-        ) from None
+        fault = "another run is at work here; wait until it ends, or stop it"
+        raise BusyError(str(folder), [fault]) from None
     except OSError as error:
         if error.errno != ENOSYS:
             raise
@@ -143,9 +143,8 @@ def clean(folder: Path) -> None:
                 elif not path.name.endswith(".lock"):
                     path.unlink()
             except OSError as error:
-                raise InputError(
-                    str(folder), [f"not everything could be removed: {error}"]
-                ) from None
+                fault = f"not everything could be removed: {error}"
+                raise InputError(str(folder), [fault]) from None
 
 
 def _plan(study: Study, store: Store) -> list[Job]:
@@ -165,13 +164,9 @@ def _check_space(study: Study, specs: Sequence[ModelSpec]) -> None:
     needed = needed_bytes(study.profile, specs, samples=samples, classes=classes, channels=channels)
     free = shutil.disk_usage(study.folder).free
     if needed > free:
-        raise InputError(
-            str(study.folder),
-            [
-                f"{len(specs)} models need about {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB "
-                "are free on this disk: free some, or give another folder with RUNS=..."
-            ],
-        )
+        fault = f"{len(specs)} models need about {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB"
+        remedy = "are free on this disk: free some, or give another folder with RUNS=..."
+        raise InputError(str(study.folder), [f"{fault} {remedy}"])
 
 
 def summary(outcome: Outcome, seconds: float) -> list[str]:

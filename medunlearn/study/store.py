@@ -138,6 +138,13 @@ class Store:
     def is_done(self, spec: ModelSpec) -> bool:
         """Whether the model is there, sound, and made from the inputs that are there now."""
         entry = self.entry(spec)
+        if not (fits := self._fits(entry)):
+            for key in (entry.key, *entry.inputs):  # perhaps made again since they were read
+                self._verified.pop(key, None)
+            fits = self._fits(entry)
+        return fits
+
+    def _fits(self, entry: Entry) -> bool:
         record = self.record(entry.key)
         return record is not None and all(
             record["inputs"].get(key, "unknown") == self.files(key) for key in entry.inputs

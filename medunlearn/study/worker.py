@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -75,35 +76,30 @@ class Kernels(WorkerPlugin):
         """Show a line where the run was started."""
         self.worker.log_event(self.name, line)
 
+    def _pass_on(self, job: str) -> Callable[[str], None]:
+        """Take what a notebook prints, and tell, once each, what it waits for."""
+        told = set[str]()
+
+        def write(text: str) -> None:
+            for line in {x for x in text.splitlines() if x.startswith("waiting for ")} - told:
+                told.add(line)
+                self.tell(f"{'':<12} {job:<46} {line}")
+
+        return write
+
     def execute(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Ending:
         """Execute a notebook; whatever fails in it is told, not raised: it may travel far."""
         for folder in (output.parent, output.parent.with_name("models")):
             list(folder.glob("*"))  # what other hosts have written is to be seen here
         start, fault, place = time.monotonic(), None, self.places.pop()
-        told = _Waits(lambda line: self.tell(f"{'':<12} {output.stem:<36} {line}"))
+        said = SimpleNamespace(write=self._pass_on(output.stem), flush=lambda: None)
         try:
-            execute(notebook, output, parameters, self.kernels, environment=place, stdout=told)
+            execute(notebook, output, parameters, self.kernels, environment=place, stdout=said)
         except Exception as error:
             fault = str(error) or type(error).__name__
         finally:
             self.places.append(place)
         return Ending(time.monotonic() - start, fault, socket.gethostname())
-
-
-class _Waits:
-    """A file for what a notebook prints; passes on, once each, what it waits for."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self.tell, self.told = tell, set[str]()
-
-    def write(self, text: str) -> None:
-        for line in {*text.splitlines()} - self.told:
-            if line.startswith("waiting for "):
-                self.told.add(line)
-                self.tell(line)
-
-    def flush(self) -> None:
-        pass
 
 
 def execute_on_worker(run: str, *job: Any) -> Ending:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from medunlearn.study.study import PROJECT
+from tests.conftest import TINY
 from tests.study.slurm_on_loopback import Slurm, slurm_on_loopback, until, why_not
 
 pytestmark = [
@@ -33,10 +35,19 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_profile: str, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tiny study with one method."""
+    path = tmp_path_factory.mktemp("profile") / "tiny.yaml"
+    one = {"methods": {"finetune": {"epochs": 1}}, "confirmatory": ["finetune"]}
+    path.write_text(yaml.safe_dump({**TINY, **one}))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def alone(profile: str, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study, made without a cluster."""
     runs = shutil.copytree(drawn, tmp_path_factory.mktemp("alone") / "runs")
-    command = [*COMMAND, "--profile", tiny_profile, "--runs", str(runs)]
+    command = [*COMMAND, "--profile", profile, "--runs", str(runs)]
     subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     return runs / "phantom-tiny"
 
@@ -63,11 +74,11 @@ class Run:
 
 
 @pytest.fixture
-def start(slurm: Slurm, tiny_profile: str) -> Iterator[Callable[[Path], Run]]:
+def start(slurm: Slurm, profile: str) -> Iterator[Callable[[Path], Run]]:
     started = []
 
     def run(runs: Path) -> Run:
-        started.append(Run(slurm, tiny_profile, runs))
+        started.append(Run(slurm, profile, runs))
         return started[-1]
 
     yield run
@@ -106,7 +117,7 @@ def test_whatever_happens_to_its_jobs_the_study_ends_in_the_same_bytes(
     first.process.send_signal(signal.SIGINT)
     assert first.end() == 130, first.log.read_text()
     assert "Traceback" not in first.log.read_text()
-    until(lambda: not slurm.jobs(), 30)
+    until(lambda: not slurm.jobs())
     kept = [finished(study)]
     assert kept[0], "nothing of it was kept"
     second = start(runs)
@@ -133,4 +144,4 @@ def test_whatever_happens_to_its_jobs_the_study_ends_in_the_same_bytes(
     assert len(kept[-1]) < len(finished(study)), "the study ended before its last fault"
     assert predictions(study) == predictions(alone)
     assert (study / "report" / "index.html").exists()
-    until(lambda: not slurm.jobs(), 30)
+    until(lambda: not slurm.jobs())

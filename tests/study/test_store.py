@@ -80,6 +80,20 @@ def test_a_model_without_its_input_or_made_from_other_weights_is_not_done(store)
     assert store.missing([O0, U0]) == []
 
 
+def test_a_model_made_again_is_seen_by_who_had_looked_before(store):
+    """As the engine looks while notebooks write."""
+    write(store, O0)
+    write(store, U0)
+    looking = Store(store.study)
+    assert looking.is_done(U0)
+    store.discard(O0)
+    write(store, O0, "other weights")
+    assert not Store(store.study).is_done(U0)
+    write(store, U0)
+    looking._verified.pop(store.entry(O0).key)
+    assert looking.is_done(U0)
+
+
 def test_every_model_has_a_key_of_its_own_and_knows_its_inputs(store):
     specs = all_models(store.study.profile)
     assert len({store.entry(spec).key for spec in specs}) == len(specs)
