@@ -1,95 +1,46 @@
 """What the report says in words: every sentence is generated from the verdicts."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED
+from medunlearn.evaluation.controls.outcomes import FAILED
+from medunlearn.evaluation.controls.run_controls import FIT
+from medunlearn.evaluation.measurements import NOTHING
 from medunlearn.figures.style import label_of
-from medunlearn.statistics.verdicts import (
-    DIFFERENT,
-    EQUIVALENT,
-    INCONCLUSIVE,
-    NEGLIGIBLE,
-    NOT_TESTED,
-    none_is_biased,
+from medunlearn.statistics.verdicts import DIFFERENT, INCONCLUSIVE, NOT_TESTED, none_is_biased
+from medunlearn.study.questions import (
+    QUESTIONS,
+    SYMBOLS,
+    UNCHANGED,
+    Question,
+    is_demonstration,
+    pick,
 )
-
-SYMBOLS = {EQUIVALENT: "=", NEGLIGIBLE: "≈", DIFFERENT: "≠", INCONCLUSIVE: "?", NOT_TESTED: "-"}
-"""Of verdicts, always beside their words."""
-
-UNCHANGED, CHANGED = (EQUIVALENT, NEGLIGIBLE), (DIFFERENT,)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One contrast that is asked of every method: a column of the verdict matrix.
-
-    Args:
-        claim: The claim that it belongs to.
-        title: Heads its column.
-        where: Its rows in the table of verdicts, by column and value.
-        supported_by: Verdicts that support the claim.
-        downwards: Whether the claim is about a loss.
-    """
-
-    claim: str
-    title: str
-    where: Mapping[str, object]
-    supported_by: tuple[str, ...]
-    downwards: bool = False
-
-    def rows(self, judged: pd.DataFrame) -> pd.DataFrame:
-        """Its rows of unlearning methods, confirmatory ones first."""
-        return methods_of(pick(judged, claim=self.claim, **self.where))
-
-    def supporting(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows that support the claim."""
-        agrees = rows["verdict"].isin(self.supported_by)
-        return rows[agrees & (rows["estimate"] < 0)] if self.downwards else rows[agrees]
-
-
-_SEXES = {"contrast": "F - M"}
-QUESTIONS = {
-    "retain": Question(
-        "C1", "retain set", {"partition": "retain", "measure": "accuracy"}, UNCHANGED),
-    "forget": Question(
-        "C1", "forget set", {"partition": "forget", "measure": "accuracy"}, UNCHANGED),
-    "sexes": Question(
-        "C2", "women and men, test set",
-        {**_SEXES, "partition": "test", "measure": "balanced_accuracy"}, UNCHANGED),
-    "sexes_forget": Question(
-        "C2", "women and men, forget set",
-        {**_SEXES, "partition": "forget", "adjustment": "label, difficulty"}, UNCHANGED),
-    "gap": Question("C3", "test set", {"contrast": "U - R"}, CHANGED, downwards=True),
-    "slope": Question(
-        "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED, downwards=True),
-    "difficulty": Question("C4", "easy and hard", {"contrast": "hard - easy"}, CHANGED),
-    "privacy": Question(
-        "audits", "membership attack",
-        {"audit": "rmia", "against": "retrained", "group": "all"}, UNCHANGED),
-}  # fmt: skip
-"""What the report answers, in its order."""
-
-
-def pick(judged: pd.DataFrame, **where: object) -> pd.DataFrame:
-    """The rows with these values, confirmatory methods first."""
-    rows = judged if set(where) <= set(judged) else judged.iloc[:0]
-    for column, value in where.items():
-        rows = rows[rows[column] == value] if len(rows) else rows
-    return rows.sort_values("confirmatory", ascending=False, kind="stable")
-
-
-def methods_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """Unlearning methods alone: neither set B, nor doing nothing, nor retraining."""
-    return rows[~rows["method"].isin([NOTHING, FLOOR, RETRAINED])]
 
 
 def names_of(methods: Iterable[object]) -> str:
     """For example ``SalUn, SCRUB and SSD``."""
     *first, last = [label_of(str(method)) for method in methods]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def say_fitness(fitness: pd.DataFrame, controls: pd.DataFrame) -> str:
+    """Why the study is not fit for verdicts; empty if it is.
+
+    Args:
+        fitness: As from ``measure_fitness``.
+        controls: As from ``run_controls``.
+    """
+    for row in fitness[~fitness["fit"].astype(bool)].to_dict("records"):
+        level, other = (f"{100 * row[name]:.1f} %" for name in ("estimate", "baseline"))
+        told = f"This study is not fit for verdicts: the {row['measure']} of retrained models is"
+        return f"{told} {level}, and {row['name']} gives {other}."
+    failed = controls[(controls["control"] == FIT) & (controls["state"] == FAILED)]
+    for size in 100 * failed["estimate"]:
+        told = f"the original is only {size:.1f} points above retraining on the forget set"
+        return f"This study is not fit for verdicts: {told}, and not clearly more than set B."
+    return ""
 
 
 def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -> str:
@@ -102,7 +53,7 @@ def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -
     """
     lines = []
     for question in QUESTIONS.values():
-        if question.claim == claim:
+        if question.claim == claim and not is_demonstration(judged):
             told = [tell(question, rows := question.rows(judged))]
             if claim == "C2":
                 told.append(say_jointly(rows, confirmatory))
@@ -173,20 +124,15 @@ def three_lines(judged: pd.DataFrame, fitness: str = "") -> list[str]:
     return [say_privacy(judged), say_utility(judged), say_sexes(judged)]
 
 
-def is_demonstration(judged: pd.DataFrame) -> bool:
-    """Whether the study has too few seeds for any verdict."""
-    return bool((judged["verdict"] == NOT_TESTED).all())
-
-
 def estimates(judged: pd.DataFrame) -> list[str]:
-    """Two sentences without a verdict: what doing nothing leaves, and the largest change."""
+    """Two sentences without a verdict: what doing nothing leaves, and what methods change."""
     kept = pick(judged, claim="C1", method=NOTHING, **QUESTIONS["forget"].where)
     sentence = "Before unlearning, the forget set is {:.1f} points above retraining."
     told = [sentence.format(100 * estimate) for estimate in kept["estimate"].dropna()]
-    gaps = QUESTIONS["gap"].rows(judged).dropna(subset="estimate")
-    for row in gaps.nsmallest(1, "estimate").to_dict("records"):
-        lowest = f"{label_of(row['method'])} ({100 * row['estimate']:+.1f} points)"
-        told.append(f"On the test set, the lowest method is {lowest}.")
+    gaps = 100 * QUESTIONS["gap"].rows(judged)["estimate"].dropna()
+    if len(gaps):
+        ends = f"{gaps.min():+.1f} to {gaps.max():+.1f}"
+        told.append(f"On the test set, methods are {ends} points from retraining.")
     return told
 
 
