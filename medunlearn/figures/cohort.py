@@ -28,7 +28,7 @@ def plot_examples(cohort: Cohort, columns: int = 6) -> Figure:
         line[0].text(-4, size / 2, f"{name}\n{SEX_NAMES[sex]}", ha="right", va="center", size=9)
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
     figure.set_label("Images of women and of men, one row for each class and sex.")
-    plt.close(figure)  # shown by who asked for it, and not once more at the end of the cell
+    plt.close(figure)
     return figure
 
 

@@ -93,10 +93,16 @@ def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
 
 
 def show_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as PNG and PDF, and show it in a notebook with its alternative text."""
+    """Write a figure as PNG and PDF, and show it in a notebook."""
+    save_figure(figure, folder, name)
+    display_figure(figure)
+
+
+def display_figure(figure: Figure) -> None:
+    """Show a figure in a notebook, once, with its alternative text."""
     from IPython.display import display  # only notebooks need it
 
-    save_figure(figure, folder, name)
+    plt.close(figure)
     alternative = {"image/png": {"alt": figure.get_label()}}
     display(figure, metadata=alternative)  # type: ignore[no-untyped-call]
 

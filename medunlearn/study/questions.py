@@ -30,6 +30,7 @@ class Question:
         where: Its rows in the table of verdicts, by column and value.
         supported_by: Verdicts that support the claim.
         downwards: Whether the claim is about a loss.
+        beside: Whether it is a second measure of another one: answered, but no column.
     """
 
     claim: str
@@ -37,6 +38,7 @@ class Question:
     where: Mapping[str, object]
     supported_by: tuple[str, ...]
     downwards: bool = False
+    beside: bool = False
 
     def rows(self, judged: pd.DataFrame) -> pd.DataFrame:
         """Its rows of unlearning methods, confirmatory ones first."""
@@ -61,6 +63,12 @@ QUESTIONS = {
         "C2", "women and men, forget set",
         {**_SEXES, "partition": "forget", "measure": "accuracy", "adjustment": "label, difficulty"},
         UNCHANGED),
+    "sexes_probability": Question(
+        "C2", "probability of the true class, test set",
+        {**_SEXES, "partition": "test", "measure": "probability"}, UNCHANGED, beside=True),
+    "sexes_forget_probability": Question(
+        "C2", "probability of the true class, forget set",
+        {**_SEXES, "partition": "forget", "measure": "probability"}, UNCHANGED, beside=True),
     "gap": Question("C3", "test set", {"contrast": "U - R"}, CHANGED, downwards=True),
     "slope": Question(
         "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED, downwards=True),

@@ -100,7 +100,7 @@ def verdict_matrix(judged: pd.DataFrame) -> str:
     Args:
         judged: Verdicts and audits, one below the other.
     """
-    asked = [(question, question.rows(judged)) for question in QUESTIONS.values()]
+    asked = [(each, each.rows(judged)) for each in QUESTIONS.values() if not each.beside]
     silent = is_demonstration(judged)
     order = dict.fromkeys(method for _, rows in asked for method in rows["method"])
     heads = "".join(f'<th scope="col">{_head(q.claim)}{q.title}</th>' for q, _ in asked)

@@ -49,15 +49,13 @@ def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -
     Args:
         claim: C1 to C4, or ``audits``.
         judged: Verdicts and audits.
-        confirmatory: Methods named before results: a joint sentence on C2 needs all of them.
+        confirmatory: Methods named before results: a joint sentence needs all; none if not given.
     """
     lines = []
-    for question in QUESTIONS.values():
-        if question.claim == claim and not is_demonstration(judged):
-            told = [tell(question, rows := question.rows(judged))]
-            if claim == "C2":
-                told.append(say_jointly(rows, confirmatory))
-            told.append(say_open(rows))
+    for question in QUESTIONS.values() if not is_demonstration(judged) else ():
+        rows = question.rows(judged)
+        if question.claim == claim and (len(rows) or not question.beside):
+            told = [tell(question, rows), say_jointly(rows, confirmatory), say_open(rows)]
             lines.append(f"- **{question.title.capitalize()}.** {' '.join(filter(None, told))}")
     return "\n".join(lines)
 
