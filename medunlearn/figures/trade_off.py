@@ -70,10 +70,11 @@ def plot_trade_off(
 def _draw_cross(
     axis: Axes, across: "pd.Series[float]", up: "pd.Series[float]", style: dict[str, str]
 ) -> None:
-    """A point with both intervals, thin, so that they do not hide other points."""
+    """A point with both intervals, thin, so that they do not hide others; none beyond the frame."""
     thin = {"color": style["color"], "linewidth": 0.8, "alpha": 0.5, "zorder": 2}
-    if np.isfinite(across["low"]) and np.isfinite(up["low"]):
+    if np.diff(axis.get_xlim()) > across["high"] - across["low"]:
         axis.plot([across["low"], across["high"]], [up["estimate"]] * 2, **thin)  # type: ignore[arg-type]
+    if np.diff(axis.get_ylim()) > up["high"] - up["low"]:
         axis.plot([across["estimate"]] * 2, [up["low"], up["high"]], **thin)  # type: ignore[arg-type]
     axis.plot(across["estimate"], up["estimate"], markersize=9, linestyle="", zorder=3, **style)  # type: ignore[arg-type]
 

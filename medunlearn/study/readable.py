@@ -37,7 +37,7 @@ NAMES = {
 
 FIRST_FIGURE = (
     "**Figure 1.** Privacy against utility. A good method lies in the shaded region: as accurate "
-    "as retraining, and no easier to recognise. Lines are intervals."
+    "as retraining, and no easier to recognise. Lines are intervals.\n\n"
 )
 
 
@@ -103,7 +103,10 @@ def verdict_matrix(judged: pd.DataFrame) -> str:
     asked = [(each, each.rows(judged)) for each in QUESTIONS.values() if not each.beside]
     silent = is_demonstration(judged)
     order = dict.fromkeys(method for _, rows in asked for method in rows["method"])
-    heads = "".join(f'<th scope="col">{_head(q.claim)}{q.title}</th>' for q, _ in asked)
+    heads = "".join(
+        f'<th scope="col">{each.claim.replace("audits", "privacy")}<br>{each.title}</th>'
+        for each, _ in asked
+    )
     lines = []
     for method in order:
         cells = "".join(
@@ -115,10 +118,6 @@ def verdict_matrix(judged: pd.DataFrame) -> str:
         f'<table class="matrix"><thead><tr><th scope="col">method</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
-
-
-def _head(claim: str) -> str:
-    return "privacy<br>" if claim == "audits" else f"{claim}<br>"
 
 
 def _cell(title: str, rows: pd.DataFrame, *, silent: bool) -> str:
@@ -209,9 +208,11 @@ def describe_terms(study: Study) -> str:
     )
 
 
-def describe_faults(study: Study, tables: Tables) -> str:
-    """What is missing or broken, and what a patient is; empty if all is well."""
+def describe_limits(study: Study, tables: Tables) -> str:
+    """What the cohort is, and what is missing or broken."""
     lines, manifest = [], study.cohort.manifest
+    if manifest.kind == "phantom":
+        lines.append("The embedded cohort is drawn: nothing here is medical evidence.")
     if manifest.unit != "patient":
         lines.append(f"No patient ids are published: a *patient* here is a **{manifest.unit}**.")
     methods = tables.models["method"].fillna("training")

@@ -66,9 +66,11 @@ def tell(question: Question, rows: pd.DataFrame) -> str:
         return "This was not measured in this study."
     if (rows["verdict"] == NOT_TESTED).all():
         return f"Not tested: {reasons(rows)}."
-    told, own = [], rows[rows["confirmatory"].astype(bool)]
-    if len(own):
-        count = f"{len(question.supporting(own))} of {len(own)} confirmatory methods"
+    told, own, kind = [], rows[rows["confirmatory"].astype(bool)], "confirmatory methods"
+    if own.empty:
+        own, kind = rows, "methods (exploratory)"
+    if question.claim != "audits":
+        count = f"{len(question.supporting(own))} of {len(own)} {kind}"
         told.append(f"**The claim is supported for {count}.**")
     readings = rows.get("reading", rows["verdict"])
     for reading in sorted(set(readings), key=[*SYMBOLS, *readings].index):
@@ -99,7 +101,7 @@ def say_jointly(rows: pd.DataFrame, confirmatory: Sequence[str]) -> str:
 def say_open(rows: pd.DataFrame) -> str:
     """What a study of this size could settle, where it has left a question open."""
     left = rows[rows["verdict"] == INCONCLUSIVE]
-    if left.empty or left["reachable_margin"].isna().all():
+    if left[["reachable_margin", "margin"]].dropna().empty:
         return ""
     reach, margin = (100 * left[name].max() for name in ("reachable_margin", "margin"))
     if reach <= margin:
@@ -149,7 +151,7 @@ def say_utility(judged: pd.DataFrame) -> str:
     lost, growing = QUESTIONS["gap"].supporting(rows), QUESTIONS["slope"].supporting(slopes)
     return (
         f"Accuracy on the test set is below retraining for {_counted(lost, rows)}; "
-        f"the loss grows with the forget set for {len(growing)} of {len(slopes)}."
+        f"the loss grows with the forget set for {len(growing) or 'none'} of {len(slopes)}."
     )
 
 
