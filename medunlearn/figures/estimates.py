@@ -11,6 +11,7 @@ from medunlearn.evaluation.measurements import FLOOR, PARTS
 from medunlearn.figures.style import (
     BAND,
     GROUP_STYLES,
+    PANEL,
     SEX_NAMES,
     add_legend,
     frame,
@@ -33,29 +34,23 @@ SHORT = {"different but negligible": "negligible", "not estimable (ceiling)": "a
 def choose_panels(
     results: pd.DataFrame,
     margins: Mapping[str, float],
-    measure: str = "accuracy",
     *,
-    quantity: str = "gap",
     parts: Sequence[str] = PARTS,
     groups: Sequence[str] = ("all",),
 ) -> dict[str, pd.DataFrame]:
-    """Rows of ``measure_results`` of random forget sets, by the title of a partition.
+    """Gaps in accuracy of random forget sets, by the title of a partition.
 
     Args:
         results: As from ``measure_results``, or the single seeds as from ``measure_seeds``.
         margins: By partition.
-        measure: Of which the results are told.
-        quantity: ``gap`` or ``level``, which has no margin.
         parts: Partitions, in order.
         groups: Of patients.
     """
     chosen = results[(results["composition"] == "random") & results["group"].isin(groups)]
     if "quantity" in results:
-        chosen = chosen[(chosen["measure"] == measure) & (chosen["quantity"] == quantity)]
+        chosen = chosen.query("measure == 'accuracy' and quantity == 'gap'")
     return {
-        f"{part} set": chosen[chosen["partition"] == part].assign(
-            margin=margins[part] if quantity == "gap" else np.nan
-        )
+        f"{part} set": chosen[chosen["partition"] == part].assign(margin=margins[part])
         for part in parts
     }
 
@@ -86,7 +81,8 @@ def plot_estimates(
             continue
         places = _place(rows, by)
         height = 1.3 + (0.3 if not by else 0.24) * (max(places.values()) + 1)
-        figure, (axis,) = new_figure(describe(title, rows, axis_title), height=height)
+        text = describe(title, rows, axis_title)
+        figure, (axis,) = new_figure(text, width=PANEL, height=height)
         _draw(axis, rows, places, by, None if seeds is None else seeds[title])
         axis.set(title=title[0].upper() + title[1:], xlabel=axis_title)
         _label_lines(axis, places, by)
@@ -207,20 +203,15 @@ def plot_shares(rows: pd.DataFrame) -> Figure:
     parts = {"share_seed": "#1A5E9A", "share_patient": "#B34700", "share_residual": "#767676"}
     names = rows["claim"] + " " + rows["contrast"] + ", " + rows["partition"]
     names += ", " + rows["measure"].str.replace("_", " ")
-    means = rows[list(parts)].groupby(names, sort=False).mean().dropna()[::-1]
-    text = "; ".join(f"{name}: seeds {100 * s:.0f} %" for name, s in means["share_seed"].items())
-    figure, (axis,) = new_figure(text, width=7.2, height=1.4 + 0.34 * len(means))
-    left = np.zeros(len(means))
-    for part, colour in parts.items():
-        width = 100 * means[part].to_numpy()
-        axis.barh(range(len(means)), width, left=left, color=colour, height=0.62)
-        for place, (start, size) in enumerate(zip(left, width, strict=True)):
-            if size >= 14:
-                word = f"{part.removeprefix('share_')} {size:.0f}"
-                axis.text(start + size / 2, place, word, color="white", ha="center", va="center",
-                          size=9)  # fmt: skip
-        left += width
-    axis.set_yticks(range(len(means)), means.index.to_list(), size=9)
-    axis.set(xlabel="share of the variance (%)", xlim=(0, 100))
+    means = 100 * rows[list(parts)].groupby(names, sort=False).mean().dropna()[::-1]
+    text = "; ".join(f"{name}: seeds {share:.0f} %" for name, share in means["share_seed"].items())
+    figure, (axis,) = new_figure(text, width=7.2, height=1.9 + 0.32 * len(means))
+    means.plot.barh(stacked=True, ax=axis, color=parts, width=0.65, legend=False)
+    for bars, part in zip(axis.containers, parts, strict=True):
+        words = [f"{bar.get_width():.0f}" if bar.get_width() >= 8 else "" for bar in bars]
+        axis.bar_label(bars, words, label_type="center", color="white", size=9)
+        bars.set_label(f"{part.removeprefix('share_')}s")
+    figure.legend(handles=axis.containers, loc="outside lower center", ncols=3)
+    axis.set(xlabel="share of the variance (%)", xlim=(0, 100), ylabel="")
     axis.grid(visible=False)
     return figure

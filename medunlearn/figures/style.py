@@ -60,7 +60,7 @@ def use_style() -> None:
 
 
 def new_figure(
-    alternative: str, columns: int = 1, *, width: float = PANEL, height: float, **options: Any
+    alternative: str, columns: int = 1, *, width: float = 9, height: float, **options: Any
 ) -> tuple[Figure, Sequence[Axes]]:
     """A row of panels, and the text for those who do not see them.
 
