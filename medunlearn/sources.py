@@ -7,6 +7,9 @@ from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+SILENT = {"parameters", "figure"}
+"""Tags of cells that decide nothing: what is given is asked by itself, and a figure only shows."""
+
 _PACKAGE = Path(__file__).parent
 _NAME = _PACKAGE.name
 
@@ -92,7 +95,7 @@ def _code_of(notebook: Path) -> str:
     code = [
         "".join(cell["source"])
         for cell in cells
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and SILENT.isdisjoint(cell["metadata"].get("tags", []))
     ]
     return "\n".join(code)
 

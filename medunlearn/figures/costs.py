@@ -7,33 +7,31 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from medunlearn.figures.style import add_legend, label_of, new_figure, style_of
+from medunlearn.figures.style import label_of, new_figure, style_of
 
 
 def plot_costs(ratios: pd.DataFrame) -> Figure:
-    """Cost of each method as a ratio to one retraining, by forget size, every repeat a point."""
-    methods, sizes = list(dict.fromkeys(ratios["method"])), sorted(set(ratios["forget_size"]))
-    text = "Seconds of each method divided by seconds of one retraining, by forget size."
-    figure, (axis,) = new_figure(text, height=3.4)
-    for rank, method in enumerate(methods):
-        offset = (rank - (len(methods) - 1) / 2) * 0.8 / len(methods)
-        rows = ratios[ratios["method"] == method]
-        at = np.array([sizes.index(size) for size in rows["forget_size"]]) + offset
-        look: dict[str, Any] = {
-            "linestyle": "",
-            "markersize": 6,
-            "alpha": 0.8,
-            "clip_on": False,
-            "zorder": 3,
-        }
-        axis.plot(at, rows["ratio"], **look, **style_of(method))
-    axis.axhline(1, color="black", linewidth=0.8)
-    across = axis.get_yaxis_transform()
-    axis.annotate("one retraining", (1, 1), xycoords=across, ha="right", va="bottom", size=9)
-    axis.set_ylim(0, max(1.15, 1.1 * ratios["ratio"].max()))
-    axis.set_xticks(range(len(sizes)), [f"{size:.0%}" for size in sizes])
-    axis.set(xlabel="forget size, share of training patients", ylabel="seconds / retraining")
-    add_legend(figure, {label_of(method): style_of(method) for method in methods})
+    """Cost of one request of each method beside one retraining: a bar, and every repeat a point.
+
+    Args:
+        ratios: As from ``cost_ratios``, of one forget size.
+    """
+    medians = ratios.groupby("method")["ratio"].median().sort_values(ascending=False)
+    told = ", ".join(f"{label_of(str(m))} {ratio:.2f}" for m, ratio in medians.items())
+    text = f"Seconds of one request divided by seconds of one retraining: {told}."
+    figure, (axis,) = new_figure(text, width=7.2, height=1.2 + 0.32 * len(medians))
+    for place, (method, ratio) in enumerate(medians.items()):
+        colour = style_of(str(method))["color"]
+        axis.barh(place, ratio, height=0.6, color=colour, alpha=0.55)
+        each = ratios.loc[ratios["method"] == method, "ratio"]
+        axis.plot(each, [place] * len(each), "|", color="black", markersize=8)
+        axis.annotate(f"{ratio:.2f}", (max(ratio, each.max()), place), (6, 0), va="center",
+                      textcoords="offset points", size=9)  # fmt: skip
+    axis.axvline(1, color="black", linewidth=1)
+    axis.set_xlim(0, max(1.15, 1.15 * ratios["ratio"].max()))
+    axis.set_yticks(range(len(medians)), [label_of(str(method)) for method in medians.index])
+    axis.set(xlabel="one request / one retraining (line: 1.0)")
+    axis.grid(axis="y", visible=False)
     return figure
 
 
@@ -56,7 +54,7 @@ def plot_trials(
     ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "linestyle": ""}
     for label, trial, colour, size in (
         ("chosen", chosen, "black", 13),
-        ("oracle_tuned", oracle_tuned, "#bbbbbb", 18),
+        ("oracle_tuned", oracle_tuned, "#767676", 18),
     ):
         axis.plot(trial, scores[trial], **ring, markersize=size, color=colour, label=label)
     axis.set(xlabel="trial (0: usual settings)", ylabel="score (0 is best)")
@@ -74,7 +72,7 @@ def plot_tuning_costs(costs: pd.DataFrame) -> Figure:
     """
     rows = costs.dropna(subset=["total"]).sort_values("total", ascending=False)
     text = f"One request of {len(rows)} methods in retrainings, alone and with the search for it."
-    figure, (axis,) = new_figure(text, width=8, height=0.8 + 0.32 * len(rows))
+    figure, (axis,) = new_figure(text, width=7.2, height=1.2 + 0.32 * len(rows))
     for place, row in enumerate(rows.to_dict("records")):
         style = {"linestyle": "", "capsize": 2, **style_of(row["method"])}
         for what, (low, high), fill in (
@@ -83,7 +81,9 @@ def plot_tuning_costs(costs: pd.DataFrame) -> Figure:
         ):
             spread = np.array([[row[what] - row[low]], [row[high] - row[what]]])
             axis.errorbar(row[what], place, xerr=spread, markerfacecolor=fill, **style)
-        axis.plot([row["estimate"], row["total"]], [place] * 2, color="#cccccc", zorder=0)
+        axis.plot(
+            [row["estimate"], row["total"]], [place] * 2, color="#767676", linewidth=0.8, zorder=0
+        )
     axis.axvline(1, color="black", linewidth=0.8)
     axis.annotate(" one retraining", (1, len(rows) - 1), ha="left", va="bottom", size=9)
     axis.set_xscale("log")

@@ -1,6 +1,6 @@
-"""Estimates with intervals, margins and verdicts: a panel for each partition, a line a method."""
+"""Estimates with intervals, margins and verdicts: one figure a panel, one line a method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from medunlearn.evaluation.measurements import FLOOR, PARTS
 from medunlearn.figures.style import (
     BAND,
     GROUP_STYLES,
+    PANEL,
     SEX_NAMES,
     add_legend,
     frame,
@@ -18,38 +19,38 @@ from medunlearn.figures.style import (
     new_figure,
     style_of,
 )
-from medunlearn.statistics.verdicts import NOT_ESTIMABLE, NOT_TESTED
+from medunlearn.statistics.verdicts import NOT_TESTED
 
 Place = dict[tuple[str, object], float]
 """Height of a line, by method and by what its lines are told apart by."""
+
+GREATEST = 100.0
+"""Points: an interval as wide, or one beyond what is possible, says nothing: it is left out."""
+
+SHORT = {"different but negligible": "negligible", "not estimable (ceiling)": "at the ceiling"}
+"""Verdicts whose words are too long for a margin."""
 
 
 def choose_panels(
     results: pd.DataFrame,
     margins: Mapping[str, float],
-    measure: str = "accuracy",
     *,
-    quantity: str = "gap",
     parts: Sequence[str] = PARTS,
     groups: Sequence[str] = ("all",),
 ) -> dict[str, pd.DataFrame]:
-    """Rows of ``measure_results`` of random forget sets, by the title of a partition.
+    """Gaps in accuracy of random forget sets, by the title of a partition.
 
     Args:
         results: As from ``measure_results``, or the single seeds as from ``measure_seeds``.
         margins: By partition.
-        measure: Of which the results are told.
-        quantity: ``gap`` or ``level``, which has no margin.
         parts: Partitions, in order.
         groups: Of patients.
     """
     chosen = results[(results["composition"] == "random") & results["group"].isin(groups)]
     if "quantity" in results:
-        chosen = chosen[(chosen["measure"] == measure) & (chosen["quantity"] == quantity)]
+        chosen = chosen.query("measure == 'accuracy' and quantity == 'gap'")
     return {
-        f"{part} set": chosen[chosen["partition"] == part].assign(
-            margin=margins[part] if quantity == "gap" else np.nan
-        )
+        f"{part} set": chosen[chosen["partition"] == part].assign(margin=margins[part])
         for part in parts
     }
 
@@ -60,8 +61,7 @@ def plot_estimates(
     axis_title: str,
     by: str = "",
     seeds: Mapping[str, pd.DataFrame] | None = None,
-    zero: bool = True,
-) -> Figure:
+) -> Iterator[Figure]:
     """Estimate and interval of each method, the margin shaded, single seeds as faint points.
 
     Confirmatory contrasts have filled markers, exploratory ones hollow, if rows tell them apart.
@@ -72,29 +72,24 @@ def plot_estimates(
         axis_title: Of every panel: what is shown, in points.
         by: Column that tells the lines of a method apart: ``forget_size`` or ``group``.
         seeds: By the same titles, ``method``, ``by`` and ``gap`` of each seed.
-        zero: Whether to draw the line of no difference.
+
+    Yields:
+        One figure a panel: side by side on a wide screen, below each other on a narrow one.
     """
-    every = pd.concat(panels.values())
-    places = _place(every, by)
-    judged, count = "verdict" in every, len(panels)
-    figure, axes = new_figure(
-        describe(panels, axis_title),
-        count,
-        width=1.6 + min(4.6, 11 / count) * count if judged else 9.5,
-        height=0.9 + (0.33 if not by else 0.22) * (max(places.values()) + 1),
-        sharey=True,
-    )
-    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
-        single = None if seeds is None else seeds[title]
-        _draw_panel(axis, rows, places, by, single, zero=zero)
-        axis.set(title=title, xlabel=axis_title)
-        if not zero:  # a level: all of the scale
-            axis.set_xlim(0, 100)
-    _label_lines(axes[0], places, by)
-    if by == "group":
-        told = {group: style for group, style in GROUP_STYLES.items() if group in set(every[by])}
-        add_legend(figure, {SEX_NAMES.get(group, group): style for group, style in told.items()})
-    return figure
+    for title, rows in panels.items():
+        if rows["estimate"].isna().all():
+            continue
+        places = _place(rows, by)
+        height = 1.3 + (0.3 if not by else 0.24) * (max(places.values()) + 1)
+        text = describe(title, rows, axis_title)
+        figure, (axis,) = new_figure(text, width=PANEL, height=height)
+        _draw(axis, rows, places, by, None if seeds is None else seeds[title])
+        axis.set(title=title[0].upper() + title[1:], xlabel=axis_title)
+        _label_lines(axis, places, by)
+        if by == "group":
+            told = {name: style for name, style in GROUP_STYLES.items() if name in set(rows[by])}
+            add_legend(figure, {SEX_NAMES.get(name, name): style for name, style in told.items()})
+        yield figure
 
 
 def _place(rows: pd.DataFrame, by: str) -> Place:
@@ -109,47 +104,58 @@ def _place(rows: pd.DataFrame, by: str) -> Place:
     return places
 
 
-def _draw_panel(
-    axis: Axes,
-    rows: pd.DataFrame,
-    places: Place,
-    by: str,
-    single: pd.DataFrame | None,
-    *,
-    zero: bool,
+def _draw(
+    axis: Axes, rows: pd.DataFrame, places: Place, by: str, single: pd.DataFrame | None
 ) -> None:
-    margin, ends = 100 * float(rows["margin"].max()), [0.0] if zero else []
+    """Margin, lines and single seeds; the frame is set first, so that bars know where it ends."""
+    points = 100 * rows[["estimate", "low", "high"]]
+    too_wide = points["high"] - points["low"] > GREATEST
+    points.loc[too_wide | (points.abs().max(axis=1) > GREATEST), ["low", "high"]] = np.nan
+    margin, ends = 100 * float(rows["margin"].max()), [0.0, *ends_of(points)]
     if np.isfinite(margin):
         axis.axvspan(-margin, margin, color=BAND, zorder=0, linewidth=0)
         ends += [-1.3 * margin, 1.3 * margin]
-    if zero:
-        axis.axvline(0, color="black", linewidth=0.8, zorder=1)
-    for row in rows.to_dict("records"):
-        place, group = places[row["method"], row.get(by, "")], str(row.get("group"))
-        style = GROUP_STYLES[group] if group in GROUP_STYLES else style_of(row["method"])
-        estimate, low, high = (100 * row[name] for name in ("estimate", "low", "high"))
-        hollow = {} if row.get("confirmatory", True) else {"markerfacecolor": "white"}
-        spread = [[estimate - low], [high - estimate]]
-        shape = {"linestyle": "", "markersize": 6, "capsize": 2, "zorder": 3}
-        axis.errorbar(estimate, place, xerr=spread, **shape, **style, **hollow)  # type: ignore[arg-type]
-        if verdict := row.get("verdict"):
-            colour = "grey" if verdict in {NOT_TESTED, NOT_ESTIMABLE} else "black"
-            beside = {"xycoords": axis.get_yaxis_transform(), "va": "center", "size": 8}
-            axis.annotate(verdict, (1.01, place), color=colour, **beside)  # type: ignore[arg-type]
+    axis.axvline(0, color="black", linewidth=0.8, zorder=1)
     if single is not None:
         ends += _draw_seeds(axis, single, places, by)
-    axis.set_xlim(frame([*ends, *ends_of(100 * rows[["estimate", "low", "high"]])], 0.06))
+    axis.set_xlim(frame(ends, 0.06))
     axis.grid(axis="y", visible=False)
+    for row, (estimate, low, high) in zip(rows.to_dict("records"), points.to_numpy(), strict=True):
+        place, group = places[row["method"], row.get(by, "")], str(row.get("group"))
+        style = GROUP_STYLES[group] if group in GROUP_STYLES else style_of(row["method"])
+        look = style if row.get("confirmatory", True) else {**style, "markerfacecolor": "white"}
+        draw_bar(axis, place, low, high, style["color"])
+        axis.plot(estimate, place, linestyle="", markersize=7, zorder=3, **look)
+        reading = row.get("reading", row.get("verdict", ""))
+        if reading and any(rows["verdict"] != NOT_TESTED):
+            beside = {"xycoords": axis.get_yaxis_transform(), "va": "center", "size": 9}
+            axis.annotate(_short(reading), (1.02, place), **beside)  # type: ignore[arg-type]
+
+
+def _short(reading: str) -> str:
+    return SHORT.get(reading, reading).split(", not confirmed")[0]
+
+
+def draw_bar(axis: Axes, place: float, low: float, high: float, colour: str) -> None:
+    """An interval; where the frame cuts it, an arrow says that it goes on."""
+    if not np.isfinite(low):
+        return
+    left, right = axis.get_xlim()
+    axis.plot([max(low, left), min(high, right)], [place] * 2, color=colour, linewidth=1.4)
+    for end, cut, marker in ((left, low < left, "<"), (right, high > right, ">")):
+        if cut:
+            axis.plot(end, place, marker=marker, color=colour, markersize=6, clip_on=False)
 
 
 def _draw_seeds(axis: Axes, single: pd.DataFrame, places: Place, by: str) -> list[float]:
     """Faint points in the colour of the method; their values."""
-    single = single[single["method"].isin({method for method, _ in places})]
-    for method, rows in single.dropna(subset="gap").groupby("method"):
+    lines = zip(single["method"], single[by], strict=True)
+    single = single[[line in places for line in lines]].dropna(subset="gap")
+    for method, rows in single.groupby("method"):
         at = [places[str(method), level] for level in rows[by]]
         colour = style_of(str(method))["color"]
-        axis.plot(100 * rows["gap"], at, ".", color=colour, alpha=0.35, markersize=4, zorder=2)
-    return (100 * single["gap"].dropna()).tolist()
+        axis.plot(100 * rows["gap"], at, ".", color=colour, alpha=0.4, markersize=5, zorder=2)
+    return (100 * single["gap"]).tolist()
 
 
 def ends_of(points: pd.DataFrame) -> list[float]:
@@ -173,16 +179,39 @@ def _label_lines(axis: Axes, places: Place, by: str) -> None:
         axis.tick_params(axis="y", which="major", length=0, pad=34)
 
 
-def describe(panels: Mapping[str, pd.DataFrame], axis_title: str) -> str:
-    """The lowest and the highest estimate of each panel, in words."""
-    told = [f"{axis_title}, one line a method with its interval."]
-    for title, rows in panels.items():
-        methods = rows[rows["method"] != FLOOR].dropna(subset="estimate")
-        if len(methods):
-            ends = methods.sort_values("estimate").iloc[[0, -1]]
-            low, high = (
-                f"{label_of(method)} {100 * estimate:+.1f}"
-                for method, estimate in zip(ends["method"], ends["estimate"], strict=True)
-            )
-            told.append(f"{title}: from {low} to {high}.")
-    return " ".join(told)
+def describe(title: str, rows: pd.DataFrame, axis_title: str) -> str:
+    """The lowest and the highest estimate, in words."""
+    told = f"{title}, {axis_title}, one line a method with its interval."
+    methods = rows[rows["method"] != FLOOR].dropna(subset="estimate")
+    if len(methods):
+        ends = methods.sort_values("estimate").iloc[[0, -1]]
+        low, high = (
+            f"{label_of(method)} {100 * estimate:+.1f}"
+            for method, estimate in zip(ends["method"], ends["estimate"], strict=True)
+        )
+        told += f" From {low} to {high}."
+    return told
+
+
+def plot_shares(rows: pd.DataFrame) -> Figure:
+    """What the variance of each contrast is due to, mean over methods, a bar for each contrast.
+
+    Args:
+        rows: Judged contrasts, with ``claim``, ``partition``, ``contrast``, ``measure`` and the
+            shares of the variance; rows without shares are left out.
+    """
+    parts = {"share_seed": "#1A5E9A", "share_patient": "#B34700", "share_residual": "#767676"}
+    names = rows["claim"] + " " + rows["contrast"] + ", " + rows["partition"]
+    names += ", " + rows["measure"].str.replace("_", " ")
+    means = 100 * rows[list(parts)].groupby(names, sort=False).mean().dropna()[::-1]
+    text = "; ".join(f"{name}: seeds {share:.0f} %" for name, share in means["share_seed"].items())
+    figure, (axis,) = new_figure(text, width=7.2, height=1.9 + 0.32 * len(means))
+    means.plot.barh(stacked=True, ax=axis, color=parts, width=0.65, legend=False)
+    for bars, part in zip(axis.containers, parts, strict=True):
+        words = [f"{bar.get_width():.0f}" if bar.get_width() >= 8 else "" for bar in bars]
+        axis.bar_label(bars, words, label_type="center", color="white", size=9)
+        bars.set_label(f"{part.removeprefix('share_')}s")
+    figure.legend(handles=axis.containers, loc="outside lower center", ncols=3)
+    axis.set(xlabel="share of the variance (%)", xlim=(0, 100), ylabel="")
+    axis.grid(visible=False)
+    return figure

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -17,16 +18,22 @@ from medunlearn.methods import get_method
 
 SEX_NAMES = {"F": "women", "M": "men"}
 GROUP_STYLES = {
-    "F": {"color": "#882255", "marker": "o"},
-    "M": {"color": "#117733", "marker": "s"},
-    "easy": {"color": "#0072B2", "marker": "o"},
-    "medium": {"color": "#999999", "marker": "^"},
-    "hard": {"color": "#D55E00", "marker": "s"},
+    "F": {"color": "#7B1E57", "marker": "o"},
+    "M": {"color": "#0F6B2F", "marker": "s"},
+    "easy": {"color": "#1A5E9A", "marker": "o"},
+    "medium": {"color": "#767676", "marker": "^"},
+    "hard": {"color": "#B34700", "marker": "s"},
 }
 """Of groups of patients, the same in every figure."""
 
-BAND = "#e8e8e8"
+BAND = "#ececec"
 """Shades what is negligible: between minus and plus the margin."""
+
+CONTRAST = 3.0
+"""Of markers and lines against what is behind them, at least (WCAG 2.2, 1.4.11)."""
+
+PANEL = 5.4
+"""Width of a panel, in inches: its letters can be read on a telephone."""
 
 
 def use_style() -> None:
@@ -39,11 +46,13 @@ def use_style() -> None:
             "axes.spines.right": False,
             "axes.grid": True,
             "axes.grid.axis": "y",
+            "axes.titlelocation": "left",
+            "axes.titlesize": 12,
+            "axes.labelsize": 11,
             "grid.color": "#eeeeee",
-            "figure.dpi": 110,
+            "figure.dpi": 140,
             "savefig.dpi": 200,
-            "axes.titlesize": 11,
-            "legend.fontsize": 9,
+            "legend.fontsize": 10,
             "legend.frameon": False,
             "pdf.fonttype": 42,  # text stays text in the PDF
         },
@@ -84,25 +93,54 @@ def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
 
 
 def show_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write a figure as PNG and PDF, and show it in a notebook with its alternative text."""
+    """Write a figure as PNG and PDF, and show it in a notebook."""
+    save_figure(figure, folder, name)
+    display_figure(figure)
+
+
+def display_figure(figure: Figure) -> None:
+    """Show a figure in a notebook, once, with its alternative text."""
     from IPython.display import display  # only notebooks need it
 
-    save_figure(figure, folder, name)
+    plt.close(figure)
     alternative = {"image/png": {"alt": figure.get_label()}}
     display(figure, metadata=alternative)  # type: ignore[no-untyped-call]
 
 
+def show_figures(figures: Iterable[Figure], folder: Path, name: str) -> None:
+    """The same of several, numbered where there are more than one."""
+    every = list(figures)
+    for number, figure in enumerate(every, 1):
+        show_figure(figure, folder, f"{name}_{number}" if len(every) > 1 else name)
+
+
 def label_of(method: str) -> str:
     """How a method is called in figures and tables."""
-    return "retrained, fresh seeds (floor)" if method == FLOOR else get_method(method).label
+    return "retrained again (set B)" if method == FLOOR else get_method(method).label
 
 
 def style_of(method: str) -> dict[str, Any]:
-    """Colour and marker of a method, the same in every figure."""
+    """Colour and marker of a method, the same in every figure, dark enough to be seen."""
     if method == FLOOR:
         return {"color": "#555555", "marker": "P"}
     record = get_method(method)
-    return {"color": record.colour, "marker": record.marker}
+    return {"color": darken(record.colour), "marker": record.marker}
+
+
+def darken(colour: str) -> str:
+    """The same hue, as dark as it must be to stand out from the band."""
+    rgb = np.array(to_rgb(colour))
+    while contrast(to_hex(tuple(rgb)), BAND) < CONTRAST:
+        rgb = rgb * 0.97
+    return to_hex(tuple(rgb))
+
+
+def contrast(one: str, other: str) -> float:
+    """Ratio of the luminances of two colours, 1 to 21 (WCAG 2.2)."""
+    rgb = np.array([to_rgb(one), to_rgb(other)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    dark, light = np.sort(linear @ [0.2126, 0.7152, 0.0722])
+    return float((light + 0.05) / (dark + 0.05))
 
 
 def frame(values: Iterable[float], room: float) -> tuple[float, float]:
@@ -116,4 +154,4 @@ def frame(values: Iterable[float], room: float) -> tuple[float, float]:
 def add_legend(figure: Figure, styles: dict[str, dict[str, Any]], **options: Any) -> None:
     """One entry for each name, below the panels."""
     handles = [Line2D([], [], linestyle="", label=name, **style) for name, style in styles.items()]
-    figure.legend(handles=handles, loc="outside lower center", **{"ncols": 4, **options})
+    figure.legend(handles=handles, loc="outside lower center", **{"ncols": 3, **options})

@@ -1,37 +1,119 @@
-"""Privacy against utility: what an attack finds, and what unlearning cost the others."""
+"""Privacy against utility: what an attack finds, and what unlearning cost everybody else."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 
-from medunlearn.figures.estimates import describe, ends_of
-from medunlearn.figures.style import frame, label_of, new_figure, style_of
+from medunlearn.evaluation.measurements import FLOOR, NOTHING
+from medunlearn.figures.style import BAND, frame, label_of, new_figure, style_of
+
+CORNERS = {
+    "accurate but still recognisable": (0.985, 0.985, "right", "top"),
+    "forgotten but damaged": (0.015, 0.015, "left", "bottom"),
+}
+"""What lies in a corner: its place in the frame and how the words are set."""
+
+SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1))
+AROUND = [(x * far, y * far) for far in (9, 18, 30) for x, y in SIDES]
+"""Where a name may stand beside its point, in points of type; the first is best."""
+
+HALO = [withStroke(linewidth=2.5, foreground="white")]
 
 
-def plot_trade_off(privacy: pd.DataFrame, utility: pd.DataFrame, attack: str) -> Figure:
+def plot_trade_off(
+    privacy: pd.DataFrame, utility: pd.DataFrame, margins: tuple[float, float]
+) -> Figure:
     """Excess of an attack over retraining against the gap on the test set, one point a method.
+
+    Points stand beside their names. Shaded is what lies within both margins: as good as retraining.
 
     Args:
         privacy: ``method``, ``estimate``, ``low``, ``high``: difference from retraining in AUC.
         utility: The same of the gap in accuracy on the test set.
-        attack: Name of the attack, for the axis.
+        margins: Of accuracy and of the AUC.
     """
-    titles = ["gap on the test set (points of accuracy)", f"{attack}: excess AUC (points)"]
-    text = describe(dict(zip(titles, (utility, privacy), strict=True)), "Privacy against utility")
-    figure, (axis,) = new_figure(text, width=7.5, height=4.4)
-    axis.axhline(0, color="black", linewidth=0.8)
-    axis.axvline(0, color="black", linewidth=0.8)
-    across, up = (
-        100 * rows.set_index("method")[["estimate", "low", "high"]] for rows in (utility, privacy)
+    shown = ["estimate", "low", "high"]
+    up, across = (100 * rows.set_index("method")[shown] for rows in (privacy, utility))
+    methods = up["estimate"].dropna().index.intersection(across["estimate"].dropna().index)
+    up, across = up.loc[methods], across.loc[methods]
+    width, height = (100 * margin for margin in margins)
+    figure, (axis,) = new_figure(describe_places(across, up), width=6.2, height=4.9)
+    axis.add_patch(
+        Rectangle((-width, -height), 2 * width, 2 * height, color=BAND, linewidth=0, zorder=0)
     )
-    for method in up.index.intersection(across.index, sort=False):
-        (x, *xs), (y, *ys) = across.loc[method], up.loc[method]
-        spread = {"xerr": [[x - xs[0]], [xs[1] - x]], "yerr": [[y - ys[0]], [ys[1] - y]]}
-        shape = {"linestyle": "", "elinewidth": 0.7, "markersize": 8, "label": label_of(method)}
-        axis.errorbar(x, y, **spread, **shape, **style_of(method))  # type: ignore[arg-type]
-    axis.set_xlim(frame([0.0, *ends_of(across)], 0.05))
-    axis.set_ylim(frame([0.0, *ends_of(up)], 0.05))
-    axis.annotate("as retrained", (0, 0), (6, 6), textcoords="offset points", size=9)
-    axis.set(xlabel=titles[0], ylabel=titles[1])
-    if up["estimate"].notna().any():
-        figure.legend(loc="outside right upper")
+    axis.axhline(0, color="#767676", linewidth=0.8, zorder=1)
+    axis.axvline(0, color="#767676", linewidth=0.8, zorder=1)
+    axis.set_xlim(frame([-1.6 * width, 1.6 * width, *across["estimate"]], 0.12))
+    axis.set_ylim(frame([-1.6 * height, 1.6 * height, *up["estimate"]], 0.12))
+    for method in methods:
+        _draw_cross(axis, across.loc[method], up.loc[method], style_of(str(method)))
+    for words, (x, y, side, edge) in CORNERS.items():
+        place: dict[str, Any] = {"transform": axis.transAxes, "ha": side, "va": edge}
+        axis.text(x, y, words, style="italic", color="#595959", size=11, **place)
+    axis.text(-width, -height, " as good as retraining", color="#404040", size=9, va="bottom")
+    axis.set(
+        xlabel="accuracy on the test set, minus retraining (points)",
+        ylabel="attack's AUC, minus retraining (points)",
+    )
+    axis.grid(visible=False)
+    _name_points(axis, methods.to_list(), across["estimate"], up["estimate"])
     return figure
+
+
+def _draw_cross(
+    axis: Axes, across: "pd.Series[float]", up: "pd.Series[float]", style: dict[str, str]
+) -> None:
+    """A point with both intervals, thin, so that they do not hide others; none beyond the frame."""
+    thin = {"color": style["color"], "linewidth": 0.8, "alpha": 0.5, "zorder": 2}
+    if np.diff(axis.get_xlim()) > across["high"] - across["low"]:
+        axis.plot([across["low"], across["high"]], [up["estimate"]] * 2, **thin)  # type: ignore[arg-type]
+    if np.diff(axis.get_ylim()) > up["high"] - up["low"]:
+        axis.plot([across["estimate"]] * 2, [up["low"], up["high"]], **thin)  # type: ignore[arg-type]
+    axis.plot(across["estimate"], up["estimate"], markersize=9, linestyle="", zorder=3, **style)  # type: ignore[arg-type]
+
+
+def _name_points(
+    axis: Axes, methods: Sequence[str], across: "pd.Series[float]", up: "pd.Series[float]"
+) -> None:
+    """Each name beside its point, where it covers no other point and no other name."""
+    axis.figure.draw_without_rendering()  # type: ignore[union-attr]
+    points = axis.transData.transform(np.column_stack([across, up]))
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in points]
+    taken += [text.get_window_extent() for text in axis.texts]
+    for method, spot in zip(methods, np.column_stack([across, up]), strict=True):
+        strong = "normal" if method not in {NOTHING, FLOOR} else "bold"
+        best = None
+        for x, y in AROUND:
+            side = "center" if x == 0 else "left" if x > 0 else "right"
+            level = "center" if y == 0 else "bottom" if y > 0 else "top"
+            text = axis.annotate(
+                label_of(method), spot, (x, y), textcoords="offset points", ha=side, va=level,
+                size=10, weight=strong, zorder=4, path_effects=HALO,
+            )  # fmt: skip
+            box = text.get_window_extent()
+            hidden = sum(box.overlaps(other) for other in taken)
+            hidden += 5 * (not axis.bbox.contains(*box.min) or not axis.bbox.contains(*box.max))
+            if best is None or hidden < best[0]:
+                if best:
+                    best[1].remove()
+                best = (hidden, text, box)
+            else:
+                text.remove()
+        if best:
+            taken.append(best[2])
+
+
+def describe_places(across: pd.DataFrame, up: pd.DataFrame) -> str:
+    """Where each method lies, in words."""
+    places = [
+        f"{label_of(str(method))}: accuracy {x:+.1f}, attack {y:+.1f}"
+        for method, x, y in zip(across.index, across["estimate"], up["estimate"], strict=True)
+    ]
+    return f"Privacy against utility, points relative to retraining. {'; '.join(places)}."

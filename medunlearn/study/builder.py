@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
 from medunlearn.batches import Batches, Images, Recipe
 from medunlearn.cohort.partition import METHOD_VALIDATION, TEST, TRAIN
@@ -98,7 +99,8 @@ class Builder:
             RuntimeError: Names every model that failed, and why.
         """
         faults = []
-        for spec in self.store.missing(list(specs)):
+        missing = self.store.missing(list(specs))
+        for spec in tqdm(missing, "models", disable=not missing):
             if self.store.is_done(spec):  # by another notebook, since this one has begun
                 continue
             try:

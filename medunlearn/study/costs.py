@@ -25,7 +25,7 @@ def say_cost(costs: pd.DataFrame, study: Study) -> str:
         return NO_COST_PASS
     known = middle.dropna(subset=["total"])
     if study.tuned is None or known.empty:
-        return "The claim that *tuning* costs extra compute is not tested: nothing was tuned."
+        return "Whether tuning costs extra compute is not tested, because nothing was tuned."
     if faults := _faults_of(study.tuned, study):
         return f"The cost of tuning is not tested, because {'; '.join(faults)}."
     above = (known["total_low"] > 1).sum()

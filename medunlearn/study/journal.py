@@ -27,7 +27,8 @@ def is_outdated(study: Study, notebook: str, store: Store) -> bool:
     record = read_record(path)
     if record is None or not path.with_suffix(".ipynb").is_file():
         return True
-    files = ("index.html", "results.csv", "verdicts.csv", "verdicts.json", "figures/gaps.png")
+    figure = "figures/privacy_utility.png"
+    files = ("index.html", "results.csv", "verdicts.csv", "verdicts.json", figure)
     if notebook == SYNTHESIS and not all((study.folder / "report" / f).is_file() for f in files):
         return True
     return bool(record.get("key") != notebook_key(study, notebook, store))

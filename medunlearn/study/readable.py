@@ -1,6 +1,7 @@
 """Results as tables for reading: points with intervals, symbols with words, labels for names."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ import pandas as pd
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.controls.outcomes import FAILED, PASSED
 from medunlearn.evaluation.difficulty import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
-from medunlearn.models import title_of
 from medunlearn.statistics.verdicts import NOT_TESTED
-from medunlearn.study.design import seeds
+from medunlearn.study.questions import QUESTIONS, SYMBOLS, is_demonstration, methods_of
+from medunlearn.study.report import code_version
 from medunlearn.study.study import Study
+from medunlearn.study.synthesis import terms_hash
 from medunlearn.study.tables import Tables
-from medunlearn.study.wording import QUESTIONS, SYMBOLS, methods_of, names_of
+from medunlearn.study.wording import names_of
 
 NAMES = {
     **SEX_NAMES,
@@ -32,6 +35,12 @@ NAMES = {
 """What tables call measures, audits and groups; other names stand as they are, without ``_``."""
 
 
+FIRST_FIGURE = (
+    "**Figure 1.** Privacy against utility. A good method lies in the shaded region: as accurate "
+    "as retraining, and no easier to recognise. Lines are intervals.\n\n"
+)
+
+
 def name(raw: object) -> str:
     """How a table calls a measure, an audit or a group."""
     return NAMES.get(str(raw), str(raw).replace("_", " "))
@@ -42,11 +51,6 @@ def points(row: Mapping[Any, Any]) -> str:
     estimate, low, high = (100 * row[name] for name in ("estimate", "low", "high"))
     shown = f"{estimate:+.1f}"
     return f"{shown} ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else shown
-
-
-def level_points(row: Mapping[Any, Any]) -> str:
-    """Per cent with the interval: a level, not a difference."""
-    return points(row).replace("+", "")
 
 
 def wide(
@@ -81,19 +85,32 @@ def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown, index=pd.Index(index, name="method"))
 
 
+def open_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """What would settle each of these inconclusive contrasts."""
+    shown = rows[["claim", "contrast", "partition", "measure", "settled_by"]]
+    shown = shown.assign(method=[label_of(method) for method in rows["method"]])
+    return shown.rename(columns={"settled_by": "needs"}).set_index(["claim", "method"])
+
+
 def verdict_matrix(judged: pd.DataFrame) -> str:
     """Methods by questions as HTML: symbol, word and estimate of each verdict.
+
+    Of a demonstration there are no verdicts to show: estimates only.
 
     Args:
         judged: Verdicts and audits, one below the other.
     """
-    asked = [(question, question.rows(judged)) for question in QUESTIONS.values()]
+    asked = [(each, each.rows(judged)) for each in QUESTIONS.values() if not each.beside]
+    silent = is_demonstration(judged)
     order = dict.fromkeys(method for _, rows in asked for method in rows["method"])
-    heads = "".join(f'<th scope="col">{_head(q.claim)}{q.title}</th>' for q, _ in asked)
+    heads = "".join(
+        f'<th scope="col">{each.claim.replace("audits", "privacy")}<br>{each.title}</th>'
+        for each, _ in asked
+    )
     lines = []
     for method in order:
         cells = "".join(
-            _cell(question.title, rows[rows["method"] == method].head(1))
+            _cell(question.title, rows[rows["method"] == method].head(1), silent=silent)
             for question, rows in asked
         )
         lines.append(f'<tr><th scope="row">{escape(label_of(method))}</th>{cells}</tr>')
@@ -103,28 +120,26 @@ def verdict_matrix(judged: pd.DataFrame) -> str:
     )
 
 
-def _head(claim: str) -> str:
-    return "privacy<br>" if claim == "audits" else f"{claim}<br>"
-
-
-def _cell(title: str, rows: pd.DataFrame) -> str:
+def _cell(title: str, rows: pd.DataFrame, *, silent: bool) -> str:
     """One verdict; its class colours it, symbol and word tell it."""
-    verdict, reading, estimate = NOT_TESTED, NOT_TESTED, ""
+    verdict, words = NOT_TESTED, f"<b>{SYMBOLS[NOT_TESTED]}</b>"
     for row in rows.to_dict("records"):
-        verdict, reading = row["verdict"], row.get("reading", row["verdict"])
-        estimate = f"<small>{100 * row['estimate']:+.1f}</small>"
-    symbol, kind = (
-        SYMBOLS.get(verdict, SYMBOLS[NOT_TESTED]),
-        verdict.split(" (")[0].replace(" ", "-"),
-    )
-    words = f"<b>{symbol}</b> {escape(reading)}{estimate}"
+        verdict, estimate = row["verdict"], 100 * row["estimate"]
+        reading = "" if silent else escape(row.get("reading", verdict))
+        symbol = "" if silent else f"<b>{SYMBOLS.get(verdict, SYMBOLS[NOT_TESTED])}</b> "
+        shown = f"<small>{estimate:+.1f}</small>" if np.isfinite(estimate) else ""
+        words = f"{symbol}{reading}{shown}"
+    kind = verdict.split(" (")[0].replace(" ", "-")
     return f'<td class="{kind}" data-label="{escape(title)}">{words}</td>'
 
 
-def fold(summary: str, *tables: pd.DataFrame) -> str:
-    """Tables in a fold that shows only this line until it is opened, as HTML."""
-    inside = "".join(f'<div class="scroll">{table.to_html(border=0)}</div>' for table in tables)
-    return f"<details><summary>{escape(summary)}</summary>{inside}</details>"
+def folds(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Tables, each in a fold that shows its title until it is opened, as HTML."""
+    return "".join(
+        f"<details><summary>{escape(title)}</summary>"
+        f'<div class="scroll">{table.to_html(border=0, escape=False)}</div></details>'
+        for title, table in tables.items()
+    )
 
 
 def control_line(controls: pd.DataFrame) -> str:
@@ -134,11 +149,6 @@ def control_line(controls: pd.DataFrame) -> str:
         return f"{len(failed)} of {len(controls)} controls failed: {', '.join(failed['control'])}."
     passed = f"{(controls['state'] == PASSED).sum()} of {len(controls)} controls passed"
     return f"{passed} and none failed; the others could not tell."
-
-
-def control_table(controls: pd.DataFrame) -> pd.DataFrame:
-    """The controls for reading."""
-    return controls[["control", "asked", "found", "state"]].set_index("control")
 
 
 def worst_table(worst: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
@@ -151,18 +161,58 @@ def worst_table(worst: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return wide(methods_of(rows.assign(worst=groups)), ["grouping", "worst"])
 
 
+def header(study: Study, tables: Tables) -> str:
+    """Title, and when, with what and on whom the study was made, as HTML."""
+    profile, patients = study.profile, tables.cohort.groupby("partition")["patient"].nunique()
+    facts = [
+        f"{datetime.now(UTC):%d %B %Y}",
+        f"medunlearn {code_version()}",
+        f"{study.device}, profile {Path(study.profile_name).stem}",
+        f"{study.cohort.manifest.title}: {patients['train']} training and {patients['test']} "
+        "test patients",
+        f"{profile.seeds} paired seeds, {profile.floor_seeds} of set B, {profile.references} "
+        "reference models",
+    ]
+    title = "What machine unlearning achieves, for whom, and at what cost"
+    return f'<h1>{title}</h1><p class="meta">{escape(" · ".join(facts))}</p>'
+
+
+def abstract(text: str) -> str:
+    """The abstract as HTML."""
+    return f'<div class="abstract"><p>{escape(text)}</p></div>'
+
+
+def banner(judged: pd.DataFrame) -> str:
+    """Says of a demonstration that it is one, as HTML; empty for a study with verdicts."""
+    told = "<b>A demonstration: too small for verdicts.</b> It shows what a study looks like."
+    return f'<p class="banner">{told}</p>' if is_demonstration(judged) else ""
+
+
 def describe_design(study: Study, tables: Tables) -> str:
     """What was compared, in a sentence."""
-    patients = tables.cohort.groupby("partition")["patient"].nunique()["train"]
+    count = len(study.profile.methods)
+    patients = tables.cohort.loc[tables.cohort["partition"] == TEST, "patient"].nunique()
     return (
-        f"This study compares {len(study.profile.methods)} unlearning methods with retraining on "
-        f"{patients} training patients of {study.cohort.manifest.title}."
+        f"This study compares {count} unlearning methods with retraining, on {patients} test "
+        f'patients of the cohort "{study.cohort.manifest.title}".'
     )
 
 
-def describe_faults(study: Study, tables: Tables) -> str:
-    """What is missing or broken, and what a patient is; empty if all is well."""
+def describe_terms(study: Study) -> str:
+    """What was settled before results, with a hash that shows whether it has changed since."""
+    statistics = study.profile.statistics
+    margins = ", ".join(f"{what} {100 * m:g}" for what, m in statistics.margins.items())
+    return (
+        f"**Settled before results** (hash `{terms_hash(study)}`). Margins in points: {margins}. "
+        f"Confirmatory methods: {names_of(study.profile.confirmatory)}. {statistics.justification}"
+    )
+
+
+def describe_limits(study: Study, tables: Tables) -> str:
+    """What the cohort is, and what is missing or broken."""
     lines, manifest = [], study.cohort.manifest
+    if manifest.kind == "phantom":
+        lines.append("The embedded cohort is drawn: nothing here is medical evidence.")
     if manifest.unit != "patient":
         lines.append(f"No patient ids are published: a *patient* here is a **{manifest.unit}**.")
     methods = tables.models["method"].fillna("training")
@@ -174,24 +224,6 @@ def describe_faults(study: Study, tables: Tables) -> str:
         shown = "; ".join(tables.absent[:5]) + (" ..." if len(tables.absent) > 5 else "")
         lines.append(f"**Missing: {len(tables.absent)} models of the design** ({shown}).")
     return "\n\n".join(lines)
-
-
-def design_table(study: Study, tables: Tables) -> dict[str, str]:
-    """The design at a glance."""
-    profile = study.profile
-    patients = tables.cohort.groupby("partition")["patient"].nunique()
-    margins = profile.statistics.margins
-    return {
-        "cohort": f"{study.cohort.manifest.title}, {patients['train']} training and "
-        f"{patients['test']} test patients",
-        "profile": f"{Path(study.profile_name).stem}, {title_of(profile.network)}, "
-        f"{profile.training.epochs} epochs, on {study.device}",
-        "seeds": f"{len(seeds(profile))} paired, {profile.floor_seeds} of set B, "
-        f"{profile.references} reference models",
-        "forget sizes": ", ".join(f"{size:.0%}" for size in profile.forget_sizes),
-        "confirmatory": names_of(profile.confirmatory),
-        "margins": ", ".join(f"{what} {100 * m:g}" for what, m in margins.items()) + " points",
-    }
 
 
 def describe_difficulty(tables: Tables) -> str:

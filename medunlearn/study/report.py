@@ -1,59 +1,125 @@
-"""Executed notebooks for reading: the synthesis as one HTML file, and copies without paths."""
+"""The report: the executed synthesis as one page, without code; and copies of notebooks."""
 
 import base64
 import json
+import re
 import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
 from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from medunlearn.disk import written_whole
+import pandas as pd
+import yaml
 
-SHOWCASE = ("01_cohort", "04_synthesis")
+from medunlearn import __version__
+from medunlearn.disk import written_whole
+from medunlearn.study.study import PROJECT
+
+SHOWCASE = ("01_cohort", "04_synthesis", "08_cost")
+
+WIDE = 850
+"""Pixels of a figure that is more than a panel."""
 
 
 def write_html(notebook: Path, path: Path) -> None:
-    """Convert an executed notebook; the code is left out, cells tagged ``appendix`` are folded.
+    """Make the page of an executed notebook: its text and its outputs, but no code.
+
+    Cells tagged ``notebook`` are left out, and so is what cells print: progress and paths.
 
     Args:
         notebook: An executed notebook.
-        path: Gets the HTML, whole, with all figures inside.
+        path: Gets the HTML, whole, with all figures and the style inside.
     """
-    # a second to import: not for commands that only look
-    import nbformat
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
-
-    config = Config()
-    config.HTMLExporter.exclude_input = True
-    config.HTMLExporter.exclude_output_prompt = True
-    config.HTMLExporter.embed_images = True
-    # the report is read without a network too
-    config.HTMLExporter.mathjax_url = ""
-    config.HTMLExporter.require_js_url = ""
-    content = nbformat.read(notebook, as_version=4)
-    for cell in content.cells:
-        for output in cell.get("outputs", []):
-            _name_figure(output)
-    html, _ = HTMLExporter(config=config).from_notebook_node(
-        content, resources={"metadata": {"name": "medunlearn: report"}}
+    cells = json.loads(notebook.read_text())["cells"]
+    shown = [cell for cell in cells if "notebook" not in cell["metadata"].get("tags", [])]
+    body = "\n".join(part for cell in shown for part in _parts(cell))
+    style = Path(__file__).with_name("report.css").read_text()
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>medunlearn: report</title><style>{style}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
-        partial.write_text(html, encoding="utf-8")
+        partial.write_text(page, encoding="utf-8")
 
 
-def _name_figure(output: Any) -> None:
-    """Give a figure its alternative text in HTML: the template of nbconvert leaves it out."""
-    text = output.get("metadata", {}).get("image/png", {}).get("alt")
-    if text and "image/png" in output.get("data", {}):
-        source = f"data:image/png;base64,{output['data']['image/png']}"
-        output["data"] = {"text/html": f'<img alt="{escape(text)}" src="{source}">'}
+def code_version() -> str:
+    """The package's version, with the commit where the project is a git repository."""
+    describe = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{__version__} ({found})"
+
+
+def _parts(cell: Mapping[str, Any]) -> Iterator[str]:
+    """HTML of a cell: of its text, or of what it displayed."""
+    if cell["cell_type"] == "markdown":
+        yield _html(cell["source"])
+        return
+    outputs = [made for out in cell.get("outputs", []) if (made := _output(out))]
+    if outputs:
+        yield f'<div class="outputs">{"".join(outputs)}</div>'
+
+
+def _output(output: Mapping[str, Any]) -> str:
+    data = output.get("data", {})
+    if "image/png" in data:
+        alternative = output["metadata"].get("image/png", {}).get("alt", "")
+        return _image("".join(data["image/png"]).strip(), alternative)
+    if "text/markdown" in data:
+        text = "".join(data["text/markdown"])
+        return f"<div>{_html(text)}</div>" if text else ""
+    if "text/html" in data:
+        html = "".join(data["text/html"])
+        return f'<div class="scroll">{html}</div>' if html.startswith("<div>") else html
+    return ""
+
+
+def _html(markdown: str | list[str]) -> str:
+    from nbconvert.filters import markdown2html  # a second to import
+
+    html: str = markdown2html("".join(markdown))
+    html = re.sub('<a class="anchor-link".*?</a>', "", html)
+    return html.replace("<p><strong>Figure", '<p class="caption"><strong>Figure')
+
+
+def _image(png: str, alternative: str) -> str:
+    from PIL import Image
+
+    width = Image.open(BytesIO(base64.b64decode(png))).width
+    kind = ' class="wide"' if width > WIDE else ""
+    source = f"data:image/png;base64,{_lighten(png)}"
+    return f'<img{kind} alt="{escape(alternative)}" src="{source}">'
+
+
+def data_dictionary(folder: Path) -> pd.DataFrame:
+    """What is in each CSV file of the report, with a link to it.
+
+    Args:
+        folder: Of the report.
+    """
+    known = yaml.safe_load(Path(__file__).with_name("columns.yaml").read_text())
+    rows = []
+    for path in sorted(folder.glob("*.csv")):
+        file = f'<a href="{path.name}">{path.name}</a>'
+        rows.append((file, "", known["files"].get(path.stem, "-")))
+        rows += [("", column, known["columns"].get(column, "-")) for column in _columns(path)]
+    return pd.DataFrame(rows, columns=["file", "column", "meaning"]).set_index("file")
+
+
+def _columns(path: Path) -> list[str]:
+    return path.open().readline().strip().split(",")
 
 
 def write_showcase(study_folder: Path, folder: Path) -> None:
-    """Copy executed notebooks and the main figure; no folder of this machine goes with them.
+    """Copy executed notebooks, the report and its first figure; no folder of this machine goes too.
 
     Args:
         study_folder: Of a finished study on the embedded cohort.
@@ -77,7 +143,8 @@ def write_showcase(study_folder: Path, folder: Path) -> None:
                     for line in "".join(cell["source"]).splitlines(keepends=True)
                 ]
         (folder / f"{name}.ipynb").write_text(json.dumps(content, indent=1) + "\n")
-    shutil.copy(study_folder / "report" / "figures" / "gaps.png", folder)
+    shutil.copy(study_folder / "report" / "index.html", folder / "report.html")
+    shutil.copy(study_folder / "report" / "figures" / "privacy_utility.png", folder)
 
 
 def _lighten(png: str) -> str:

@@ -1,89 +1,22 @@
 """What the report says in words: every sentence is generated from the verdicts."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED
+from medunlearn.evaluation.controls.outcomes import FAILED
+from medunlearn.evaluation.controls.run_controls import FIT
+from medunlearn.evaluation.measurements import NOTHING
 from medunlearn.figures.style import label_of
-from medunlearn.statistics.verdicts import (
-    DIFFERENT,
-    EQUIVALENT,
-    INCONCLUSIVE,
-    NEGLIGIBLE,
-    NOT_TESTED,
-    none_is_biased,
+from medunlearn.statistics.verdicts import DIFFERENT, INCONCLUSIVE, NOT_TESTED, none_is_biased
+from medunlearn.study.questions import (
+    QUESTIONS,
+    SYMBOLS,
+    UNCHANGED,
+    Question,
+    is_demonstration,
+    pick,
 )
-
-SYMBOLS = {EQUIVALENT: "=", NEGLIGIBLE: "≈", DIFFERENT: "≠", INCONCLUSIVE: "?", NOT_TESTED: "-"}
-"""Of verdicts, always beside their words."""
-
-UNCHANGED, CHANGED = (EQUIVALENT, NEGLIGIBLE), (DIFFERENT,)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One contrast that is asked of every method: a column of the verdict matrix.
-
-    Args:
-        claim: The claim that it belongs to.
-        title: Heads its column.
-        where: Its rows in the table of verdicts, by column and value.
-        supported_by: Verdicts that support the claim.
-        downwards: Whether the claim is about a loss.
-    """
-
-    claim: str
-    title: str
-    where: Mapping[str, object]
-    supported_by: tuple[str, ...]
-    downwards: bool = False
-
-    def rows(self, judged: pd.DataFrame) -> pd.DataFrame:
-        """Its rows of unlearning methods, confirmatory ones first."""
-        return methods_of(pick(judged, claim=self.claim, **self.where))
-
-    def supporting(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows that support the claim."""
-        agrees = rows["verdict"].isin(self.supported_by)
-        return rows[agrees & (rows["estimate"] < 0)] if self.downwards else rows[agrees]
-
-
-_SEXES = {"contrast": "F - M"}
-QUESTIONS = {
-    "retain": Question(
-        "C1", "retain set", {"partition": "retain", "measure": "accuracy"}, UNCHANGED),
-    "forget": Question(
-        "C1", "forget set", {"partition": "forget", "measure": "accuracy"}, UNCHANGED),
-    "sexes": Question(
-        "C2", "women and men, test set",
-        {**_SEXES, "partition": "test", "measure": "balanced_accuracy"}, UNCHANGED),
-    "sexes_forget": Question(
-        "C2", "women and men, forget set",
-        {**_SEXES, "partition": "forget", "adjustment": "label, difficulty"}, UNCHANGED),
-    "gap": Question("C3", "test set", {"contrast": "U - R"}, CHANGED, downwards=True),
-    "slope": Question(
-        "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED, downwards=True),
-    "difficulty": Question("C4", "easy and hard", {"contrast": "hard - easy"}, CHANGED),
-    "privacy": Question(
-        "audits", "membership attack",
-        {"audit": "rmia", "against": "retrained", "group": "all"}, UNCHANGED),
-}  # fmt: skip
-"""What the report answers, in its order."""
-
-
-def pick(judged: pd.DataFrame, **where: object) -> pd.DataFrame:
-    """The rows with these values, confirmatory methods first."""
-    rows = judged if set(where) <= set(judged) else judged.iloc[:0]
-    for column, value in where.items():
-        rows = rows[rows[column] == value] if len(rows) else rows
-    return rows.sort_values("confirmatory", ascending=False, kind="stable")
-
-
-def methods_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """Unlearning methods alone: neither set B, nor doing nothing, nor retraining."""
-    return rows[~rows["method"].isin([NOTHING, FLOOR, RETRAINED])]
 
 
 def names_of(methods: Iterable[object]) -> str:
@@ -92,21 +25,37 @@ def names_of(methods: Iterable[object]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def say_fitness(fitness: pd.DataFrame, controls: pd.DataFrame) -> str:
+    """Why the study is not fit for verdicts; empty if it is.
+
+    Args:
+        fitness: As from ``measure_fitness``.
+        controls: As from ``run_controls``.
+    """
+    for row in fitness[~fitness["fit"].astype(bool)].to_dict("records"):
+        level, other = (f"{100 * row[name]:.1f} %" for name in ("estimate", "baseline"))
+        told = f"This study is not fit for verdicts: the {row['measure']} of retrained models is"
+        return f"{told} {level}, and {row['name']} gives {other}."
+    failed = controls[(controls["control"] == FIT) & (controls["state"] == FAILED)]
+    for size in 100 * failed["estimate"]:
+        told = f"the original is only {size:.1f} points above retraining on the forget set"
+        return f"This study is not fit for verdicts: {told}, and not clearly more than set B."
+    return ""
+
+
 def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -> str:
     """The answer to a claim, one line a question, with what would settle what is open.
 
     Args:
         claim: C1 to C4, or ``audits``.
         judged: Verdicts and audits.
-        confirmatory: Methods named before results: a joint sentence on C2 needs all of them.
+        confirmatory: Methods named before results: a joint sentence needs all; none if not given.
     """
     lines = []
-    for question in QUESTIONS.values():
-        if question.claim == claim:
-            told = [tell(question, rows := question.rows(judged))]
-            if claim == "C2":
-                told.append(say_jointly(rows, confirmatory))
-            told.append(say_open(rows))
+    for question in QUESTIONS.values() if not is_demonstration(judged) else ():
+        rows = question.rows(judged)
+        if question.claim == claim and (len(rows) or not question.beside):
+            told = [tell(question, rows), say_jointly(rows, confirmatory), say_open(rows)]
             lines.append(f"- **{question.title.capitalize()}.** {' '.join(filter(None, told))}")
     return "\n".join(lines)
 
@@ -117,9 +66,11 @@ def tell(question: Question, rows: pd.DataFrame) -> str:
         return "This was not measured in this study."
     if (rows["verdict"] == NOT_TESTED).all():
         return f"Not tested: {reasons(rows)}."
-    told, own = [], rows[rows["confirmatory"].astype(bool)]
-    if len(own):
-        count = f"{len(question.supporting(own))} of {len(own)} confirmatory methods"
+    told, own, kind = [], rows[rows["confirmatory"].astype(bool)], "confirmatory methods"
+    if own.empty:
+        own, kind = rows, "methods (exploratory)"
+    if question.claim != "audits":
+        count = f"{len(question.supporting(own))} of {len(own)} {kind}"
         told.append(f"**The claim is supported for {count}.**")
     readings = rows.get("reading", rows["verdict"])
     for reading in sorted(set(readings), key=[*SYMBOLS, *readings].index):
@@ -150,7 +101,7 @@ def say_jointly(rows: pd.DataFrame, confirmatory: Sequence[str]) -> str:
 def say_open(rows: pd.DataFrame) -> str:
     """What a study of this size could settle, where it has left a question open."""
     left = rows[rows["verdict"] == INCONCLUSIVE]
-    if left.empty or left["reachable_margin"].isna().all():
+    if left[["reachable_margin", "margin"]].dropna().empty:
         return ""
     reach, margin = (100 * left[name].max() for name in ("reachable_margin", "margin"))
     if reach <= margin:
@@ -173,20 +124,15 @@ def three_lines(judged: pd.DataFrame, fitness: str = "") -> list[str]:
     return [say_privacy(judged), say_utility(judged), say_sexes(judged)]
 
 
-def is_demonstration(judged: pd.DataFrame) -> bool:
-    """Whether the study has too few seeds for any verdict."""
-    return bool((judged["verdict"] == NOT_TESTED).all())
-
-
 def estimates(judged: pd.DataFrame) -> list[str]:
-    """Two sentences without a verdict: what doing nothing leaves, and the largest change."""
+    """Two sentences without a verdict: what doing nothing leaves, and what methods change."""
     kept = pick(judged, claim="C1", method=NOTHING, **QUESTIONS["forget"].where)
     sentence = "Before unlearning, the forget set is {:.1f} points above retraining."
     told = [sentence.format(100 * estimate) for estimate in kept["estimate"].dropna()]
-    gaps = QUESTIONS["gap"].rows(judged).dropna(subset="estimate")
-    for row in gaps.nsmallest(1, "estimate").to_dict("records"):
-        lowest = f"{label_of(row['method'])} ({100 * row['estimate']:+.1f} points)"
-        told.append(f"On the test set, the lowest method is {lowest}.")
+    gaps = 100 * QUESTIONS["gap"].rows(judged)["estimate"].dropna()
+    if len(gaps):
+        ends = f"{gaps.min():+.1f} to {gaps.max():+.1f}"
+        told.append(f"On the test set, methods are {ends} points from retraining.")
     return told
 
 
@@ -205,7 +151,7 @@ def say_utility(judged: pd.DataFrame) -> str:
     lost, growing = QUESTIONS["gap"].supporting(rows), QUESTIONS["slope"].supporting(slopes)
     return (
         f"Accuracy on the test set is below retraining for {_counted(lost, rows)}; "
-        f"the loss grows with the forget set for {len(growing)} of {len(slopes)}."
+        f"the loss grows with the forget set for {len(growing) or 'none'} of {len(slopes)}."
     )
 
 

@@ -60,6 +60,6 @@ def test_controls_are_told_in_a_line(states, said):
 
 
 def test_a_fold_holds_its_tables():
-    folded = readable.fold("A < B", pd.DataFrame({"x": [1]}))
+    folded = readable.folds({"A < B": pd.DataFrame({"x": [1]})})
     assert folded.startswith("<details><summary>A &lt; B</summary>")
     assert "<table" in folded

@@ -35,6 +35,7 @@ from medunlearn.study.design import (
 )
 from medunlearn.study.devices import fault_of_cuda
 from medunlearn.study.folders import RECORD
+from medunlearn.study.report import data_dictionary
 from medunlearn.study.status import status
 from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
@@ -94,10 +95,12 @@ def test_everything_of_the_design_is_there(finished, tiny_profile):
     report = (study.folder / "report" / "index.html").read_text()
     assert "Women and men" in report
     assert "data:image/png" in report
-    assert 'alt="gap to retraining (points)' in report
-    assert "not estimable: not estimable" not in report
+    assert 'alt="Privacy against utility' in report
+    assert "A demonstration: too small for verdicts" in report
+    assert "np.testing" not in report  # code stays in the notebook
     names = {path.name for path in (study.folder / "report" / "figures").iterdir()}
-    assert {"gaps.png", "gaps.pdf", "sexes.png", "costs.png", "levels.png"} <= names
+    assert {"privacy_utility.png", "privacy_utility.pdf", "gaps_1.png", "costs.png"} <= names
+    assert "-" not in set(data_dictionary(study.folder / "report")["meaning"])
     tables = load_tables(study)
     assert tables.absent == []
     assert status(study)[-1] == f"report: {study.folder}/report/index.html"

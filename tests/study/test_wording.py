@@ -83,11 +83,12 @@ def test_a_reading_stands_in_place_of_its_verdict():
 
 def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
     reason = "needs 8 paired seeds, this profile has 2"
-    rows = judged(("salun", 0.0, 0.001, {"refused": reason}))
-    said = wording.answer("C2", rows, ["salun"])
+    silent = ("salun", 0.0, 0.001, {"refused": reason})
+    said = wording.answer("C2", judged(silent, ("scrub", 0.0, 0.01, GAP)), ["salun"])
     assert f"Not tested: {reason}." in said
     assert "quivalent" not in said
-    assert wording.is_demonstration(rows)
+    # of a demonstration the banner says so, once
+    assert wording.answer("C2", judged(silent)) == ""
 
 
 def test_a_question_without_rows_is_said_to_be_unanswered():

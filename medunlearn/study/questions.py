@@ -1,0 +1,98 @@
+"""What is asked of every method: the contrasts that answer the claims."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED
+from medunlearn.statistics.verdicts import (
+    DIFFERENT,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    NEGLIGIBLE,
+    NOT_TESTED,
+)
+
+SYMBOLS = {EQUIVALENT: "=", NEGLIGIBLE: "≈", DIFFERENT: "≠", INCONCLUSIVE: "?", NOT_TESTED: "-"}
+"""Of verdicts, always beside their words."""
+
+UNCHANGED, CHANGED = (EQUIVALENT, NEGLIGIBLE), (DIFFERENT,)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One contrast that is asked of every method: a column of the verdict matrix.
+
+    Args:
+        claim: The claim that it belongs to.
+        title: Heads its column.
+        where: Its rows in the table of verdicts, by column and value.
+        supported_by: Verdicts that support the claim.
+        downwards: Whether the claim is about a loss.
+        beside: Whether it is a second measure of another one: answered, but no column.
+    """
+
+    claim: str
+    title: str
+    where: Mapping[str, object]
+    supported_by: tuple[str, ...]
+    downwards: bool = False
+    beside: bool = False
+
+    def rows(self, judged: pd.DataFrame) -> pd.DataFrame:
+        """Its rows of unlearning methods, confirmatory ones first."""
+        return methods_of(pick(judged, claim=self.claim, **self.where))
+
+    def supporting(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that support the claim."""
+        agrees = rows["verdict"].isin(self.supported_by)
+        return rows[agrees & (rows["estimate"] < 0)] if self.downwards else rows[agrees]
+
+
+_SEXES = {"contrast": "F - M"}
+QUESTIONS = {
+    "retain": Question(
+        "C1", "retain set", {"partition": "retain", "measure": "accuracy"}, UNCHANGED),
+    "forget": Question(
+        "C1", "forget set", {"partition": "forget", "measure": "accuracy"}, UNCHANGED),
+    "sexes": Question(
+        "C2", "women and men, test set",
+        {**_SEXES, "partition": "test", "measure": "balanced_accuracy"}, UNCHANGED),
+    "sexes_forget": Question(
+        "C2", "women and men, forget set",
+        {**_SEXES, "partition": "forget", "measure": "accuracy", "adjustment": "label, difficulty"},
+        UNCHANGED),
+    "sexes_probability": Question(
+        "C2", "probability of the true class, test set",
+        {**_SEXES, "partition": "test", "measure": "probability"}, UNCHANGED, beside=True),
+    "sexes_forget_probability": Question(
+        "C2", "probability of the true class, forget set",
+        {**_SEXES, "partition": "forget", "measure": "probability"}, UNCHANGED, beside=True),
+    "gap": Question("C3", "test set", {"contrast": "U - R"}, CHANGED, downwards=True),
+    "slope": Question(
+        "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED, downwards=True),
+    "difficulty": Question("C4", "easy and hard", {"contrast": "hard - easy"}, CHANGED),
+    "privacy": Question(
+        "audits", "membership attack",
+        {"audit": "rmia", "against": "retrained", "group": "all"}, UNCHANGED),
+}  # fmt: skip
+"""What the report answers, in its order."""
+
+
+def pick(judged: pd.DataFrame, **where: object) -> pd.DataFrame:
+    """The rows with these values, confirmatory methods first."""
+    rows = judged if set(where) <= set(judged) else judged.iloc[:0]
+    for column, value in where.items():
+        rows = rows[rows[column] == value] if len(rows) else rows
+    return rows.sort_values("confirmatory", ascending=False, kind="stable")
+
+
+def methods_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Unlearning methods alone: neither set B, nor doing nothing, nor retraining."""
+    return rows[~rows["method"].isin([NOTHING, FLOOR, RETRAINED])]
+
+
+def is_demonstration(judged: pd.DataFrame) -> bool:
+    """Whether the study has too few seeds for any verdict."""
+    return bool((judged["verdict"] == NOT_TESTED).all())
