@@ -206,12 +206,14 @@ def plot_shares(rows: pd.DataFrame) -> Figure:
     means = 100 * rows[list(parts)].groupby(names, sort=False).mean().dropna()[::-1]
     text = "; ".join(f"{name}: seeds {share:.0f} %" for name, share in means["share_seed"].items())
     figure, (axis,) = new_figure(text, width=7.2, height=1.9 + 0.32 * len(means))
-    means.plot.barh(stacked=True, ax=axis, color=parts, width=0.65, legend=False)
-    for bars, part in zip(axis.containers, parts, strict=True):
-        words = [f"{bar.get_width():.0f}" if bar.get_width() >= 8 else "" for bar in bars]
+    left = np.zeros(len(means))
+    for part, colour in parts.items():
+        label, width = f"{part.removeprefix('share_')}s", means[part].to_numpy()
+        bars = axis.barh(means.index, width, 0.65, left, color=colour, label=label)
+        words = [f"{each:.0f}" if each >= 8 else "" for each in width]
         axis.bar_label(bars, words, label_type="center", color="white", size=9)
-        bars.set_label(f"{part.removeprefix('share_')}s")
-    figure.legend(handles=axis.containers, loc="outside lower center", ncols=3)
+        left += width
+    figure.legend(loc="outside lower center", ncols=3)
     axis.set(xlabel="share of the variance (%)", xlim=(0, 100), ylabel="")
     axis.grid(visible=False)
     return figure
