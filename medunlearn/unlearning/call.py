@@ -220,7 +220,7 @@ def _check_head(model: nn.Module, name: str) -> str:
 def _own_randomness(seed: int, model: nn.Module) -> Iterator[None]:
     """Dropout draws from torch's global generators: seeded here, and put back in the end."""
     places = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
+    deterministic = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
     with torch.random.fork_rng(devices=list(places)), deterministic:
         torch.manual_seed(seed)
         yield

@@ -191,7 +191,10 @@ def hold(
     owners = torch.as_tensor(patients, device=weight.device)
     scale = choose_normalise(normalise, pixels)
     own = OwnImages(pixels, labels, owners, scale, weight.dtype)
-    ends = [own.inputs(rows).aminmax() for rows in torch.arange(len(pixels)).split(256)]
+    ends = [
+        own.inputs(rows).aminmax()
+        for rows in torch.arange(len(pixels), device=pixels.device).split(256)
+    ]
     extremes = min(float(low) for low, _ in ends), max(float(high) for _, high in ends)
     return replace(own, extremes=extremes)
 
@@ -202,7 +205,7 @@ def count_classes(model: nn.Module, images: OwnImages) -> int:
     Raises:
         InputError: The network does not take the images, or has fewer logits than labels ask for.
     """
-    inputs, name = images.inputs(torch.arange(min(2, len(images.labels)))), type(model).__name__
+    inputs, name = images.inputs(torch.arange(2, device=images.labels.device)), type(model).__name__
     try:
         with torch.no_grad():
             classes = int(model(inputs).shape[1])
