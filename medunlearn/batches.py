@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -156,7 +157,8 @@ class Batches:
 
     def ordered(self, batch_size: int = 512) -> Iterator[Batch]:
         """Each image once, in the order of the rows, never augmented, in batches of like size."""
-        for rows in self.rows.tensor_split(max(1, math.ceil(len(self) / batch_size))):
+        for first, last in choose_bounds(len(self), batch_size):
+            rows = self.rows[first:last]
             yield self.images.inputs(rows), self.images.labels[rows]
 
     def endless(self, generator: torch.Generator, batch_size: int | None = None) -> Iterator[Batch]:
@@ -166,14 +168,15 @@ class Batches:
 
 
 def choose_bounds(count: int, size: int) -> list[tuple[int, int]]:
-    """Cut points of an epoch; a last batch of one image joins the batch before it.
+    """Cut points of an epoch: as many batches as it takes, of like size.
 
-    Batch norm cannot normalise a single image once the feature map has shrunk to one pixel.
+    A last batch of a few images would have poor BatchNorm statistics in every epoch, and how many
+    are left over differs between an original and the models retrained without a forget set. A batch
+    of one image cannot be normalised at all, once the feature map has shrunk to one pixel.
     """
-    starts = list(range(0, count, size))
-    if len(starts) > 1 and count - starts[-1] == 1:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], count], strict=True))
+    batches = max(1, min(math.ceil(count / size), count // 2))
+    cuts = [number * count // batches for number in range(batches + 1)]
+    return list(pairwise(cuts))
 
 
 def _shift(inputs: Tensor, shifts: Tensor) -> Tensor:

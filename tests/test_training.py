@@ -52,9 +52,9 @@ def test_the_stream_decides_the_order(images):
 
 @pytest.mark.parametrize(
     ("count", "expected"),
-    [(33, [16, 17]), (32, [16, 16]), (34, [16, 16, 2]), (1, [1]), (16, [16]), (17, [17])],
+    [(33, [11, 11, 11]), (32, [16, 16]), (34, [11, 11, 12]), (1, [1]), (3, [3]), (17, [8, 9])],
 )
-def test_a_last_batch_of_one_image_joins_the_one_before(count, expected):
+def test_the_batches_of_an_epoch_are_of_like_size(count, expected):
     assert [last - first for first, last in choose_bounds(count, 16)] == expected
 
 

@@ -218,7 +218,7 @@ def _judge(contrasts: pd.DataFrame, off: dict[str, str]) -> pd.DataFrame:
     Yardsticks are no methods: set B is judged by Holm in one family, as the control has it, and
     doing nothing, which must differ, does not loosen the correction of the methods.
     """
-    reasons = contrasts["claim"].map(off).fillna("")
+    reasons = contrasts["claim"].map(lambda claim: off.get(claim, ""))
     refused = contrasts["refused"].where(contrasts["refused"] != "", reasons)
     floor = contrasts["method"] == FLOOR
     yardstick = floor | contrasts["method"].isin([NOTHING, RETRAINED])

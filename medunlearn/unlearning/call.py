@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
-from torch.optim.swa_utils import update_bn
 
 from medunlearn.adapters import set_aside, unused_parameters
-from medunlearn.batches import Batches, Recipe, choose_bounds
+from medunlearn.batches import Batches, Recipe
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, Setting, get_method
-from medunlearn.methods._task import Method, Task, method_stream
+from medunlearn.methods._task import Method, Task
 from medunlearn.study.profile import Training
+from medunlearn.training import reestimate_statistics
 from medunlearn.unlearning.data import (
     OwnImages,
     count_classes,
@@ -54,6 +54,7 @@ def unlearn(
     recipe: Mapping[str, Any] | None = None,
     factory: Callable[[], nn.Module] | None = None,
     head: str = "",
+    checkpoint: nn.Module | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     **settings: Setting,
@@ -92,6 +93,8 @@ def unlearn(
         factory: Makes an untrained network, for ``retrain``, ``sisa``, ``eu_k``, ``kde`` and
             ``bad_teacher``. Default: a copy of yours whose layers are drawn anew.
         head: Name of the layer that gives the logits, if it is not the last one that is reached.
+        checkpoint: Your network as it was before the last fifth of its epochs; only ``r2d`` needs
+            it.
         seed: Same seed, same result, on the same kind of processor with as many threads.
         device: Where to compute; default: where the network is.
         settings: Of the method; its keyword defaults are the usual ones.
@@ -141,8 +144,13 @@ def unlearn(
         **_check_recipe(told),
     )
     retain, forgotten, held = (Batches(images_, rows, own) for rows in parts)
-    set_aside(borrowed, unused_parameters(borrowed, images_.inputs(retain.rows[:2])))
-    task = Task(retain, forgotten, held, own, head=_check_head(borrowed, head))
+    early = borrow(checkpoint, place).eval() if checkpoint is not None else None
+    for network in (borrowed, early):
+        if network is not None:
+            set_aside(network, unused_parameters(network, images_.inputs(retain.rows[:2])))
+    task = Task(
+        retain, forgotten, held, own, checkpoint=early, head=_check_head(borrowed, head)
+    )
     with _own_randomness(seed, borrowed):
         doubt_original(borrowed, task)
         unlearned = chosen(borrowed, task, seed=seed, **settings)
@@ -150,8 +158,8 @@ def unlearn(
             return unlearned.to(next(model.parameters()).device)
         if chosen.forgets:
             for network in (borrowed, unlearned):
-                _estimate_statistics(network, retain)
-        doubt_result(borrowed, unlearned, task, chosen, {**chosen.settings, **settings})
+                reestimate_statistics(network, retain)
+        doubt_result(borrowed, unlearned, task, chosen, {**chosen.usual(own), **settings})
     return give_back(unlearned, model)
 
 
@@ -224,11 +232,3 @@ def _own_randomness(seed: int, model: nn.Module) -> Iterator[None]:
     with torch.random.fork_rng(devices=list(places)), deterministic:
         torch.manual_seed(seed)
         yield
-
-
-def _estimate_statistics(model: nn.Module, retain: Batches) -> None:
-    """BatchNorm's running statistics, as means over one pass in a fixed random order, in place."""
-    order = torch.randperm(len(retain), generator=method_stream("statistics", 0))
-    rows = retain.rows[order.to(retain.rows.device)]
-    bounds = choose_bounds(len(rows), retain.recipe.batch_size)
-    update_bn((retain.images.inputs(rows[first:last]) for first, last in bounds), model)

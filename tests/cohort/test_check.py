@@ -86,10 +86,8 @@ def test_faults_of_files_rows_and_images_are_told_at_once(lay_out, write_manifes
 
 
 @pytest.fixture
-def look(tmp_path, monkeypatch):
-    """Checks a dataset for the quick study, without timing a network; gives what is said."""
-    monkeypatch.setattr(status, "_seconds_per_image", lambda *_: 1e-3)
-
+def look(tmp_path):
+    """Checks a dataset for the quick study; gives what is said."""
     def look(dataset: str, data: Path | str = tmp_path / "data") -> list[str]:
         return check(dataset, str(data), "quick", str(tmp_path / "runs"))
 
@@ -112,7 +110,7 @@ def test_check_tells_counts_oddities_and_estimates(lay_out, write_manifest, tmp_
     for profile in ("quick", "laptop", "full"):
         line = next(line for line in said.splitlines() if line.startswith(profile))
         assert "MiB" in line
-        assert line.endswith((" min", " h"))
+        assert int(line.split()[-1]) > 40  # models
 
 
 @pytest.mark.parametrize("source", ["table", "dicom", "arrays", "files"])

@@ -92,8 +92,6 @@ def test_the_example_of_the_docstring_runs():
 def test_every_method_takes_every_network_and_leaves_it_as_it_is(name, method):
     if name == "vit":
         pytest.importorskip("einops", reason="MONAI's ViT needs it")
-    if method == "r2d":
-        pytest.skip("needs a checkpoint")
     torch.manual_seed(0)
     model = NETWORKS[name]()
     before, generator = traits(model), torch.get_rng_state()
@@ -101,6 +99,7 @@ def test_every_method_takes_every_network_and_leaves_it_as_it_is(name, method):
     unlearned = unlearn(
         model, images(), LABELS, forget=ROWS, method=method, recipe=RECIPE,
         holdout=(images()[24:], LABELS[24:]), factory=NETWORKS[name] if name == "vit" else None,
+        checkpoint=model if method == "r2d" else None,
         **settings, **QUICK.get(method, {}),
     )  # fmt: skip
     assert traits(model) == before
