@@ -114,7 +114,9 @@ def verdict_matrix(judged: pd.DataFrame) -> str:
             for question, rows in asked
         )
         lines.append(f'<tr><th scope="row">{escape(label_of(method))}</th>{cells}</tr>')
+    told = "Estimates" if silent else "Verdicts with estimates"
     return (
+        f'<p class="caption"><strong>Table 1.</strong> {told}, as differences in points.</p>'
         f'<table class="matrix"><thead><tr><th scope="col">method</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
@@ -175,11 +177,6 @@ def header(study: Study, tables: Tables) -> str:
     ]
     title = "What machine unlearning achieves, for whom, and at what cost"
     return f'<h1>{title}</h1><p class="meta">{escape(" · ".join(facts))}</p>'
-
-
-def abstract(text: str) -> str:
-    """The abstract as HTML."""
-    return f'<div class="abstract"><p>{escape(text)}</p></div>'
 
 
 def banner(judged: pd.DataFrame) -> str:

@@ -131,8 +131,10 @@ def estimates(judged: pd.DataFrame) -> list[str]:
     told = [sentence.format(100 * estimate) for estimate in kept["estimate"].dropna()]
     gaps = 100 * QUESTIONS["gap"].rows(judged)["estimate"].dropna()
     if len(gaps):
-        ends = f"{gaps.min():+.1f} to {gaps.max():+.1f}"
-        told.append(f"On the test set, methods are {ends} points from retraining.")
+        low, high = (round(end, 1) + 0.0 for end in (gaps.min(), gaps.max()))  # never -0.0
+        told.append(
+            f"On the test set, methods are {low:+.1f} to {high:+.1f} points from retraining."
+        )
     return told
 
 
