@@ -48,7 +48,7 @@ def test_imports_point_left_only(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_and_functions_are_short(path):
     code = path.read_text()
-    assert code.count("\n") <= 250
+    assert code.count("\n") <= 260
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node, clean=False) or ""

@@ -27,9 +27,9 @@ from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 from medunlearn.training import initial_state, prepare_device, reestimate_statistics, train
 
-WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.parquet"
-CHECKPOINT = "checkpoint.safetensors"
-RAW, COSTS, RELEARNING = "raw_predictions.parquet", "costs.parquet", "relearning.parquet"
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
+PREDICTIONS, RAW = "predictions.parquet", "raw_predictions.parquet"
+COSTS, RELEARNING = "costs.parquet", "relearning.parquet"
 
 
 class Builder:
@@ -249,7 +249,7 @@ class Builder:
             save_weights(model, folder / WEIGHTS)
 
     def _bill(
-        self, spec: ModelSpec, clock: Clock, *, exclusive: bool, repeat: int = 0
+        self, spec: ModelSpec, clock: Clock, exclusive: bool, repeat: int = 0
     ) -> pd.DataFrame:
         """One row for each timed region."""
         told = {"model_key": self.store.entry(spec).key, "repeat": repeat, **stamp(self.device)}

@@ -1,7 +1,6 @@
 """From nothing to a finished study, or from wherever the last run ended."""
 
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from medunlearn.disk import read_record
 from medunlearn.errors import InputError
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import check_device
@@ -183,12 +181,10 @@ def summary(outcome: Outcome, seconds: float) -> list[str]:
 
 
 def tell_result(folder: Path) -> list[str]:
-    """What the study found, in at most three lines: its confirmatory verdicts, counted.
+    """What the study found, in three lines, as the synthesis has written them down.
 
     Args:
         folder: Of the report.
     """
-    found = read_record(folder / "verdicts.json") or {"verdicts": []}
-    given = Counter(row["verdict"] for row in found["verdicts"] if row["confirmatory"])
-    told = ", ".join(f"{count} {verdict}" for verdict, count in given.most_common())
-    return [f"confirmatory verdicts: {told}"] if told else []
+    summary = folder / "summary.txt"
+    return summary.read_text().splitlines() if summary.is_file() else []

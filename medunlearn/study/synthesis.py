@@ -93,7 +93,7 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
     judged = _judge(pd.concat([contrasts, audits], ignore_index=True), off)
     added = [c for c in judged if c not in contrasts and c not in audits]
     verdicts = judged.loc[judged["claim"] != AUDITS, [*contrasts, *added]]
-    raw = getattr(tables, "raw_logits", None)
+    raw = tables.raw_logits
     return Synthesis(
         measurements=measurements,
         terms=terms,

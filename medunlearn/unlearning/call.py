@@ -148,9 +148,7 @@ def unlearn(
     for network in (borrowed, early):
         if network is not None:
             set_aside(network, unused_parameters(network, images_.inputs(retain.rows[:2])))
-    task = Task(
-        retain, forgotten, held, own, checkpoint=early, head=_check_head(borrowed, head)
-    )
+    task = Task(retain, forgotten, held, own, checkpoint=early, head=_check_head(borrowed, head))
     with _own_randomness(seed, borrowed):
         doubt_original(borrowed, task)
         unlearned = chosen(borrowed, task, seed=seed, **settings)

@@ -11,7 +11,6 @@ from medunlearn.cohort.build import build_cohort
 from medunlearn.cohort.check import count_rows, describe_oddities, examine_cohort
 from medunlearn.cohort.manifest import FOLDER, load_manifest
 from medunlearn.errors import InputError
-from medunlearn.study import status
 from medunlearn.study.profile import load_profile
 from medunlearn.study.status import check
 from tests.conftest import flip_a_bit
@@ -88,6 +87,7 @@ def test_faults_of_files_rows_and_images_are_told_at_once(lay_out, write_manifes
 @pytest.fixture
 def look(tmp_path):
     """Checks a dataset for the quick study; gives what is said."""
+
     def look(dataset: str, data: Path | str = tmp_path / "data") -> list[str]:
         return check(dataset, str(data), "quick", str(tmp_path / "runs"))
 

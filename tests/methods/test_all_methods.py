@@ -179,7 +179,13 @@ def test_reads_all_that_its_record_names(make_task, name, part):
 
 
 def test_task_holds_no_test_partition():
-    assert {f.name for f in dataclasses.fields(Task)} == {*PARTS, "recipe", "clock", "head", "checkpoint"}
+    assert {f.name for f in dataclasses.fields(Task)} == {
+        *PARTS,
+        "recipe",
+        "clock",
+        "head",
+        "checkpoint",
+    }
 
 
 @every_method

@@ -304,7 +304,10 @@ def test_workers_of_a_scheduler_give_the_same_bytes(finished, tiny_profile, tmp_
 
 WRONG = [
     ("reproduce --dataset fantom", "did you mean 'phantom'? choose from "),
-    ("reproduce --profile quik", "did you mean 'quick'? choose from quick, laptop, compositions, full"),
+    (
+        "reproduce --profile quik",
+        "did you mean 'quick'? choose from quick, laptop, compo",
+    ),
     ("reproduce --device tpu", "choose from cpu, cuda"),
     ("reproduce --jobs 0", "expected 1 or more"),
     ("reproduce --jobs many", "expected 1 or more"),
