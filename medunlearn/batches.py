@@ -157,8 +157,7 @@ class Batches:
 
     def ordered(self, batch_size: int = 512) -> Iterator[Batch]:
         """Each image once, in the order of the rows, never augmented, in batches of like size."""
-        for first, last in choose_bounds(len(self), batch_size):
-            rows = self.rows[first:last]
+        for rows in self.rows.tensor_split(max(1, math.ceil(len(self) / batch_size))):
             yield self.images.inputs(rows), self.images.labels[rows]
 
     def endless(self, generator: torch.Generator, batch_size: int | None = None) -> Iterator[Batch]:

@@ -88,14 +88,14 @@ def test_a_stranger_can_read_the_package_in_an_evening():
     tests = sum(p.read_text().count("\n") for p in (ROOT / "tests").rglob("*.py"))
     print(*(f"{count:6,} {folder}" for folder, count in sorted(lines.items())), sep="\n")
     print(f"{lines.total():,} lines of code in {len(MODULES)} modules; {tests:,} lines of tests")
-    assert lines.total() <= 10_720
-    assert len(MODULES) <= 151
-    assert tests <= 15_800
+    assert lines.total() <= 12_000
+    assert len(MODULES) <= 158
+    assert tests <= 16_600
 
 
 def test_method_files_stay_small():
     methods = [p for p in MODULES if p.parent.name == "methods" and not p.name.startswith("_")]
-    assert sum(p.read_text().count("\n") for p in methods) <= 1_420
+    assert sum(p.read_text().count("\n") for p in methods) <= 1_690
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -37,8 +37,11 @@ _MEASURED = frozenset({"medunlearn.cost"})
 _MAKERS = frozenset(
     f"medunlearn.study.{name}"
     for name in ("builder", "devices", "engine", "journal", "reproduce", "store")
-)
-"""What makes models and keeps them: a report reads their files, whose hashes are in its key."""
+) | {"medunlearn.unlearning.call"}
+"""What makes models and keeps them: a report reads their files, whose hashes are in its key.
+
+The public call is what ``import medunlearn`` offers; a notebook that calls it makes no model here.
+"""
 
 
 def describe(

@@ -12,7 +12,9 @@ def test_frozen_blocks_keep_their_bits_and_the_tail_moves(trained, name, k):
     tail = tuple(f"{module}." for module in tail_names(model, task, k))
     assert task.recipe.weight_decay > 0
     old, new = model.state_dict(), get_method(name)(model, task, seed=0, k=k).state_dict()
-    for key in old:  # buffers of BatchNorm among them
+    for key in old:  # buffers of BatchNorm among them; both have counted as many batches
+        if key.endswith("num_batches_tracked"):
+            continue
         assert torch.equal(old[key], new[key]) != key.startswith(tail), key
 
 

@@ -80,10 +80,10 @@ def test_equals_a_step_worked_by_hand(make_linear):
 
 
 def test_each_epoch_bargains_once_for_every_forget_batch(make_task, monkeypatch):
-    model, task = make_task(retain=65, forget=20)  # batches: 4 of retain, 2 of forget
+    model, task = make_task(retain=65, forget=20)  # batches: 5 of retain, 2 of forget
     bargains, plain = [], []
     bargain, step = munba.bargain, munba.step
     monkeypatch.setattr(munba, "bargain", lambda *a: (bargains.append(1), bargain(*a))[1])
     monkeypatch.setattr(munba, "step", lambda *a: (plain.append(1), step(*a))[1])
     munba.munba(model, task, seed=0, epochs=3)
-    assert (len(bargains), len(plain)) == (6, 6)
+    assert (len(bargains), len(plain)) == (6, 9)

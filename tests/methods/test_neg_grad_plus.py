@@ -15,7 +15,7 @@ def test_without_the_retain_set_it_raises_forget_loss(trained, measure_loss):
 
 
 def test_one_step_a_retain_batch_and_forget_batches_restart(make_task, monkeypatch):
-    model, task = make_task(retain=65, forget=20)  # batches: 4 of retain, 2 of forget
+    model, task = make_task(retain=65, forget=20)  # batches: 5 of retain, 2 of forget
     steps, begun = [], []
     step, epoch = neg_grad_plus.step, Batches.epoch
     monkeypatch.setattr(neg_grad_plus, "step", lambda *a: (steps.append(1), step(*a)))
@@ -26,8 +26,8 @@ def test_one_step_a_retain_batch_and_forget_batches_restart(make_task, monkeypat
 
     monkeypatch.setattr(Batches, "epoch", counted)
     get_method("neg_grad_plus")(model, task, seed=0, epochs=3)
-    assert len(steps) == 3 * task.retain.steps() == 12
-    assert begun.count(True) == 6  # 12 forget batches out of epochs of two, each drawn anew
+    assert len(steps) == 3 * task.retain.steps() == 15
+    assert begun.count(True) == 8  # 15 forget batches out of epochs of two, each drawn anew
 
 
 def test_step_weighs_both_sets(make_linear):

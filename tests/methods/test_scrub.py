@@ -158,7 +158,7 @@ def test_teacher_never_moves_and_sees_what_the_student_sees(trained, monkeypatch
     model, task = trained
     task = with_recipe(task, max_shift=shift)
     told, shown = watch_teacher(monkeypatch, task, {"epochs": 2, "learning_rate": 0.1}, model)
-    assert len(told) == len(shown) == 2 * (4 + 1)  # of 65 and 9 images; a last one joins the others
+    assert len(told) == len(shown) == 2 * (5 + 2)  # of 65 images by 16, and of 9 by 8
     with torch.no_grad():
         for answer, (inputs, rows) in zip(told, shown, strict=True):
             torch.testing.assert_close(answer, model(inputs), rtol=1e-4, atol=1e-5)

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
+from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from medunlearn import unlearn
@@ -56,7 +57,7 @@ def fit(network: nn.Module, steps: int = 40) -> nn.Module:
         F.cross_entropy(network(inputs), labels).backward()
         optimizer.step()
     optimizer.zero_grad()
-    call.update_bn([inputs], network)
+    update_bn([inputs], network)
     return network
 
 
