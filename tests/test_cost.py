@@ -75,7 +75,8 @@ def use(mebibytes):
 
 
 @resettable
-def test_each_region_has_its_own_peak(tidy):
+@pytest.mark.usefixtures("tidy")
+def test_each_region_has_its_own_peak():
     clock = Clock("cpu")
     with clock("preparation"):
         use(256)
@@ -87,7 +88,8 @@ def test_each_region_has_its_own_peak(tidy):
 
 
 @resettable
-def test_a_region_keeps_its_highest_peak_and_not_that_of_one_inside(tidy):
+@pytest.mark.usefixtures("tidy")
+def test_a_region_keeps_its_highest_peak_and_not_that_of_one_inside():
     clock = Clock("cpu")
     for size in (16, 200, 16):
         with clock("unlearning"):
