@@ -210,4 +210,4 @@ def test_no_cell_of_the_grid_errs_more_often_than_promised():
     assert ours["rate"].max() <= most
     assert (~ours["kept"]).sum() <= stats.binom.isf(0.01, len(ours), ours["chance"].iloc[0])
     failing = false.groupby("analysis")["kept"].mean()
-    assert (failing[["images", "seeds", "patients"]] < 0.75).all()
+    assert (failing[["images", "seeds", "patients"]] < 0.85).all()
