@@ -61,7 +61,8 @@ QUESTIONS = {
         {**_SEXES, "partition": "test", "measure": "balanced_accuracy"}, UNCHANGED),
     "sexes_forget": Question(
         "C2", "women and men, forget set",
-        {**_SEXES, "partition": "forget", "measure": "accuracy", "adjustment": "label, difficulty"},
+        {**_SEXES, "partition": "forget", "measure": "accuracy",
+         "adjustment": ("label, difficulty", "label")},
         UNCHANGED),
     "sexes_probability": Question(
         "C2", "probability of the true class, test set",
@@ -81,10 +82,11 @@ QUESTIONS = {
 
 
 def pick(judged: pd.DataFrame, **where: object) -> pd.DataFrame:
-    """The rows with these values, confirmatory methods first."""
+    """The rows with these values, or one of a tuple of them; confirmatory methods first."""
     rows = judged if set(where) <= set(judged) else judged.iloc[:0]
     for column, value in where.items():
-        rows = rows[rows[column] == value] if len(rows) else rows
+        any_of = value if isinstance(value, tuple) else (value,)
+        rows = rows[rows[column].isin(any_of)] if len(rows) else rows
     return rows.sort_values("confirmatory", ascending=False, kind="stable")
 
 

@@ -141,20 +141,18 @@ def estimates(judged: pd.DataFrame) -> list[str]:
 def say_privacy(judged: pd.DataFrame) -> str:
     """For how many methods an attack still recognises the forgotten patients."""
     rows = QUESTIONS["privacy"].rows(judged)
-    found = _counted(rows[(rows["verdict"] == DIFFERENT) & (rows["estimate"] > 0)], rows)
-    return (
-        f"A membership attack recognises more forgotten patients than after retraining for {found}."
-    )
+    found = rows[(rows["verdict"] == DIFFERENT) & (rows["estimate"] > 0)]
+    what = "Recognition of forgotten patients by a membership attack, more than after retraining,"
+    return f"{_confirmed(what, found, rows)}."
 
 
 def say_utility(judged: pd.DataFrame) -> str:
     """For how many methods accuracy on the test set falls, and falls with the forget set."""
-    rows, slopes = (QUESTIONS[name].rows(judged) for name in ("gap", "slope"))
-    lost, growing = QUESTIONS["gap"].supporting(rows), QUESTIONS["slope"].supporting(slopes)
-    return (
-        f"Accuracy on the test set is below retraining for {_counted(lost, rows)}; "
-        f"the loss grows with the forget set for {len(growing) or 'none'} of {len(slopes)}."
-    )
+    gap, slope = QUESTIONS["gap"], QUESTIONS["slope"]
+    gaps, slopes = gap.rows(judged), slope.rows(judged)
+    lost = _confirmed("A loss of accuracy on the test set", gap.supporting(gaps), gaps)
+    growth = _confirmed("its growth with the forget set", slope.supporting(slopes), slopes)
+    return f"{lost}; {growth}."
 
 
 def say_sexes(judged: pd.DataFrame) -> str:
@@ -163,17 +161,14 @@ def say_sexes(judged: pd.DataFrame) -> str:
     if rows.empty:
         return "Women and men are not compared: the cohort does not tell them apart."
     biased = rows[rows["verdict"] == DIFFERENT]
-    if len(biased):
-        return f"A bias between women and men is confirmed for {_counted(biased, rows)}."
-    equal = f"{rows['verdict'].isin(UNCHANGED).sum()} of {len(rows)} methods"
-    return f"No method shows a bias between women and men; absence of bias is shown for {equal}."
+    return f"{_confirmed('A bias between women and men', biased, rows)}."
 
 
 def say_difficulty(judged: pd.DataFrame) -> str:
     """Whether any method treats easy and hard patients differently on the test set."""
     rows = QUESTIONS["difficulty"].rows(judged)
-    found = _counted(rows[rows["verdict"] == DIFFERENT], rows)
-    return f"A difference between easy and hard patients is confirmed for {found}."
+    found = QUESTIONS["difficulty"].supporting(rows)
+    return f"{_confirmed('A difference between easy and hard patients', found, rows)}."
 
 
 def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") -> str:
@@ -191,7 +186,21 @@ def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") ->
     return " ".join([design, *(say(judged) for say in sayings), cost])
 
 
-def _counted(some: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """For example ``2 of 10 methods (SalUn and SCRUB)``."""
-    told = f"{len(some) or 'none'} of {len(rows)} methods"
-    return f"{told} ({names_of(some['method'])})" if len(some) else told
+def _confirmed(what: str, some: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """For whom it is confirmed, and for whom ruled out: neither follows where nothing was tested.
+
+    Args:
+        what: The subject of the sentence.
+        some: The rows that confirm it.
+        rows: Those of all methods.
+    """
+    tested = rows[rows["verdict"] != NOT_TESTED]
+    if rows.empty:
+        return f"{what} was not measured"
+    if tested.empty:
+        return f"{what} was not tested ({reasons(rows)})"
+    silent, ruled_out = len(rows) - len(tested), int(tested["verdict"].isin(UNCHANGED).sum())
+    told = f"{what} is confirmed for {len(some) or 'none'} of {len(tested)} methods"
+    told += f" ({names_of(some['method'])})" if len(some) else ""
+    told += f", ruled out beyond the margin for {ruled_out or 'none'}"
+    return told + (f", not tested for {silent}" if silent else "")

@@ -26,7 +26,7 @@ from medunlearn.unlearning.data import (
     read_set,
 )
 from medunlearn.unlearning.doubts import doubt_original, doubt_result
-from medunlearn.unlearning.network import borrow, fresh_copies, give_back
+from medunlearn.unlearning.network import borrow, check_alike, fresh_copies, give_back
 from medunlearn.yamlfile import describe_fault
 
 RECIPE: Mapping[str, Any] = {
@@ -130,6 +130,8 @@ def unlearn(
         ('Sequential', torch.Size([40, 2]))
     """
     chosen = _find_method(method)
+    if checkpoint is not None:
+        check_alike(checkpoint, model, "checkpoint")
     place = str(device or next(model.parameters()).device)
     borrowed = borrow(model, place).eval()
     told = {**RECIPE, **(recipe or {})}

@@ -66,7 +66,7 @@ def fresh_copies(
     def make() -> nn.Module:
         network = factory() if factory else copy.deepcopy(model).cpu()
         if factory:
-            _compare(network, model)
+            check_alike(network, model, "factory")
         else:
             _reset(network, frozen)
         lasting = {k: v for k, v in model.state_dict().items() if k in frozen}
@@ -95,9 +95,16 @@ def _reset(network: nn.Module, frozen: set[str]) -> None:
         raise InputError("model", [f"{fault}: {remedy}"])
 
 
-def _compare(made: nn.Module, model: nn.Module) -> None:
-    shapes = [{k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (made, model)]
+def check_alike(given: nn.Module, model: nn.Module, subject: str) -> None:
+    """Refuse a network that has other weights than the model, by name or shape.
+
+    Args:
+        given: Another network of the user's.
+        model: The user's network.
+        subject: The argument that it was given by.
+    """
+    shapes = [{k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (given, model)]
     if shapes[0] != shapes[1]:
         other = sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})
-        fault = f"makes another network: {', '.join(other[:SHOWN])} differ in name or shape"
-        raise InputError("factory", [f"{fault}; expected the model's"])
+        fault = f"is another network: {', '.join(other[:SHOWN])} differ in name or shape"
+        raise InputError(subject, [f"{fault}; expected the model's"])

@@ -110,24 +110,49 @@ def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
 
 def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
     rows = judged(*((m, -0.05, 0.005, GAP) for m in ("original", "floor", "finetune")))
-    assert "below retraining for 1 of 1 methods (fine-tuning)" in wording.say_utility(rows)
+    assert "test set is confirmed for 1 of 1 methods (fine-tuning)" in wording.say_utility(rows)
 
 
 def test_a_gain_is_no_loss():
     rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
-    assert "below retraining for 1 of 2 methods (SCRUB)" in wording.say_utility(rows)
+    assert "test set is confirmed for 1 of 2 methods (SCRUB), ruled" in wording.say_utility(rows)
     assert "supported for 1 of 2" in wording.answer("C3", rows)
 
 
 def test_a_patient_who_became_unlikely_is_not_called_recognised():
     rows = judged(("salun", 0.2, 0.01, ATTACK), ("bad_teacher", -0.2, 0.01, ATTACK))
-    assert "after retraining for 1 of 2 methods (SalUn)" in wording.say_privacy(rows)
+    assert "retraining, is confirmed for 1 of 2 methods (SalUn), ruled" in wording.say_privacy(rows)
+
+
+def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
+    silent = {"refused": "control failed"}
+    rows = judged(
+        *(("salun", 0.0, 0.001, kind | silent) for kind in ({}, GAP, ATTACK)),
+        ("salun", 0.0, 0.001, {"claim": "C4", "contrast": "hard - easy", "family": "C4"}),
+    )
+    sayings = (wording.say_privacy, wording.say_utility, wording.say_sexes)
+    for said in (say(rows) for say in sayings):
+        assert "was not tested (control failed)" in said
+        assert "none" not in said
+    two = judged(("salun", 0.0, 0.005, {}), ("scrub", 0.0, 0.1, {}), ("ssd", 0, 0.01, silent))
+    assert wording.say_sexes(two) == (
+        "A bias between women and men is confirmed for none of 2 methods, ruled out beyond the "
+        "margin for 1, not tested for 1."
+    )
+
+
+def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_known():
+    forget = {"partition": "forget", "measure": "accuracy"}
+    for adjustment in ("label", "label, difficulty"):
+        rows = judged(("salun", 0.0, 0.005, forget | {"adjustment": adjustment}))
+        answered = wording.answer("C2", rows).split("forget set")[1].splitlines()[0]
+        assert "supported for 1 of 1" in answered
 
 
 @pytest.mark.parametrize(
     ("refused", "fitness", "first"),
     [
-        ("", "", "A membership attack"),
+        ("", "", "Recognition of forgotten patients"),
         ("needs 8 paired seeds", "", "A demonstration, too small for verdicts: needs 8"),
         ("", "Models do not remember.", "Models do not remember."),
     ],

@@ -190,7 +190,9 @@ def test_a_data_set_is_read_once():
         ({"recipe": {"epoch": 3}}, "epoch: is no field here; did you mean 'epochs'"),
         ({"recipe": {"epochs": 0}}, "epochs: given 0; expected greater than or equal to 1"),
         ({"head": "classifier"}, "'classifier' is no layer; choose from"),
-        ({"factory": Plain, "method": "retrain"}, "makes another network: bn1.bias"),
+        ({"factory": Plain, "method": "retrain"}, "is another network: bn1.bias"),
+        ({"checkpoint": Plain(), "method": "r2d"}, "checkpoint: 1 fault"),
+        ({"method": "r2d"}, "needs a checkpoint"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_remedy(change, said):
