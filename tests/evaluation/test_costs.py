@@ -29,6 +29,16 @@ def test_preparation_counts_and_the_unit_is_the_median_retraining():
     assert "retrain" not in found.index.get_level_values("method")
 
 
+def test_re_estimating_statistics_is_paid_for_on_both_sides():
+    costs = pd.DataFrame(
+        rows("retrain", 0.1, "unlearning", [9])
+        + rows("retrain", 0.1, "batchnorm", [1])
+        + rows("salun", 0.1, "unlearning", [2])
+        + rows("salun", 0.1, "batchnorm", [1])
+    )
+    assert cost_ratios(costs)["ratio"].tolist() == [pytest.approx(0.3)]
+
+
 def test_only_the_cost_pass_and_only_one_device_make_a_ratio():
     grid = pd.DataFrame(rows("salun", 0.1, "unlearning", [2], exclusive=False))
     assert cost_ratios(grid).empty
