@@ -19,6 +19,9 @@ INCONCLUSIVE = "inconclusive"
 NOT_ESTIMABLE = "not estimable (ceiling)"
 NOT_TESTED = "not tested"
 
+FEW_SEEDS = "paired seeds, this profile has"
+"""Part of the reason why a whole study carries no verdict."""
+
 HOLM, BENJAMINI_HOCHBERG = "Holm", "Benjamini-Hochberg"
 
 # standard errors of exact ties come out as rounding error of order 1e-17, not as 0
@@ -67,7 +70,7 @@ def refuse(terms: Terms, seeds: int, patients: int, *, floor: bool = False) -> s
     """
     wanted = terms.floor_seeds if floor else terms.seeds
     if wanted < terms.verdict_seeds:
-        return f"needs {terms.verdict_seeds} paired seeds, this profile has {wanted}"
+        return f"needs {terms.verdict_seeds} {FEW_SEEDS} {wanted}"
     if seeds < wanted:
         return f"unbalanced: {wanted - seeds} of {wanted} paired seeds are missing"
     if patients < terms.verdict_patients:

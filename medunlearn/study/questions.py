@@ -9,6 +9,7 @@ from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED
 from medunlearn.statistics.verdicts import (
     DIFFERENT,
     EQUIVALENT,
+    FEW_SEEDS,
     INCONCLUSIVE,
     NEGLIGIBLE,
     NOT_TESTED,
@@ -96,5 +97,6 @@ def methods_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_demonstration(judged: pd.DataFrame) -> bool:
-    """Whether the study has too few seeds for any verdict."""
-    return bool((judged["verdict"] == NOT_TESTED).all())
+    """Whether the study has too few seeds for any verdict, whatever its controls say."""
+    few = judged["refused"].str.contains(FEW_SEEDS, regex=False).any()
+    return bool(few and (judged["verdict"] == NOT_TESTED).all())

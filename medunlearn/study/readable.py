@@ -76,7 +76,7 @@ def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Estimates, tests and verdicts, one line a method."""
     shown = {
         "estimate (interval), points": [points(row) for row in rows.to_dict("records")],
-        "margin": [f"{100 * margin:.1f}" for margin in rows["margin"]],
+        "margin": [f"{100 * margin:.1f}" if margin > 0 else "-" for margin in rows["margin"]],
         "p different": [_p(p) for p in rows["p_difference_adjusted"]],
         "p equivalent": [_p(p) for p in rows["p_equivalence_adjusted"]],
         "verdict": rows.get("reading", rows["verdict"]).to_numpy(),

@@ -20,8 +20,8 @@ from medunlearn.study.questions import (
 
 
 def names_of(methods: Iterable[object]) -> str:
-    """For example ``SalUn, SCRUB and SSD``."""
-    *first, last = [label_of(str(method)) for method in methods]
+    """For example ``SalUn, SCRUB and SSD``; of no method ``none``."""
+    *first, last = [label_of(str(method)) for method in methods] or ["none"]
     return f"{', '.join(first)} and {last}" if first else last
 
 

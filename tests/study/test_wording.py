@@ -108,6 +108,11 @@ def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
     assert "too near the margin" in wording.answer("C2", near)
 
 
+def test_a_profile_may_name_no_confirmatory_method():
+    assert wording.names_of([]) == "none"
+    assert wording.names_of(["salun"]) == "SalUn"
+
+
 def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
     rows = judged(*((m, -0.05, 0.005, GAP) for m in ("original", "floor", "finetune")))
     assert "test set is confirmed for 1 of 1 methods (fine-tuning)" in wording.say_utility(rows)
@@ -153,8 +158,13 @@ def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_kno
     ("refused", "fitness", "first"),
     [
         ("", "", "Recognition of forgotten patients"),
-        ("needs 8 paired seeds", "", "A demonstration, too small for verdicts: needs 8"),
+        (
+            "needs 8 paired seeds, this profile has 2",
+            "",
+            "A demonstration, too small for verdicts: needs 8",
+        ),
         ("", "Models do not remember.", "Models do not remember."),
+        ("control failed: dose", "", "Recognition of forgotten patients"),
     ],
 )
 def test_three_lines_begin_with_what_matters_most(refused, fitness, first):
