@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medunlearn.cohort.forget_sets import Composition
@@ -204,12 +203,13 @@ def load_profile(name: str) -> Profile:
     Raises:
         InputError: No such profile, or a fault in it; all are named at once.
     """
-    path, known = Path(name).expanduser(), yaml.safe_load(PROFILES.read_text())
+    path = Path(name).expanduser()
+    known, faults = read_yaml(PROFILES)
     own = path.suffix in {".yaml", ".yml"}
     if not own and name not in known:
         choices = choose_from(name, known)
         raise InputError("PROFILE", [f"{name!r} is not known; {choices}, or give a .yaml file"])
-    fields, faults = read_yaml(path) if own else (known[name], [])
+    fields, faults = read_yaml(path) if own else (known[name], faults)
     if own and isinstance(given := fields.get("weights"), str) and given:
         fields["weights"] = str((path.absolute().parent / Path(given).expanduser()).resolve())
     try:
