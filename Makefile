@@ -55,7 +55,7 @@ help: ## this list
 	@echo
 	@echo "  DATASET=$(DATASET)   a manifest of data_manifests ($(filter-out template,$(basename $(notdir $(wildcard data_manifests/*.yaml))))), or the path of one"
 	@echo "  DATA=$(DATA)   folder in which real datasets lie"
-	@echo "  PROFILE=$(PROFILE)   quick (minutes), laptop (30 to 50 minutes), full (a GPU)"
+	@echo "  PROFILE=$(PROFILE)   quick (minutes), laptop (30 to 50 minutes), large (thousands of images, an hour), full (a GPU)"
 	@echo "  RUNS=$(RUNS)   folder of all results"
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores, or of GPUs"

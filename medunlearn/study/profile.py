@@ -197,8 +197,8 @@ def load_profile(name: str) -> Profile:
     """Read and check one profile.
 
     Args:
-        name: ``quick``, ``laptop``, ``compositions`` or ``full``; or the path of a YAML file with
-            the fields of one.
+        name: ``quick``, ``laptop``, ``compositions``, ``large`` or ``full``; or the path of a YAML
+            file with the fields of one.
 
     Raises:
         InputError: No such profile, or a fault in it; all are named at once.

@@ -26,7 +26,7 @@ def test_no_method_takes_more_than_a_fifth_of_the_trainings_epochs(name):
 
 
 def test_an_unknown_profile_lists_the_choices():
-    with pytest.raises(InputError, match="quick, laptop, compositions, full"):
+    with pytest.raises(InputError, match="quick, laptop, compositions, large, full"):
         load_profile("lapptop")
 
 
