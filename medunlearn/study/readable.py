@@ -163,10 +163,10 @@ def worst_table(worst: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return wide(methods_of(rows.assign(worst=groups)), ["grouping", "worst"])
 
 
-def header(study: Study, tables: Tables) -> str:
-    """Title, and when, with what and on whom the study was made, as HTML."""
+def facts(study: Study, tables: Tables) -> list[str]:
+    """When, with what and on whom the study was made."""
     profile, patients = study.profile, tables.cohort.groupby("partition")["patient"].nunique()
-    facts = [
+    return [
         f"{datetime.now(UTC):%d %B %Y}",
         f"medunlearn {code_version()}",
         f"{study.device}, profile {Path(study.profile_name).stem}",
@@ -174,7 +174,12 @@ def header(study: Study, tables: Tables) -> str:
         "test patients",
         f"{profile.seeds} paired seeds, {profile.floor_seeds} of set B, {profile.references} "
         "reference models",
+        f"settings {'tuned' if study.tuned else 'usual'}",
     ]
+
+
+def header(facts: Sequence[str]) -> str:
+    """Title and facts of the report, as HTML."""
     title = "What machine unlearning achieves, for whom, and at what cost"
     return f'<h1>{title}</h1><p class="meta">{escape(" · ".join(facts))}</p>'
 

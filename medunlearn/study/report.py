@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -17,8 +16,6 @@ import yaml
 from medunlearn import __version__
 from medunlearn.disk import written_whole
 from medunlearn.study.study import PROJECT
-
-SHOWCASE = ("01_cohort", "04_synthesis", "08_cost")
 
 WIDE = 850
 """Pixels of a figure that is more than a panel."""
@@ -118,33 +115,22 @@ def _columns(path: Path) -> list[str]:
     return path.open().readline().strip().split(",")
 
 
-def write_showcase(study_folder: Path, folder: Path) -> None:
-    """Copy executed notebooks, the report and its first figure; no folder of this machine goes too.
-
-    Args:
-        study_folder: Of a finished study on the embedded cohort.
-        folder: ``notebooks/showcase``.
-    """
-    folder.mkdir(exist_ok=True)
-    for name in SHOWCASE:
-        content = json.loads((study_folder / "jobs" / f"{name}.ipynb").read_text())
-        content["metadata"].pop("papermill", None)
-        for cell in content["cells"]:
-            cell["metadata"].pop("papermill", None)
-            cell["metadata"].pop("execution", None)
-            for output in cell.get("outputs", []):
-                if "image/png" in output.get("data", {}):
-                    output["data"]["image/png"] = _lighten(output["data"]["image/png"])
-            if "injected-parameters" in cell["metadata"].get("tags", []):
-                cell["source"] = [
-                    line.split("=")[0] + '= ""\n'
-                    if line.startswith(("runs", "data_root"))
-                    else line
-                    for line in "".join(cell["source"]).splitlines(keepends=True)
-                ]
-        (folder / f"{name}.ipynb").write_text(json.dumps(content, indent=1) + "\n")
-    shutil.copy(study_folder / "report" / "index.html", folder / "report.html")
-    shutil.copy(study_folder / "report" / "figures" / "privacy_utility.png", folder)
+def strip_notebook(path: Path) -> str:
+    """An executed notebook as JSON for publication: without clock times and folders, lighter."""
+    content = json.loads(path.read_text())
+    content["metadata"].pop("papermill", None)
+    for cell in content["cells"]:
+        cell["metadata"].pop("papermill", None)
+        cell["metadata"].pop("execution", None)
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output["data"]["image/png"] = _lighten(output["data"]["image/png"])
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["source"] = [
+                line.split("=")[0] + '= ""\n' if line.startswith(("runs", "data_root")) else line
+                for line in "".join(cell["source"]).splitlines(keepends=True)
+            ]
+    return json.dumps(content, indent=1) + "\n"
 
 
 def _lighten(png: str) -> str:

@@ -1,5 +1,6 @@
 """From nothing to a finished study, or from wherever the last run ended."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -186,5 +187,5 @@ def tell_result(folder: Path) -> list[str]:
     Args:
         folder: Of the report.
     """
-    summary = folder / "summary.txt"
-    return summary.read_text().splitlines() if summary.is_file() else []
+    summary = folder / "summary.json"
+    return json.loads(summary.read_text())["result"] if summary.is_file() else []

@@ -171,7 +171,7 @@ def say_difficulty(judged: pd.DataFrame) -> str:
     return f"{_confirmed('A difference between easy and hard patients', found, rows)}."
 
 
-def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") -> str:
+def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") -> list[str]:
     """At most six sentences: what was done, and the answer to each claim.
 
     Args:
@@ -181,9 +181,9 @@ def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") ->
         fitness: Why the study is not fit for verdicts; empty if it is.
     """
     if fitness or is_demonstration(judged):
-        return " ".join([design, *three_lines(judged, fitness)])
+        return [design, *three_lines(judged, fitness)]
     sayings = (say_privacy, say_utility, say_sexes, say_difficulty)
-    return " ".join([design, *(say(judged) for say in sayings), cost])
+    return [design, *(say(judged) for say in sayings), cost]
 
 
 def _confirmed(what: str, some: pd.DataFrame, rows: pd.DataFrame) -> str:

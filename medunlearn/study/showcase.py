@@ -1,0 +1,259 @@
+"""What is published of studies: a summary of each, and pages that are generated from summaries."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medunlearn.disk import written_whole
+from medunlearn.figures.style import label_of
+from medunlearn.statistics.verdicts import INCONCLUSIVE, NOT_TESTED
+from medunlearn.study import costs, readable, wording
+from medunlearn.study.questions import QUESTIONS, SYMBOLS, Question, is_demonstration
+from medunlearn.study.report import strip_notebook
+from medunlearn.study.study import Study
+from medunlearn.study.synthesis import Synthesis
+from medunlearn.study.tables import Tables
+
+NOTEBOOKS = ("01_cohort", "04_synthesis", "08_cost")
+"""Published as executed of studies on the embedded cohort: they show no image of a person."""
+
+FILES = ("summary.json", "verdicts.csv", "sensitivity.csv", "controls.csv", "costs.csv")
+FIGURES = ("privacy_utility",)
+OTHER = "-other_processor"
+"""Ends the folder of the same study on another type of processor."""
+
+BEGIN, END = "<!-- generated from summary.json -->", "<!-- end of what is generated -->"
+
+CLAIMS = {
+    "C1": "C1 · Retain and forget set",
+    "C2": "C2 · Women and men",
+    "C3": "C3 · Generalisation",
+    "C4": "C4 · Easy and hard patients",
+    "audits": "Privacy",
+    "C5": "C5 · Cost",
+}
+
+
+def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
+    """What the study says, in words and short tables.
+
+    Returns:
+        Texts by name: ``title``, ``profile``, ``facts``, ``result`` (three lines), ``abstract``,
+        ``limits``, ``controls``, ``answers`` (by claim), ``cost`` (a sentence), ``matrix`` (by
+        method, then by question) and ``counts`` of verdicts (by question).
+    """
+    judged = pd.concat([found.verdicts, found.audits], ignore_index=True)
+    demonstration = is_demonstration(judged)
+    fitness = "" if demonstration else wording.say_fitness(found.fitness, found.controls)
+    confirmatory = study.profile.confirmatory
+    cost = costs.say_cost(found.costs, study)
+    answers = {
+        claim: wording.answer(claim, judged, confirmatory if claim == "C2" else ())
+        for claim in CLAIMS
+        if claim != "C5"
+    }
+    return {
+        "title": study.cohort.manifest.title,
+        "profile": Path(study.profile_name).stem,
+        "facts": readable.facts(study, tables),
+        "result": wording.three_lines(judged, fitness),
+        "abstract": wording.abstract(
+            judged, readable.describe_design(study, tables), cost, fitness
+        ),
+        "limits": readable.describe_limits(study, tables),
+        "controls": readable.control_line(found.controls),
+        "answers": {**answers, "C5": f"- {costs.describe_costs(found.costs, study)}"},
+        "cost": cost,
+        "matrix": _matrix(judged),
+        "counts": {_heading(each): _count(each.rows(judged)) for each in QUESTIONS.values()},
+    }
+
+
+def _matrix(judged: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Estimate with interval and reading, by method and question."""
+    matrix: dict[str, dict[str, str]] = {}
+    for question in QUESTIONS.values():
+        if question.beside:
+            continue
+        for row in question.rows(judged).to_dict("records"):
+            cells = matrix.setdefault(label_of(row["method"]), {})
+            cells.setdefault(_heading(question), f"{readable.points(row)} {row['reading']}")
+    return matrix
+
+
+def _heading(question: Question) -> str:
+    return f"{question.claim.replace('audits', 'privacy')}: {question.title}"
+
+
+def _count(rows: pd.DataFrame) -> str:
+    """How many methods got which verdict: the confirmatory ones, or else all."""
+    own = rows[rows["confirmatory"].astype(bool)]
+    rows, kind = (own, "confirmatory") if len(own) else (rows, "exploratory")
+    told = [f"{verdict} for {n}" for verdict, n in rows["verdict"].value_counts().items()]
+    return f"{', '.join(told)} of {len(rows)} methods ({kind})" if told else "not measured"
+
+
+def publish(study_folder: Path, folder: Path, notebooks: bool = False) -> None:
+    """Copy what a finished study has found: tables, figures without an image, the report.
+
+    Args:
+        study_folder: Of a study whose report is there.
+        folder: ``notebooks/showcase/<dataset>-<profile>``; what is there is replaced.
+        notebooks: Whether executed notebooks and report go too: of the embedded cohort alone,
+            since notebooks show images.
+    """
+    report = study_folder / "report"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    figures = [f"figures/{name}.png" for name in FIGURES]
+    for name in (*FILES, *figures):
+        if (report / name).is_file():
+            shutil.copy(report / name, folder)
+    if notebooks:
+        shutil.copy(report / "index.html", folder / "report.html")
+        for name in NOTEBOOKS:
+            content = strip_notebook(study_folder / "jobs" / f"{name}.ipynb")
+            (folder / f"{name}.ipynb").write_text(content)
+
+
+def results_page(showcase: Path) -> str:
+    """The results of every published study, as Markdown; the embedded cohort comes first."""
+    folders = sorted(
+        (path.parent for path in showcase.glob("*/summary.json")),
+        key=lambda folder: (not folder.name.startswith("phantom"), folder.name),
+    )
+    parts = [_section(folder) for folder in folders if not folder.name.endswith(OTHER)]
+    parts += [
+        compare_processors(folder.with_name(folder.name.removesuffix(OTHER)), folder)
+        for folder in folders
+        if folder.name.endswith(OTHER)
+    ]
+    return "\n\n".join(parts)
+
+
+def _section(folder: Path) -> str:
+    told = read_summary(folder)
+    here = folder.name
+    lines = [
+        f"## {told['title']}, profile {told['profile']}",
+        " · ".join(told["facts"]),
+        " ".join(told["abstract"]),
+        f"**Controls.** {told['controls']}",
+        told["limits"],
+        f"![Privacy against utility of each method]({here}/privacy_utility.png)",
+        _table(told["matrix"]),
+        *(f"**{CLAIMS[c]}**\n\n{answer}" for c, answer in told["answers"].items() if answer),
+    ]
+    files = sorted(p.name for p in folder.iterdir() if p.suffix in {".csv", ".html", ".ipynb"})
+    lines.append("Files: " + " · ".join(f"[{name}]({here}/{name})" for name in files))
+    return "\n\n".join(filter(None, lines))
+
+
+def compare_processors(first: Path, second: Path) -> str:
+    """Every confirmatory verdict on two types of processor and two kinds of statistics.
+
+    Args:
+        first: Folder of a published study, with ``sensitivity.csv``.
+        second: Of the same study on another type of processor.
+    """
+    here = pd.read_csv(first / "sensitivity.csv")
+    there = pd.read_csv(second / "sensitivity.csv")
+    there["statistics"] += ", other processor"
+    both = pd.concat([here, there], ignore_index=True)
+    both["shown"] = both["verdict"].map(SYMBOLS) + both["estimate"].map(
+        lambda estimate: f" {100 * estimate:+.1f}"
+    )
+    both["method"] = both["method"].map(label_of)
+    both["measure"] = both["measure"].str.replace("_", " ")
+    key = ["claim", "contrast", "partition", "measure", "method"]
+    wide = {
+        what: both.pivot_table(what, key, "statistics", aggfunc="first", sort=False)
+        for what in ("verdict", "shown")
+    }
+    ours = wide["verdict"].filter(like="re-estimated")
+    changed = int((ours.iloc[:, 0] != ours.iloc[:, 1]).sum())
+    counts = (~wide["verdict"].isin([INCONCLUSIVE, NOT_TESTED])).sum()
+    decided = ", ".join(f"{count} {name}" for name, count in counts.items())
+    shown = {
+        ", ".join(map(str, row)): {str(kind): str(text) for kind, text in cells.items()}
+        for row, cells in zip(wide["shown"].index, wide["shown"].to_dict("records"), strict=True)
+    }
+    meaning = ", ".join(f"`{symbol}` is {verdict}" for verdict, symbol in SYMBOLS.items())
+    return (
+        f"## The same study on another type of processor\n\nDecided of {len(ours)} confirmatory "
+        f"verdicts: {decided}. With re-estimated statistics, {changed} differ between the "
+        f"processors. {meaning}.\n\n{_table(shown)}"
+    )
+
+
+ASKED = {
+    "C1 methods do well on retain and forget set": "*equivalent* to retraining",
+    "C2 no bias against male or female patients": "women - men *equivalent* to 0",
+    "C3 generalisation suffers, more for larger forget sets": "gap and slope *different*, below 0",
+    "C4 bias against easy or hard samples": "hard - easy *different*",
+    "privacy (ours)": "attack *equivalent* to its success after retraining",
+}
+"""Claims of the paper, and what would support each here; C5 is a sentence of its own."""
+
+
+def results_block(folder: Path) -> str:
+    """Figure, sentences and answers of the embedded cohort, for the project's README.
+
+    Args:
+        folder: Of the study, in ``notebooks/showcase``.
+    """
+    told, here = read_summary(folder), f"notebooks/showcase/{folder.name}"
+    sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"])
+    rows = {}
+    for claim, support in ASKED.items():
+        mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}
+        answer = "; ".join(f"{key.split(': ')[1]}: {count}" for key, count in mine.items())
+        rows[claim] = {"supported if": support, "answer on the embedded cohort": answer}
+    rows["C5 tuning costs extra compute"] = {
+        "supported if": "more than one retraining",
+        "answer on the embedded cohort": told["cost"],
+    }
+    picture = f"![Privacy against utility of each method]({here}/privacy_utility.png)"
+    return f"{picture}\n\n{sentences}\n\n{_table(rows)}"
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What `summarise` has found of a published study."""
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
+def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """Write it to ``summary.json`` in the folder of the report."""
+    with written_whole(folder / "summary.json") as partial:
+        partial.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+
+
+def replace_block(page: str, block: str) -> str:
+    """A page with its generated part made anew: what stands between the two comments."""
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
+
+
+def write_pages(project: Path) -> None:
+    """Make the generated parts of the READMEs anew, from the published summaries."""
+    showcase = project / "notebooks" / "showcase"
+    for path, block in (
+        (showcase / "README.md", results_page(showcase)),
+        (project / "README.md", results_block(showcase / "phantom-laptop")),
+    ):
+        path.write_text(replace_block(path.read_text(), block))
+
+
+def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
+    """Markdown of a table, given by row, then by column."""
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
+    lines = [["", *columns], ["---"] * (len(columns) + 1)]
+    lines += [
+        [name, *(cells.get(column, "-") for column in columns)] for name, cells in rows.items()
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
