@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from medunlearn.figures.style import label_of, new_figure, style_of
 
@@ -88,6 +89,7 @@ def plot_tuning_costs(costs: pd.DataFrame) -> Figure:
     axis.annotate(" one retraining", (1, len(rows) - 1), ha="left", va="bottom", size=9)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="x", color="#eeeeee")
     axis.set_yticks(range(len(rows)), [label_of(method) for method in rows["method"]])
     axis.set(xlabel="one request / one retraining: alone (open), with the search for it (full)")

@@ -57,7 +57,8 @@ def plot_trade_off(
     for words, (x, y, side, edge) in CORNERS.items():
         place: dict[str, Any] = {"transform": axis.transAxes, "ha": side, "va": edge}
         axis.text(x, y, words, style="italic", color="#595959", size=11, **place)
-    axis.text(-width, -height, " as good as retraining", color="#404040", size=9, va="bottom")
+    inside = {"color": "#404040", "size": 9, "ha": "right", "va": "bottom"}
+    axis.text(width, height, "as good as retraining", **inside)  # type: ignore[arg-type]
     axis.set(
         xlabel="accuracy on the test set, minus retraining (points)",
         ylabel="attack's AUC, minus retraining (points)",

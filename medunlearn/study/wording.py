@@ -142,7 +142,7 @@ def say_privacy(judged: pd.DataFrame) -> str:
     """For how many methods an attack still recognises the forgotten patients."""
     rows = QUESTIONS["privacy"].rows(judged)
     found = rows[(rows["verdict"] == DIFFERENT) & (rows["estimate"] > 0)]
-    what = "Recognition of forgotten patients by a membership attack, more than after retraining,"
+    what = "That an attack recognises forgotten patients more easily than after retraining"
     return f"{_confirmed(what, found, rows)}."
 
 
@@ -187,7 +187,7 @@ def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") ->
 
 
 def _confirmed(what: str, some: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """For whom it is confirmed, and for whom ruled out: neither follows where nothing was tested.
+    """For whom it is confirmed, and for whom excluded: neither follows where nothing was tested.
 
     Args:
         what: The subject of the sentence.
@@ -199,8 +199,9 @@ def _confirmed(what: str, some: pd.DataFrame, rows: pd.DataFrame) -> str:
         return f"{what} was not measured"
     if tested.empty:
         return f"{what} was not tested ({reasons(rows)})"
-    silent, ruled_out = len(rows) - len(tested), int(tested["verdict"].isin(UNCHANGED).sum())
+    silent, excluded = len(rows) - len(tested), int(tested["verdict"].isin(UNCHANGED).sum())
     told = f"{what} is confirmed for {len(some) or 'none'} of {len(tested)} methods"
     told += f" ({names_of(some['method'])})" if len(some) else ""
-    told += f", ruled out beyond the margin for {ruled_out or 'none'}"
-    return told + (f", not tested for {silent}" if silent else "")
+    whom = f"all {excluded}" if excluded == len(tested) > 1 else str(excluded or "none")
+    told += f" and excluded, beyond the margin, for {whom}"
+    return told + (f"; it was not tested for {silent}" if silent else "")

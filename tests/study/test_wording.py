@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.statistics.verdicts import judge
+from medunlearn.statistics.verdicts import EQUIVALENT, judge
 from medunlearn.study import wording
 
 ROW = {
@@ -126,7 +126,7 @@ def test_a_gain_is_no_loss():
 
 def test_a_patient_who_became_unlikely_is_not_called_recognised():
     rows = judged(("salun", 0.2, 0.01, ATTACK), ("bad_teacher", -0.2, 0.01, ATTACK))
-    assert "retraining, is confirmed for 1 of 2 methods (SalUn), ruled" in wording.say_privacy(rows)
+    assert "retraining is confirmed for 1 of 2 methods (SalUn) and ex" in wording.say_privacy(rows)
 
 
 def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
@@ -141,9 +141,11 @@ def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
         assert "none" not in said
     two = judged(("salun", 0.0, 0.005, {}), ("scrub", 0.0, 0.1, {}), ("ssd", 0, 0.01, silent))
     assert wording.say_sexes(two) == (
-        "A bias between women and men is confirmed for none of 2 methods, ruled out beyond the "
-        "margin for 1, not tested for 1."
+        "A bias between women and men is confirmed for none of 2 methods and excluded, beyond the "
+        "margin, for 1; it was not tested for 1."
     )
+    both = wording.say_sexes(two[two["method"] != "scrub"].assign(refused="", verdict=EQUIVALENT))
+    assert both.endswith("and excluded, beyond the margin, for all 2.")
 
 
 def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_known():
@@ -157,14 +159,14 @@ def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_kno
 @pytest.mark.parametrize(
     ("refused", "fitness", "first"),
     [
-        ("", "", "Recognition of forgotten patients"),
+        ("", "", "That an attack recognises"),
         (
             "needs 8 paired seeds, this profile has 2",
             "",
             "A demonstration, too small for verdicts: needs 8",
         ),
         ("", "Models do not remember.", "Models do not remember."),
-        ("control failed: dose", "", "Recognition of forgotten patients"),
+        ("control failed: dose", "", "That an attack recognises"),
     ],
 )
 def test_three_lines_begin_with_what_matters_most(refused, fitness, first):
