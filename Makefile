@@ -8,11 +8,12 @@ PROFILE ?= laptop
 RUNS ?= $(CURDIR)/runs
 DEVICE ?=
 JOBS ?=
+FORGET ?=
 CLUSTER ?=
 PYTHON ?= python3
 VENV ?= .venv
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS FORGET CLUSTER PYTHON VENV
 COMMANDS := reproduce check status tune retime report clean
 TARGETS := help setup test test-slow lab bench $(COMMANDS)
 
@@ -30,7 +31,7 @@ override DATA := $(if $(DATA),$(if $(filter /% ~%,$(DATA)),$(DATA),$(CURDIR)/$(D
 
 # The package is found in this folder, whichever interpreter runs it.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
-export DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER
+export DATASET DATA PROFILE RUNS DEVICE JOBS FORGET CLUSTER
 
 ifeq ($(VENV),)
 RUN := $(PYTHON)
@@ -59,6 +60,7 @@ help: ## this list
 	@echo "  RUNS=$(RUNS)   folder of all results"
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores, or of GPUs"
+	@echo "  FORGET=$(FORGET)   a file of patients to be forgotten, one id a line; empty: those of the profile, if it names a file"
 	@echo "  CLUSTER=$(CLUSTER)   where they run: local (dask workers here), slurm (jobs of Slurm), tcp://host:port (a dask scheduler); empty: here"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"

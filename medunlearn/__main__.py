@@ -38,6 +38,7 @@ OPTIONS = {
     "runs": ("", "folder of all results; default: runs in the project"),
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores, or of GPUs"),
+    "forget": ("", "file of patients to be forgotten, one id a line; default: the profile's"),
     "cluster": ("", "where they run: slurm, tcp://host:port; default: on this machine"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
@@ -70,9 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     """Commands that need no study first: they only look, or take away."""
-    data = str(Path(given.data).expanduser().absolute()) if given.data else ""
+    data, forget = (
+        str(Path(path).expanduser().absolute()) if path else ""
+        for path in (given.data, given.forget)
+    )
     if given.command == "check":
-        print("\n".join(check(given.dataset, data, given.profile, given.runs)))
+        print("\n".join(check(given.dataset, data, given.profile, given.runs, forget)))
         return 0
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command in {"clean", "status"} and not folder.is_dir():
@@ -100,6 +104,7 @@ def _run(given: argparse.Namespace) -> int:
         data_root=data,
         runs=given.runs,
         device=given.device,
+        forget=forget,
         look_again=given.command == "reproduce",
     )
     if computes and not given.device and study.device == "cpu" and cuda_count():
