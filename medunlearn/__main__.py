@@ -29,6 +29,7 @@ COMMANDS = {
     "tune": "search the settings of every method, and freeze them in a file",
     "retime": "measure all costs anew, as reproduce otherwise",
     "report": "make tables and report from the models that are there",
+    "forget": "unlearn the patients of a list, and leave a record of it; or check a record",
     "clean": "remove all results of one study",
 }
 OPTIONS = {
@@ -39,6 +40,8 @@ OPTIONS = {
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores, or of GPUs"),
     "forget": ("", "file of patients to be forgotten, one id a line; default: the profile's"),
+    "method": ("salun", "of forget: a method of the profile"),
+    "verify": ("", "of forget: the folder of a record, to check it and do nothing else"),
     "cluster": ("", "where they run: slurm, tcp://host:port; default: on this machine"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
@@ -78,6 +81,11 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "check":
         print("\n".join(check(given.dataset, data, given.profile, given.runs, forget)))
         return 0
+    if given.command == "forget" and given.verify:
+        from medunlearn.unlearning.deletion import verify_record
+
+        print("\n".join(verify_record(Path(given.verify).expanduser())))
+        return 0
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command in {"clean", "status"} and not folder.is_dir():
         print(f"nothing is done yet: there is no {folder}")
@@ -86,10 +94,10 @@ def _run(given: argparse.Namespace) -> int:
         clean(folder)
         print(f"removed all results of {folder}")
         return 0
-    if given.command == "tune" and given.cluster:
-        raise InputError("CLUSTER", ["searches are timed, one after the other, here: leave it out"])
+    if given.command in {"tune", "forget"} and given.cluster:
+        raise InputError("CLUSTER", [f"{given.command} computes here, one by one: leave it out"])
     jobs, here = _jobs(given.jobs), given.cluster in {"", "local"}
-    computes = here and given.command in {"reproduce", "retime", "tune"}
+    computes = here and given.command in {"reproduce", "retime", "tune", "forget"}
     if computes:
         check_device(given.device)
     elif not here:
@@ -111,6 +119,11 @@ def _run(given: argparse.Namespace) -> int:
         print(f"a GPU is there and is not used, for {fault_of_cuda()}")
     if given.command == "status":
         print("\n".join(status(study)))
+        return 0
+    if given.command == "forget":
+        from medunlearn.study.forgetting import forget_listed
+
+        print("\n".join(forget_listed(study, given.method)))
         return 0
     return _tune(study) if given.command == "tune" else _reproduce(given, study, jobs)
 
