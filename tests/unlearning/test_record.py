@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from scipy import stats
 
 from medunlearn.errors import InputError
+from medunlearn.study.study import PROJECT
 from medunlearn.unlearning import record as records
 from medunlearn.unlearning.deletion import unlearn_with_record, verify_record
 from medunlearn.unlearning.record import PAGE, RECORD, WEIGHTS, main_table
@@ -235,3 +236,15 @@ def test_what_cannot_be_recorded_is_told_at_once(tmp_path):
     ]
     assert "1 patients in part" in fail(forget=np.arange(COUNT) == 3)[0]
     assert "is another network" in fail(retrained=torch.nn.Linear(2, 2))[0]
+
+
+def test_the_three_calls_of_the_readme_are_true(tmp_path, monkeypatch):
+    readme = (PROJECT / "README.md").read_text()
+    (code,) = [
+        each for each in readme.split("```") if "unlearn_with_record" in each and "asked" in each
+    ]
+    monkeypatch.chdir(tmp_path)
+    ids = ["p17" if each in LIST else each for each in [*IDS[:-2], "p42", "p42"]]
+    names = {"model": NETWORK, "images": IMAGES, "labels": LABELS, "ids": ids}
+    exec(code.removeprefix("python"), names)
+    assert content(tmp_path / "record")["request"]["patients"] == 2
