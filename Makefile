@@ -8,12 +8,15 @@ PROFILE ?= laptop
 RUNS ?= $(CURDIR)/runs
 DEVICE ?=
 JOBS ?=
+FORGET ?=
+METHOD ?= salun
+VERIFY ?=
 CLUSTER ?=
 PYTHON ?= python3
 VENV ?= .venv
 
-VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV
-COMMANDS := reproduce check status tune retime report clean
+VARIABLES := DATASET DATA PROFILE RUNS DEVICE JOBS FORGET METHOD VERIFY CLUSTER PYTHON VENV
+COMMANDS := reproduce check status tune retime report forget clean
 TARGETS := help setup test test-slow lab bench $(COMMANDS)
 
 SPACE := $(subst ,, )
@@ -30,7 +33,7 @@ override DATA := $(if $(DATA),$(if $(filter /% ~%,$(DATA)),$(DATA),$(CURDIR)/$(D
 
 # The package is found in this folder, whichever interpreter runs it.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
-export DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER
+export DATASET DATA PROFILE RUNS DEVICE JOBS FORGET METHOD VERIFY CLUSTER
 
 ifeq ($(VENV),)
 RUN := $(PYTHON)
@@ -59,6 +62,9 @@ help: ## this list
 	@echo "  RUNS=$(RUNS)   folder of all results"
 	@echo "  DEVICE=$(DEVICE)   cpu or cuda; empty: cuda if there is one"
 	@echo "  JOBS=$(JOBS)   notebooks at a time; empty: number of cores, or of GPUs"
+	@echo "  FORGET=$(FORGET)   a file of patients to be forgotten, one id a line; empty: those of the profile, if it names a file"
+	@echo "  METHOD=$(METHOD)   of make forget: a method of the profile"
+	@echo "  VERIFY=$(VERIFY)   of make forget: the folder of a record, to check it and do nothing else"
 	@echo "  CLUSTER=$(CLUSTER)   where they run: local (dask workers here), slurm (jobs of Slurm), tcp://host:port (a dask scheduler); empty: here"
 	@echo "  PYTHON=$(PYTHON)   interpreter that makes the environment (3.11 or 3.12)"
 	@echo "  VENV=$(VENV)   the environment; empty: use PYTHON as it is"
@@ -82,6 +88,7 @@ status: $(READY) ## what is done, missing, failed and stale
 tune: $(READY) ## search the settings of every method, once; the study then reads them
 retime: $(READY) ## measure all costs anew, if something disturbed the clock
 report: $(READY) ## tables and report from the models that are there
+forget: $(READY) ## unlearn the patients of FORGET=ids.txt by METHOD, with a record; or check one: VERIFY=folder
 clean: $(READY) ## remove all results of this dataset and profile
 $(COMMANDS):
 	@$(RUN) -m medunlearn $@

@@ -29,6 +29,7 @@ COMMANDS = {
     "tune": "search the settings of every method, and freeze them in a file",
     "retime": "measure all costs anew, as reproduce otherwise",
     "report": "make tables and report from the models that are there",
+    "forget": "unlearn the patients of a list, and leave a record of it; or check a record",
     "clean": "remove all results of one study",
 }
 OPTIONS = {
@@ -38,6 +39,9 @@ OPTIONS = {
     "runs": ("", "folder of all results; default: runs in the project"),
     "device": ("", "cpu or cuda; default: cuda if there is one"),
     "jobs": ("", "notebooks at a time; default: number of cores, or of GPUs"),
+    "forget": ("", "file of patients to be forgotten, one id a line; default: the profile's"),
+    "method": ("salun", "of forget: a method of the profile"),
+    "verify": ("", "of forget: the folder of a record, to check it and do nothing else"),
     "cluster": ("", "where they run: slurm, tcp://host:port; default: on this machine"),
 }
 """Each may also be given as an environment variable, in capitals: the Makefile does."""
@@ -70,9 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     """Commands that need no study first: they only look, or take away."""
-    data = str(Path(given.data).expanduser().absolute()) if given.data else ""
+    data, forget = (
+        str(Path(path).expanduser().absolute()) if path else ""
+        for path in (given.data, given.forget)
+    )
     if given.command == "check":
-        print("\n".join(check(given.dataset, data, given.profile, given.runs)))
+        print("\n".join(check(given.dataset, data, given.profile, given.runs, forget)))
+        return 0
+    if given.command == "forget" and given.verify:
+        from medunlearn.unlearning.deletion import verify_record
+
+        print("\n".join(verify_record(Path(given.verify).expanduser())))
         return 0
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command in {"clean", "status"} and not folder.is_dir():
@@ -82,10 +94,10 @@ def _run(given: argparse.Namespace) -> int:
         clean(folder)
         print(f"removed all results of {folder}")
         return 0
-    if given.command == "tune" and given.cluster:
-        raise InputError("CLUSTER", ["searches are timed, one after the other, here: leave it out"])
+    if given.command in {"tune", "forget"} and given.cluster:
+        raise InputError("CLUSTER", [f"{given.command} computes here, one by one: leave it out"])
     jobs, here = _jobs(given.jobs), given.cluster in {"", "local"}
-    computes = here and given.command in {"reproduce", "retime", "tune"}
+    computes = here and given.command in {"reproduce", "retime", "tune", "forget"}
     if computes:
         check_device(given.device)
     elif not here:
@@ -100,12 +112,18 @@ def _run(given: argparse.Namespace) -> int:
         data_root=data,
         runs=given.runs,
         device=given.device,
+        forget=forget,
         look_again=given.command == "reproduce",
     )
     if computes and not given.device and study.device == "cpu" and cuda_count():
         print(f"a GPU is there and is not used, for {fault_of_cuda()}")
     if given.command == "status":
         print("\n".join(status(study)))
+        return 0
+    if given.command == "forget":
+        from medunlearn.study.forgetting import forget_listed
+
+        print("\n".join(forget_listed(study, given.method)))
         return 0
     return _tune(study) if given.command == "tune" else _reproduce(given, study, jobs)
 

@@ -98,7 +98,7 @@ def test_an_unknown_variable_is_refused_with_the_choices():
     done = make("reproduce", "PROFLE=quick")
     assert done.returncode != 0
     assert "unknown variable PROFLE; did you mean PROFILE?" in done.stderr
-    known = "DATASET DATA PROFILE RUNS DEVICE JOBS CLUSTER PYTHON VENV"
+    known = "DATASET DATA PROFILE RUNS DEVICE JOBS FORGET METHOD VERIFY CLUSTER PYTHON VENV"
     assert known in done.stderr
 
 

@@ -86,6 +86,27 @@ def describe_claims(table: pd.DataFrame, classes: Sequence[str], plan: Plan) -> 
     ]
 
 
+def describe_listed(table: pd.DataFrame, patients: Sequence[int], plan: Plan) -> list[str]:
+    """Lines for people: listed patients by sex, and what a study of them can reach.
+
+    Args:
+        table: The cohort as the study would take it, with partitions.
+        patients: Those of the list.
+        plan: What the study asks for.
+    """
+    images = table[table["patient"].isin(patients)]
+    women, men = _by_sex(images.drop_duplicates("patient"))
+    sexes = f" ({women:,} women, {men:,} men)" if women or men else ""
+    count, train = len(patients), table.loc[table["partition"] == TRAIN, "patient"].nunique()
+    attack = "possible" if count >= plan.verdict_patients else f"needs {plan.verdict_patients}"
+    return [
+        f"listed patients: {count:,}{sexes}, {len(images):,} images, "
+        f"{count / train:.1%} of the training patients",
+        f"  exploratory, no verdict; reachable {reachable([count], plan.seeds):.3f} for their gap, "
+        f"margin {plan.margins['forget']:.3f}; a membership attack: {attack}",
+    ]
+
+
 def _claims(table: pd.DataFrame, plan: Plan) -> Iterator[tuple[str, list[int], str]]:
     """Each claim, the patients of its groups, and the name of its margin."""
     people = table.drop_duplicates("patient")

@@ -4,6 +4,8 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from medunlearn.cohort.build import Cohort
 from medunlearn.cohort.forget_sets import ForgetSet, list_forget_set
 from medunlearn.cohort.partition import TRAIN
@@ -23,6 +25,16 @@ def read_forget_list(path: Path, cohort: Cohort) -> ForgetSet:
         A forget set of composition ``listed``; it holds numbers of patients, and no id.
 
     Raises:
+        InputError: As `find_listed`.
+    """
+    hidden = getattr(cohort.manifest, "pseudonymise", False)
+    return find_listed(path, cohort.table, make_salt(cohort.pixel_file.parent) if hidden else None)
+
+
+def find_listed(path: Path, table: pd.DataFrame, salt: bytes | None = None) -> ForgetSet:
+    """The forget set of the patients in a list, in a table whose ids are pseudonyms by a salt.
+
+    Raises:
         InputError: The list cannot be read, or ids are unknown, reserved for tuning or in another
             partition than training; all of them are named, with their lines. Or what it leaves to
             train on is no training set (see `list_forget_set`).
@@ -33,9 +45,7 @@ def read_forget_list(path: Path, cohort: Cohort) -> ForgetSet:
         remedy = "expected a text file in UTF-8 with one id a line"
         raise InputError(str(path), [f"cannot be read: {error}; {remedy}"]) from None
     named = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
-    hidden = getattr(cohort.manifest, "pseudonymise", False)
-    salt = make_salt(cohort.pixel_file.parent) if hidden else None
-    people = cohort.table.drop_duplicates("patient").set_index("source_patient").to_dict("index")
+    people = table.drop_duplicates("patient").set_index("source_patient").to_dict("index")
     found = [people.get(pseudonym(name, salt) if salt else name) for name in named.values()]
     faults = [
         f"line {number}: given {name!r}; {fault}"
@@ -45,7 +55,7 @@ def read_forget_list(path: Path, cohort: Cohort) -> ForgetSet:
     if faults:
         raise InputError(str(path), faults)
     chosen = [patient["patient"] for patient in found if patient]
-    return list_forget_set(cohort.table, chosen, str(path))
+    return list_forget_set(table, chosen, str(path))
 
 
 def _fault(patient: Mapping[Hashable, Any] | None) -> str:

@@ -1,17 +1,17 @@
 """The design: which models and forget sets a profile asks for, as pure functions of it."""
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import pandas as pd
 
 from medunlearn.cohort import forget_sets
-from medunlearn.cohort.forget_sets import DEVELOPMENT, HALF, Composition, ForgetSet
+from medunlearn.cohort.forget_sets import DEVELOPMENT, HALF, LISTED, Composition, ForgetSet
 from medunlearn.errors import InputError
 from medunlearn.study.profile import Profile
 
 Role = Literal["original", "retrained", "unlearned", "reference", "timing", "trial"]
-Draw = Literal["shared", "seed"]
+DRAWS = ("shared", "seed")
 
 FIRST_SEED, FIRST_FLOOR_SEED, FIRST_REFERENCE_SEED, FIRST_DEVELOPMENT_SEED = 1000, 1100, 1200, 9100
 """Of originals and set A, set B, references, tuning; unseen before the protocol was settled."""
@@ -29,14 +29,15 @@ class Cell:
 
     Args:
         composition: Which patients may be drawn; ``half``: what a reference model does not see;
-            ``development``: those reserved for tuning.
+            ``development``: those reserved for tuning; ``listed``: those that a list names.
         forget_size: Share of the training patients.
-        draw: ``shared``: one draw for all seeds; ``seed``: each seed has a draw of its own.
+        draw: ``shared``: one draw for all seeds; ``seed``: each seed has a draw of its own; of
+            listed patients the beginning of their hash.
     """
 
-    composition: Composition | Literal["half", "development"]
+    composition: Composition | Literal["half", "development", "listed"]
     forget_size: float
-    draw: Draw = "shared"
+    draw: str = "shared"
 
     @property
     def by_difficulty(self) -> bool:
@@ -46,7 +47,7 @@ class Cell:
     def order(self, seed: int) -> str:
         """Whose order of patients it is drawn from; set B forgets what its partner in A does."""
         own = seed - FIRST_FLOOR_SEED + FIRST_SEED if is_floor(seed) else seed
-        return "shared" if self.draw == "shared" else f"seed{own}"
+        return f"seed{own}" if self.draw == "seed" else self.draw
 
     def draw_name(self, seed: int) -> str:
         """Name of the forget set that this seed forgets."""
@@ -64,6 +65,8 @@ class Cell:
             return forget_sets.draw_half(table, seed)
         if self.composition == DEVELOPMENT:
             return forget_sets.draw_development(table)
+        if self.composition == LISTED:
+            raise ValueError("listed patients are not drawn: the store has them recorded")
         whose, size = self.order(seed), self.forget_size
         return forget_sets.draw_forget_set(table, self.composition, size, whose, confidence)
 
@@ -113,14 +116,14 @@ def make_cell(composition: str, forget_size: float, draw: str = "shared") -> Cel
     faults = [
         f"{name} {given!r} is not known; choose from {', '.join(known)}"
         for name, given, known in (
-            ("composition", composition, forget_sets.COMPOSITIONS),
-            ("draw", draw, get_args(Draw)),
+            ("composition", composition, (*forget_sets.COMPOSITIONS, LISTED)),
+            ("draw", draw, [draw] if composition == LISTED else DRAWS),
         )
         if given not in known
     ]
     if faults:
         raise InputError("parameters", faults)
-    return Cell(cast(Composition, composition), forget_size, cast(Draw, draw))
+    return Cell(cast(Composition, composition), forget_size, draw)
 
 
 def original(seed: int) -> ModelSpec:
@@ -189,10 +192,19 @@ def random_cells(profile: Profile) -> list[Cell]:
     return [Cell("random", size, "shared" if size == middle else "seed") for size in sizes]
 
 
+def listed_cells(profile: Profile) -> list[Cell]:
+    """The forget set of the listed patients; none unless the study was opened with a list.
+
+    Its models are, as of any other, ``retrained(cell, seed)`` and ``unlearned(name, cell, seed)``.
+    """
+    listed = profile.listed
+    return [Cell(LISTED, listed.forget_size, listed.order)] if listed else []
+
+
 def cells(profile: Profile) -> list[Cell]:
-    """Every forget set of the design: random at all sizes, the others at the middle size."""
-    others = [c for c in profile.compositions if c != "random"]
-    return [*random_cells(profile), *(Cell(c, profile.middle_size) for c in others)]
+    """Every forget set: random at all sizes, others at the middle size, then listed patients."""
+    others = [Cell(c, profile.middle_size) for c in profile.compositions if c != "random"]
+    return [*random_cells(profile), *others, *listed_cells(profile)]
 
 
 def is_watched(profile: Profile, spec: ModelSpec) -> bool:
@@ -201,11 +213,12 @@ def is_watched(profile: Profile, spec: ModelSpec) -> bool:
 
 
 def methods_at(profile: Profile, cell: Cell) -> list[str]:
-    """The methods that are run on a forget set: all at the middle size, elsewhere the confirmatory.
+    """The methods that are run on a forget set: the confirmatory ones.
 
-    Doing nothing is among them on the random one of the middle size, to be watched as they are.
+    All at the middle size and on listed patients. Doing nothing is among them on the random one of
+    the middle size, to be watched as they are.
     """
-    if cell.forget_size != profile.middle_size:
+    if cell.forget_size != profile.middle_size and cell.composition != LISTED:
         return [method for method in profile.methods if method in profile.confirmatory]
     return [*(["original"] if cell == middle_cell(profile) else []), *profile.methods]
 
@@ -229,16 +242,13 @@ def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model of the study, inputs before what needs them; measurements of cost left out."""
     pairs = [(cell, seed) for cell in cells(profile) for seed in seeds(profile)]
     floor = range(FIRST_FLOOR_SEED, FIRST_FLOOR_SEED + profile.floor_seeds)
+    twice = [*random_cells(profile), *listed_cells(profile)]
     return [
         *references(profile),
         *(original(seed) for seed in seeds(profile)),
-        *(retrained(cell, seed) for cell in random_cells(profile) for seed in floor),
+        *(retrained(cell, seed) for cell in twice for seed in floor),
         *(retrained(cell, seed) for cell, seed in pairs),
-        *(
-            unlearned(method, cell, seed)
-            for cell, seed in pairs
-            for method in methods_at(profile, cell)
-        ),
+        *(unlearned(name, cell, s) for cell, s in pairs for name in methods_at(profile, cell)),
     ]
 
 

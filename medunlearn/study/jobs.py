@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from medunlearn.cohort.forget_sets import LISTED
 from medunlearn.models import weight_bytes
 from medunlearn.study.design import (
     KEPT,
@@ -102,7 +103,9 @@ def _job(profile: Profile, specs: Sequence[ModelSpec]) -> Job:
     else:
         needs += [original(seed) for seed in some] if first.oracle_set == "A" else []
         name, told = f"02-{TASKS[first.role, first.oracle_set]}", {"role": first.role}
-    if cell:
+    if cell and cell.composition == LISTED:
+        name += f"-{LISTED}-{cell.draw}"
+    elif cell:
         name += f"-{100 * cell.forget_size:g}-percent-{cell.composition}".removesuffix("-random")
     if first.method is None:
         name += f"-seeds-{some[0]}-to-{some[-1]}"

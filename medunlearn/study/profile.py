@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from medunlearn.cohort.forget_sets import Composition
+from medunlearn.cohort.forget_sets import Composition, ForgetSet
 from medunlearn.errors import InputError, choose_from
 from medunlearn.methods import METHOD_NAMES, Setting
 from medunlearn.models import NetworkName, Norm, fault_of_network, is_short
@@ -29,9 +29,9 @@ def _know_network(given: NetworkName) -> NetworkName:
     return given
 
 
-def _find_weights(given: str) -> str:
+def _find_file(given: str) -> str:
     if given and not Path(given).is_file():
-        raise ValueError("expected a file of weights; a profile names it from its own folder")
+        raise ValueError("expected a file that is there; a profile names it from its own folder")
     return given
 
 
@@ -103,7 +103,8 @@ class Profile(_Strict):
 
     network: Annotated[NetworkName, AfterValidator(_know_network)]
     norm: Norm
-    weights: Annotated[str, AfterValidator(_find_weights)] = ""
+    weights: Annotated[str, AfterValidator(_find_file)] = ""
+    forget: Annotated[str, AfterValidator(_find_file)] = ""
     image_size: int = Field(ge=16)
     max_patients: int | None = Field(ge=10)
     training: Training
@@ -119,6 +120,18 @@ class Profile(_Strict):
     cost: Cost
     tuning: Tuning
     statistics: Statistics
+    _listed: ForgetSet | None = None
+
+    @property
+    def listed(self) -> ForgetSet | None:
+        """The listed patients, once a study was opened: a list has ids, which only it can read."""
+        return self._listed
+
+    def with_listed(self, listed: ForgetSet) -> Self:
+        """The same design with the forget set of listed patients."""
+        other = self.model_copy()
+        other._listed = listed
+        return other
 
     @property
     def rewinds(self) -> bool:
@@ -210,8 +223,9 @@ def load_profile(name: str) -> Profile:
         choices = choose_from(name, known)
         raise InputError("PROFILE", [f"{name!r} is not known; {choices}, or give a .yaml file"])
     fields, faults = read_yaml(path) if own else (known[name], faults)
-    if own and isinstance(given := fields.get("weights"), str) and given:
-        fields["weights"] = str((path.absolute().parent / Path(given).expanduser()).resolve())
+    for field in ("weights", "forget"):
+        if own and isinstance(given := fields.get(field), str) and given:
+            fields[field] = str((path.absolute().parent / Path(given).expanduser()).resolve())
     try:
         profile = Profile.model_validate(fields)
     except ValidationError as error:

@@ -10,12 +10,13 @@ import pandas as pd
 import yaml
 
 from medunlearn.cohort.check import describe_cohort, examine_cohort
-from medunlearn.cohort.feasibility import Plan, describe_claims
+from medunlearn.cohort.feasibility import Plan, describe_claims, describe_listed
+from medunlearn.cohort.forget_list import find_listed
 from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import Manifest
 from medunlearn.models import build_network, is_short, title_of
-from medunlearn.study.design import ModelSpec, all_models, all_timings
+from medunlearn.study.design import ModelSpec, all_models, all_timings, listed_cells
 from medunlearn.study.folders import is_held, partials
 from medunlearn.study.jobs import SYNTHESIS
 from medunlearn.study.journal import failures, is_outdated
@@ -49,6 +50,9 @@ def status(study: Study) -> list[str]:
         f"{kind:<36}" + "".join(f"{counts[kind, state]:>9}" for state in STATES)
         for kind in dict.fromkeys(spec.kind for spec in specs)
     ]
+    for cell in listed_cells(study.profile):
+        own = Counter(states[spec] for spec in specs if spec.cell == cell)
+        lines.append(f"of these for the listed patients: {own['done']} of {own.total()} done")
     lines += _tell_stale(store, [spec for spec in specs if states[spec] == "stale"])
     lines += [
         f"failed: {job.name} ({record.get('host')}, {record.get('seconds')} s): "
@@ -86,13 +90,16 @@ def _tell_partial(store: Store, specs: list[ModelSpec]) -> list[str]:
     ]
 
 
-def check(dataset: str, data_root: str, profile: str, runs: str = "") -> list[str]:
+def check(
+    dataset: str, data_root: str, profile: str, runs: str = "", forget: str = ""
+) -> list[str]:
     """Read, decode and verify a whole dataset, and tell what is in it.
 
     The pixels stay in the cache of `runs`, where the study will find them; nothing else is written.
 
     Raises:
-        InputError: All faults of manifest, files, rows, images and partitions.
+        InputError: All faults of manifest, files, rows, images and partitions; or of the list of
+            patients to be forgotten.
     """
     manifest, asked = load_manifest(dataset), load_profile(profile)
     root = Path(data_root).expanduser() if data_root else None
@@ -114,9 +121,16 @@ def check(dataset: str, data_root: str, profile: str, runs: str = "") -> list[st
         *_doubt_forget_sets(seen.studied, profile),
         "",
         *describe_claims(seen.studied, manifest.label.classes, plan),
+        *_tell_listed(seen.studied, forget or asked.forget, plan),
         "",
         *describe_profiles(manifest, seen.table),
     ]
+
+
+def _tell_listed(table: pd.DataFrame, path: str, plan: Plan) -> list[str]:
+    """What can be said of listed patients, if there is a list; ids are still the user's own."""
+    found = find_listed(Path(path).expanduser(), table) if path else None
+    return describe_listed(table, found.patients, plan) if found else []
 
 
 def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:

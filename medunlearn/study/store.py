@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from medunlearn.cohort.forget_sets import ForgetSet
+from medunlearn.cohort.forget_sets import LISTED, ForgetSet, list_forget_set
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.disk import now, read_record, told_when_full
 from medunlearn.errors import InputError
@@ -74,10 +74,13 @@ class Store:
 
         Raises:
             FileNotFoundError: Easy and hard need the reference models, and one is not there.
+            InputError: It cannot be drawn; or no study was opened with these listed patients.
         """
         if spec.cell is None:
             raise ValueError(f"{spec.title} has no forget set")
         name, table, confidence = str(spec.draw), self.study.cohort.table, None
+        if name not in self._drawn and spec.cell.composition == LISTED:
+            self._drawn[name] = self._recorded(name)
         if name not in self._drawn:
             if spec.cell.by_difficulty:
                 from medunlearn.evaluation.difficulty import patient_confidence
@@ -87,6 +90,16 @@ class Store:
             drawn.write(self.study.folder / "draws")
             self._drawn[name] = drawn
         return self._drawn[name]
+
+    def _recorded(self, name: str) -> ForgetSet:
+        """Listed patients, as they were recorded when a study was opened with the list."""
+        path = self.study.folder / "draws" / f"{name}.json"
+        patients = (read_record(path) or {}).get("patients", [])
+        found = list_forget_set(self.study.cohort.table, patients, str(path))
+        if found.name != name:
+            fault = "holds other patients than its name says; run again with FORGET"
+            raise InputError(str(path), [fault])
+        return found
 
     def references(self) -> "References":
         """What the reference models say of every image.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medunlearn.cohort.build import Cohort, build_cohort
+from medunlearn.cohort.forget_list import read_forget_list
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
 from medunlearn.methods import Setting
@@ -91,6 +92,7 @@ def open_study(
     data_root: str = "",
     runs: str = "",
     device: str = "",
+    forget: str = "",
     look_again: bool = False,
 ) -> Study:
     """Open a study; its cohort is built if this was not done before.
@@ -102,6 +104,9 @@ def open_study(
         runs: Folder of all results; default: the variable RUNS, else ``runs`` of the project.
         device: ``cpu`` or ``cuda``; default: the variable DEVICE, else cuda if there is one. It
             need not be here: a study that others computed can be looked at anywhere.
+        forget: A file of patients, one id a line, who make a forget set of their own; default: the
+            profile's. It is part of the study only where it is given. The study's folder gets
+            their numbers (``draws/listed-...json``), never their ids.
         look_again: Whether images and pixels are verified too, and not only the tables.
 
     Raises:
@@ -123,6 +128,10 @@ def open_study(
     if cohort.table["sex"].nunique() < 2:  # nobody to compose a forget set of one sex from
         kept = [c for c in settings.compositions if c not in {"female", "male"}]
         settings = settings.model_copy(update={"compositions": kept})
+    if given := forget or settings.forget:
+        listed = read_forget_list(Path(given).expanduser(), cohort)
+        listed.write(folder / "draws")
+        settings = settings.with_listed(listed)
     tuned = find_tuned(folder, profile)
     if tuned is not None:
         settings = settings.model_copy(update={"methods": tuned.replace_in(settings.methods)})

@@ -129,7 +129,7 @@ def unlearn(
         >>> type(unlearned).__name__, unlearned(images).shape
         ('Sequential', torch.Size([40, 2]))
     """
-    chosen = _find_method(method)
+    chosen = find_method(method)
     if checkpoint is not None:
         check_alike(checkpoint, model, "checkpoint")
     place = str(device or next(model.parameters()).device)
@@ -143,7 +143,7 @@ def unlearn(
         channels=images_.pixels.shape[1],
         classes=classes,
         norm="batch",
-        **_check_recipe(told),
+        **check_recipe(told),
     )
     retain, forgotten, held = (Batches(images_, rows, own) for rows in parts)
     early = borrow(checkpoint, place).eval() if checkpoint is not None else None
@@ -163,7 +163,12 @@ def unlearn(
     return give_back(unlearned, model)
 
 
-def _find_method(name: str) -> Method:
+def find_method(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        InputError: There is none.
+    """
     if name not in METHOD_NAMES:
         fault = f"method {name!r} is not known; choose from {', '.join(METHOD_NAMES)}"
         raise InputError("unlearning", [fault])
@@ -203,7 +208,7 @@ def _read(
     return own, [np.flatnonzero(~mask), np.flatnonzero(mask), extra], count_classes(model, own)
 
 
-def _check_recipe(told: dict[str, Any]) -> dict[str, Any]:
+def check_recipe(told: dict[str, Any]) -> dict[str, Any]:
     """The fields of a recipe that its user may set.
 
     Raises:

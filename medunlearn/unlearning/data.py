@@ -129,7 +129,7 @@ def read_patients(patients: Any, count: int, faults: list[str]) -> NDArray[np.in
     """A number for each patient, (count,); without patients each image is one of its own."""
     if patients is None:
         return np.arange(count)
-    names = _listed(patients)
+    names = list_values(patients)
     if len(names) != count:
         faults.append(f"patients: {len(names)} given; expected {count}, one for each image")
         return np.arange(count)
@@ -146,7 +146,7 @@ def read_forget(forget: Any, patients: Any, count: int, faults: list[str]) -> ND
         count: Number of images.
         faults: What is found wrong is added here.
     """
-    asked = _listed(forget)
+    asked = list_values(forget)
     if asked and all(isinstance(each, bool) for each in asked):
         if len(asked) != count:
             fault = f"forget: a mask of {len(asked)}; expected {count}, one for each image"
@@ -154,7 +154,7 @@ def read_forget(forget: Any, patients: Any, count: int, faults: list[str]) -> ND
             return np.zeros(count, bool)
         chosen = np.array(asked)
     else:
-        known = range(count) if patients is None else _listed(patients)
+        known = range(count) if patients is None else list_values(patients)
         strangers = sorted({str(each) for each in asked if each not in set(known)})
         if strangers:
             shown = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
@@ -169,7 +169,7 @@ def read_forget(forget: Any, patients: Any, count: int, faults: list[str]) -> ND
     return chosen
 
 
-def _listed(given: Any) -> list[Any]:
+def list_values(given: Any) -> list[Any]:
     """Elements of an array, tensor, series, list or set, as Python's own numbers and texts."""
     plain = given.tolist() if hasattr(given, "tolist") else list(given)
     return [each.item() if isinstance(each, np.generic | Tensor) else each for each in plain]

@@ -153,3 +153,23 @@ def test_the_snippet_for_torchxrayvision_is_true(frame, tmp_path, monkeypatch):
     written = pd.read_csv(tmp_path / "mine/table.csv", dtype=str)
     assert written["patient"].tolist() == csv["patientid"].tolist()
     assert (written["label"] == "effusion").sum() == Dataset.labels.sum()
+
+
+def test_the_snippet_for_a_table_of_hugging_face_is_true(frame, build, tmp_path, monkeypatch):
+    """A stand-in with the two methods it calls: ``datasets`` is no dependency."""
+
+    class Table(list):
+        def remove_columns(self, name):
+            return Table({k: v for k, v in row.items() if k != name} for row in self)
+
+        def to_pandas(self):
+            return pd.DataFrame(list(self))
+
+    rows = frame[["patient", "label"]].to_dict("records")
+    pixels = [Image.open(path) for path in frame["file"]]
+    dataset = Table({"image": image, **row} for image, row in zip(pixels, rows, strict=True))
+    monkeypatch.chdir(tmp_path)
+    exec(snippet("remove_columns"), {"dataset": dataset})
+    table = build("mine.yaml", data=tmp_path, runs=tmp_path / "runs").table
+    assert table["patient"].nunique() == 40
+    assert table["label"].sum() == frame["label"].sum()

@@ -112,7 +112,7 @@ def test_an_edit_of_ones_own_network_makes_its_models_stale(open_with, tmp_path,
         ({"network": "nowhere:net"}, "network: given 'nowhere:net'; no module 'nowhere' is found"),
         ({"network": {"patch_size": 4}}, "expected '_target_' among its fields"),
         ({"network": DENSENET, "norm": "group"}, "norm: group is for networks with a short name"),
-        ({"weights": "absent.pt"}, "absent.pt'; expected a file of weights; a profile names it"),
+        ({"weights": "absent.pt"}, "absent.pt'; expected a file that is there; a profile names it"),
     ],
 )
 def test_a_profile_without_such_a_network_or_file_is_refused(tmp_path, fields, said):

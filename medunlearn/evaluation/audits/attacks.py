@@ -47,7 +47,7 @@ class Attacks:
         self.answers, self.strata, self.level = answers, strata, level
         self.retrained = retrained
         # many comparisons ask for the same
-        self._match, self._place = cache(self._match_of), cache(self._placements_of)
+        self.match, self.place = cache(self._match_of), cache(self._placements_of)
         self.scores, self._means = cache(self._scores_of), cache(self._means_of)
 
     def findings(self, one: Comparison) -> Iterator[Finding]:
@@ -60,10 +60,10 @@ class Attacks:
         if reason := self._missing(one, attack, group):
             return Finding(*names, no_limits(np.nan, len(one.seeds), 0), np.nan, reason)
         ours, theirs = (
-            [self._place(attack, group, fold, *pair) for pair in zip(rows, one.seeds, strict=True)]
+            [self.place(attack, group, fold, *pair) for pair in zip(rows, one.seeds, strict=True)]
             for rows in (one.rows, one.others)
         )
-        found, matched = area_interval(ours, theirs, level=self.level), self._match(group)
+        found, matched = area_interval(ours, theirs, level=self.level), self.match(group)
         # the smaller side decides whether there are enough patients for a verdict
         found = replace(found, patients=min(len(matched.members), len(matched.others)))
         return Finding(*names, found, float(np.mean([each.area for each in ours])), matched.note)
@@ -74,7 +74,7 @@ class Attacks:
             return "no population: validation_evaluation is empty"
         if attack == "rmia" and not all(self._others(seed) for seed in one.seeds):
             return "no retrained model of another seed to refer to"
-        return "" if len(self._match(group).members) else "no member has a like test patient"
+        return "" if len(self.match(group).members) else "no member has a like test patient"
 
     def _match_of(self, group: str) -> Match:
         read = self.answers
@@ -87,7 +87,7 @@ class Attacks:
     def _placements_of(
         self, attack: str, group: str, fold: bool, row: int, seed: int
     ) -> Placements:
-        read, matched = self.answers, self._match(group)
+        read, matched = self.answers, self.match(group)
         members, others = self.scores(attack, row, seed)
         chosen = (
             members[np.searchsorted(read.part("forget").patient_ids, matched.members)],

@@ -1,0 +1,249 @@
+"""The deletion record: a folder with unlearned weights, what was done, and what was measured.
+
+It holds no image and no id.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from jinja2 import Template
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from medunlearn import study
+from medunlearn.cohort.partition import TRAIN
+from medunlearn.cost import stamp
+from medunlearn.disk import now, read_record, told_when_full
+from medunlearn.errors import InputError
+from medunlearn.methods import get_method
+from medunlearn.sources import canonical_hash, file_hash
+from medunlearn.study.report import code_version
+from medunlearn.study.study import PROJECT
+from medunlearn.unlearning.evidence import ATTACKS, DIFFERENCE, measure
+
+RECORD, PAGE, WEIGHTS = "record.json", "record.html", "unlearned.safetensors"
+DECISIVE = ("device", "torch", "python", "threads", "code")
+"""Where these are alike, the same call gives the same bytes."""
+TEXTS = yaml.safe_load(Path(__file__).with_name("record.yaml").read_text("utf-8"))
+
+
+def describe(
+    networks: Mapping[str, nn.Module],
+    logits: Mapping[str, NDArray[np.float32]],
+    cohort: pd.DataFrame,
+    forgotten: Sequence[int],
+    *,
+    method: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    device: str,
+    data: str,
+    request: str = "",
+) -> dict[str, Any]:
+    """The content of a record.
+
+    Args:
+        networks: ``original``, ``unlearned`` and, where there is one, ``retrained``.
+        logits: Of each network, (samples, classes).
+        cohort: As ``evidence.measure`` takes it.
+        forgotten: Patients, by their numbers in the cohort.
+        method: Its ``name``, ``seed``, all ``settings``, and how they were ``found``.
+        seconds: In which each network was made, where that is known.
+        device: Where they were made.
+        data: Hash of what the original was trained on.
+        request: Its name.
+    """
+    training, lock = cohort[cohort["partition"] == TRAIN], PROJECT / "requirements.lock"
+    rows = training.loc[training["patient"].isin(forgotten), "sample"].tolist()
+    environment = {**stamp(device), "code": code_version(), "finished": now()}
+    content = {
+        "request": {
+            "name": request,
+            "patients": len(set(forgotten)),
+            "images": len(rows),
+            "rows": rows,
+            "sha256": canonical_hash(rows),
+        },
+        "training": {
+            "patients": int(training["patient"].nunique()),
+            "images": len(training),
+            "sha256": data,
+        },
+        "networks": {
+            name: {"class": type(network).__name__, "sha256": tensor_hash(network.state_dict())}
+            for name, network in networks.items()
+        },
+        "method": {**method, "label": get_method(method["name"]).label},
+        "environment": {**environment, "lock": file_hash(lock) if lock.is_file() else None},
+        "seconds": dict(seconds),
+        "measured": measure(logits, cohort, forgotten),
+    }
+    compared = "compared" if "retrained" in networks else "alone"
+    attacked = "attacked" if _is_attacked(content) else "unattacked"
+    chosen = ["always", compared, attacked, "few", "copies", "law"]
+    return {**content, "not_proven": [TEXTS["limits"][each] for each in chosen]}
+
+
+def _is_attacked(record: Mapping[str, Any]) -> bool:
+    return any(row["measure"] in ATTACKS for row in record["measured"])
+
+
+def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and bytes, whatever file holds them."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        plain = tensor.detach().cpu().contiguous().flatten()
+        digest.update(plain.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def main_table(record: Mapping[str, Any], *measures: str) -> pd.DataFrame:
+    """What was measured, in percent, as people read it.
+
+    Args:
+        record: The content of ``record.json``.
+        measures: Of ``evidence.measure``; default: ``accuracy``.
+
+    Returns:
+        A column for each network, and one for the difference from the retrained network, else from
+        the original, with its 95 % interval.
+    """
+    chosen = [row for row in record["measured"] if row["measure"] in (measures or ("accuracy",))]
+    rows = pd.DataFrame(chosen).assign(shown=[_tell(row) for row in chosen])
+    keys = ["measure" if measures else "images", "group", "patients"]
+    table = rows.pivot_table("shown", keys, "network", aggfunc="first", sort=False)
+    base = "retrained" if "retrained" in record["networks"] else "original"
+    table = table.rename(TEXTS["words"]).rename(columns={DIFFERENCE: f"unlearned minus {base}"})
+    return table.reset_index("patients").rename_axis(columns=None)
+
+
+def _tell(row: Mapping[str, Any]) -> str:
+    """``55 (48 to 62)``; of right answers an interval of the difference alone."""
+    sign = "+" if row["network"] == DIFFERENCE else ""
+    first, *limits = (
+        "-" if row[each] is None else f"{round(100 * row[each]):{sign}d}"
+        for each in ("estimate", "low", "high")
+    )
+    plain = "-" in limits or (row["measure"] == "accuracy" and not sign)
+    return first if plain else f"{first} ({' to '.join(limits)})"
+
+
+def _page(record: Mapping[str, Any]) -> str:
+    """The record as HTML that needs no other file."""
+    attacked = _is_attacked(record)
+    tables = [main_table(record), main_table(record, *ATTACKS) if attacked else pd.DataFrame()]
+    accuracy, attacks = (table.to_html(border=0, index_names=False) for table in tables)
+    template = Template(Path(__file__).with_name(PAGE).read_text("utf-8"), autoescape=True)
+    page: str = template.render(
+        record=record,
+        words=TEXTS["words"],
+        style=Path(study.__file__).with_name("report.css").read_text("utf-8"),
+        attacked=attacked,
+        accuracy=accuracy,
+        attacks=attacks,
+    )
+    return page
+
+
+def refuse_existing(folder: Path) -> None:
+    """Keep a record from being overwritten.
+
+    Raises:
+        InputError: There is something of this name.
+    """
+    if folder.exists():
+        remedy = "a record is never overwritten: give another folder, or move it away"
+        raise InputError(str(folder), [f"is there already, and {remedy}"])
+
+
+def write_record(folder: Path, content: Mapping[str, Any], unlearned: nn.Module) -> str:
+    """Write a record, by one rename at the end.
+
+    Args:
+        folder: Not there yet.
+        content: As from ``describe``.
+        unlearned: The network after unlearning.
+
+    Returns:
+        The record's seal: the SHA-256 of all of it.
+
+    Raises:
+        InputError: The folder is there.
+        DiskFullError: Nothing was written.
+    """
+    partial = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}.partial")
+    try:
+        with told_when_full(folder.parent):
+            partial.mkdir(parents=True)
+            state = unlearned.state_dict().items()  # cloned: tied weights are written twice
+            save_file(
+                {k: v.detach().cpu().clone().contiguous() for k, v in state}, partial / WEIGHTS
+            )
+            (partial / PAGE).write_text(_page(content), encoding="utf-8")
+            files = {name: file_hash(partial / name) for name in (WEIGHTS, PAGE)}
+            record = {**content, "files": files}
+            seal = canonical_hash(record)
+            text = json.dumps({**record, "sha256": seal}, indent=1) + "\n"
+            (partial / RECORD).write_text(text, encoding="utf-8")
+            refuse_existing(folder)
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return seal
+
+
+def read_sealed(folder: Path) -> dict[str, Any]:
+    """The content of a record all of whose files are as they were written.
+
+    Raises:
+        InputError: Something was changed or is missing; every such file is named.
+    """
+    record = read_record(folder / RECORD)
+    if record is None or not isinstance(files := record.get("files"), dict):
+        raise InputError(str(folder), [f"holds no whole {RECORD}; expected a folder with a record"])
+    faults = [
+        f"{name} {'has other bytes than were written' if path.is_file() else 'is missing'}"
+        for name, sha in files.items()
+        if not (path := folder / name).is_file() or file_hash(path) != sha
+    ]
+    signed = {key: value for key, value in record.items() if key != "sha256"}
+    if canonical_hash(signed) != record.get("sha256"):
+        faults.append(f"{RECORD} has another content than was written")
+    if faults:
+        raise InputError(str(folder), [*faults, "do not rely on this record"])
+    return record
+
+
+def compare_repeat(record: Mapping[str, Any], unlearned: nn.Module, device: str) -> str:
+    """What it says of a record that its call was repeated.
+
+    Args:
+        record: As from ``read_sealed``.
+        unlearned: What the same call gave now.
+        device: Where.
+
+    Raises:
+        InputError: It has other weights, although the processor and what else decides are the same.
+    """
+    place = {**stamp(device), "code": code_version()}
+    then, here = (
+        {what: each[what] for what in DECISIVE} for each in (record["environment"], place)
+    )
+    told = [", ".join(f"{what} {value}" for what, value in each.items()) for each in (here, then)]
+    where = f"here ({told[0]})" if here == then else f"here ({told[0]}), not as then ({told[1]})"
+    if tensor_hash(unlearned.state_dict()) == record["networks"]["unlearned"]["sha256"]:
+        return f"the same call gave the same bytes {where}"
+    if here != then:
+        return f"the same call gave other bytes {where}: this proves nothing, repeat it there"
+    remedy = "give normalise, holdout, factory, head and checkpoint as then, and the same code"
+    raise InputError("record", [f"the same call gave other bytes {where}: {remedy}"])

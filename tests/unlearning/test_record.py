@@ -1,0 +1,250 @@
+"""The deletion record: whole, true, without an id, and checked against what was written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy import stats
+
+from medunlearn.errors import InputError
+from medunlearn.study.study import PROJECT
+from medunlearn.unlearning import record as records
+from medunlearn.unlearning.deletion import unlearn_with_record, verify_record
+from medunlearn.unlearning.record import PAGE, RECORD, WEIGHTS, main_table
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+COUNT = 48
+LABELS = np.arange(COUNT) // 2 % 2
+IDS = [f"Muster-{i // 2}" for i in range(COUNT)]
+SEX = ["FM"[i // 4 % 2] for i in range(COUNT)]
+LIST = IDS[:16:2]
+RECIPE = {"epochs": 5, "batch_size": 16, "learning_rate": 0.02}
+
+
+def draw(seed: int) -> np.ndarray:
+    """The class is a shade of grey, hard to see: half of what is learnt is single images."""
+    noise = np.random.default_rng(seed).random((COUNT, 1, 6, 6)).astype(np.float32)
+    return noise + 0.1 * LABELS[:, None, None, None].astype(np.float32)
+
+
+IMAGES = draw(0)
+TEST = {"images": draw(1), "labels": LABELS, "patients": [f"t{i // 2}" for i in range(COUNT)]}
+CALL = {"forget": LIST, "patients": IDS, "method": "finetune", "recipe": RECIPE}
+
+
+def make_network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2))
+    optimizer = torch.optim.Adam(network.parameters(), 0.05)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(
+            network(torch.tensor(IMAGES)), torch.tensor(LABELS)
+        )
+        loss.backward()
+        optimizer.step()
+    return network
+
+
+NETWORK = make_network()
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> Path:
+    """A record with everything that one can hold."""
+    folder = tmp_path_factory.mktemp("records") / "full"
+    torch.manual_seed(1)
+    other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2))
+    unlearn_with_record(
+        folder, NETWORK, IMAGES, LABELS, sex=SEX, test={**TEST, "sex": SEX}, retrained=other,
+        request="A <b>12", **CALL,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Path:
+    """A record of what cannot be compared, by rows."""
+    folder = tmp_path_factory.mktemp("records") / "bare"
+    unlearn_with_record(
+        folder, NETWORK, IMAGES, LABELS, forget=[0, 5], method="neg_grad", epochs=1, recipe=RECIPE
+    )
+    return folder
+
+
+def content(folder: Path) -> dict:
+    return json.loads((folder / RECORD).read_text())
+
+
+def answers(weights: dict, images: np.ndarray) -> np.ndarray:
+    return images.reshape(COUNT, -1) @ weights["1.weight"].numpy().T + weights["1.bias"].numpy()
+
+
+def found(record: dict, measure: str, network: str, images="forget", group="all") -> list:
+    (row,) = [
+        row for row in record["measured"]
+        if (row["measure"], row["network"], row["images"], row["group"])
+        == (measure, network, images, group)
+    ]  # fmt: skip
+    return [row["patients"], row["estimate"], row["low"], row["high"]]
+
+
+def test_accuracy_is_that_of_the_weights_with_an_interval_over_patients(full):
+    logits = answers(load_file(full / WEIGHTS), IMAGES)
+    right = (logits.argmax(1) == LABELS).reshape(-1, 2).mean(1)
+    listed, women = np.arange(24) < 8, np.array(SEX[::2]) == "F"
+    for images, group, who in (
+        ("forget", "all", listed), ("retain", "all", ~listed), ("forget", "F", listed & women),
+    ):  # fmt: skip
+        few = right[who]
+        limits = stats.t.interval(0.95, len(few) - 1, few.mean(), stats.sem(few))
+        expected = [len(few), few.mean(), *np.clip(limits, 0, 1)]
+        assert found(content(full), "accuracy", "unlearned", images, group) == pytest.approx(
+            expected, abs=1e-4, nan_ok=True
+        )  # fmt: skip
+
+
+def test_membership_is_the_auc_of_the_surer_answer_among_like_patients(full):
+    weights = load_file(full / WEIGHTS)
+    sure = []  # log-odds of the true class, mean of a patient's two images
+    for images in (IMAGES, TEST["images"]):
+        gap = np.diff(answers(weights, images))[:, 0]
+        sure.append(np.where(LABELS == 1, gap, -gap).reshape(-1, 2).mean(1))
+    kind = np.array([f"{SEX[i]}{LABELS[i]}" for i in range(0, COUNT, 2)])
+    wins = [np.mean(sure[0][i] > sure[1][kind == kind[i]]) for i in range(8)]
+    patients, auc, low, high = found(content(full), "membership", "unlearned")
+    assert (patients, auc) == (8, pytest.approx(np.mean(wins), abs=1e-4))
+    assert 0 <= low < auc < high <= 1
+
+
+def test_the_difference_is_from_retraining_else_from_the_original(full, bare):
+    for folder, base in ((full, "retrained"), (bare, "original")):
+        record = content(folder)
+        ours, theirs = (found(record, "accuracy", each)[1] for each in ("unlearned", base))
+        assert found(record, "accuracy", "difference")[1] == pytest.approx(ours - theirs, abs=1e-4)
+        assert f"unlearned minus {base}" in main_table(record)
+
+
+def test_the_record_tells_the_request_the_call_and_where_it_was_made(full):
+    record, page = content(full), (full / PAGE).read_text()
+    assert {path.name for path in full.iterdir()} == {RECORD, PAGE, WEIGHTS}
+    rows = [i for i in range(COUNT) if IDS[i] in LIST]
+    assert record["request"]["rows"] == rows
+    assert (record["request"]["patients"], record["request"]["images"]) == (8, len(rows))
+    assert record["method"]["name"] == "finetune"
+    assert record["method"]["found"] == "usual"
+    assert record["method"]["settings"]["epochs"] == 1  # a fifth of the recipe's
+    assert record["environment"]["threads"] == torch.get_num_threads()
+    assert len(record["environment"]["lock"]) == 64
+    hashes = [each["sha256"] for each in record["networks"].values()]
+    assert len(set(hashes)) == 3
+    for told in [*hashes, record["request"]["sha256"], "A &lt;b&gt;12", *record["not_proven"]]:
+        assert told in page
+    assert "2110.11891" in page
+    assert "women" in page
+
+
+def test_no_id_is_in_it(full):
+    for path in full.iterdir():
+        assert b"uster" not in path.read_bytes().lower()
+
+
+def test_without_retraining_and_test_patients_the_page_says_so(full, bare):
+    page, limits = (bare / PAGE).read_text(), content(bare)["not_proven"]
+    said = (
+        "No honest retraining was made: the unlearned network is compared with the original alone"
+    )
+    assert said in page
+    assert said not in (full / PAGE).read_text()
+    assert any(said in limit for limit in limits)
+    assert any("No attack was tried" in limit for limit in limits)
+    assert {row["measure"] for row in content(bare)["measured"]} == {"accuracy"}
+    assert content(bare)["method"]["found"] == "given"
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def test_what_was_changed_afterwards_is_named(bare, tmp_path):
+    folder = copy_of(bare, tmp_path / "copy")
+    assert content(bare)["sha256"] in verify_record(folder)[0]
+    weights = bytearray((folder / WEIGHTS).read_bytes())
+    weights[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(weights)
+    (folder / PAGE).unlink()
+    (folder / RECORD).write_text((folder / RECORD).read_text().replace("neg_grad", "retrain"))
+    with pytest.raises(InputError) as error:
+        verify_record(folder)
+    said = [f"{WEIGHTS} has other bytes", f"{PAGE} is missing", f"{RECORD} has another content"]
+    for fault, expected in zip(error.value.faults, said, strict=False):
+        assert expected in fault
+    (folder / RECORD).write_text("{")
+    with pytest.raises(InputError, match=r"holds no whole record\.json"):
+        verify_record(folder)
+
+
+def test_the_same_call_gives_the_same_bytes(full, monkeypatch):
+    repeat = {"patients": IDS}
+    assert "gave the same bytes here" in verify_record(full, NETWORK, IMAGES, LABELS, **repeat)[1]
+    assert "not repeated" in verify_record(full)[1]
+    other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2))
+    with pytest.raises(InputError) as error:
+        verify_record(full, other, IMAGES + 1, LABELS, forget=IDS[:2], **repeat)
+    assert [fault.partition(":")[0] for fault in error.value.faults] == [
+        "model", "images and labels", "forget",
+    ]  # fmt: skip
+    halved = {**repeat, "normalise": (0.0, 0.5)}
+    with pytest.raises(InputError, match=r"other bytes here.*give normalise"):
+        verify_record(full, NETWORK, IMAGES, LABELS, **halved)
+    stamp = records.stamp
+    monkeypatch.setattr(records, "stamp", lambda place: stamp(place) | {"device": "Z80"})
+    said = verify_record(full, NETWORK, IMAGES, LABELS, **halved)[1]
+    assert "device Z80" in said
+    assert "this proves nothing" in said
+
+
+def test_a_record_is_never_overwritten_and_never_half_written(bare, tmp_path, monkeypatch):
+    call = {"forget": [0], "method": "neg_grad", "recipe": RECIPE}
+    before = content(bare)
+    with pytest.raises(InputError, match="is there already"):
+        unlearn_with_record(bare, NETWORK, IMAGES, LABELS, **call)
+    assert content(bare) == before
+    monkeypatch.setattr("medunlearn.unlearning.record._page", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **call)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_recorded_is_told_at_once(tmp_path):
+    def fail(**change) -> list[str]:
+        with pytest.raises(InputError) as error:
+            unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **(CALL | change))
+        return error.value.faults
+
+    strange = {**TEST, "sex": ["w"] * COUNT, "age": 1}
+    assert len(fail(test=strange, forget=["nobody"], sex=SEX[1:])) == 4
+    assert fail(test={**TEST, "patients": IDS}) == [
+        "test: 24 patients are also in training; expected none"
+    ]
+    assert "1 patients in part" in fail(forget=np.arange(COUNT) == 3)[0]
+    assert "is another network" in fail(retrained=torch.nn.Linear(2, 2))[0]
+
+
+def test_the_three_calls_of_the_readme_are_true(tmp_path, monkeypatch):
+    readme = (PROJECT / "README.md").read_text()
+    (code,) = [
+        each for each in readme.split("```") if "unlearn_with_record" in each and "asked" in each
+    ]
+    monkeypatch.chdir(tmp_path)
+    ids = ["p17" if each in LIST else each for each in [*IDS[:-2], "p42", "p42"]]
+    names = {"model": NETWORK, "images": IMAGES, "labels": LABELS, "ids": ids}
+    exec(code.removeprefix("python"), names)
+    assert content(tmp_path / "record")["request"]["patients"] == 2
