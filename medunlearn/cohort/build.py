@@ -3,22 +3,27 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort import cache as pixel_cache
 from medunlearn.cohort import partition, schema
+from medunlearn.cohort.cache import (
+    PixelCache,
+    build_arrays,
+    build_pixels,
+    open_pixels,
+    read_key,
+    store_pixels,
+)
 from medunlearn.cohort.decode import Decoding, shrink
 from medunlearn.cohort.fetch import fetch_missing, verify_files
 from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.kept import TABLE, keep, read_kept, stamp_file, stamp_tables
 from medunlearn.cohort.phantom import make_phantom
-from medunlearn.cohort.pseudonyms import make_salt, pseudonymise, salt_mark
+from medunlearn.cohort.pseudonyms import make_salt, pseudonym, pseudonymise
 from medunlearn.cohort.table import read_table
-from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 from medunlearn.sources import canonical_hash, module_hashes
 
@@ -56,7 +61,7 @@ class Cohort:
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
         """All images, (samples, channels, size, size), not read before they are used."""
-        return pixel_cache.open_pixels(self.pixel_file)
+        return open_pixels(self.pixel_file)
 
 
 def build_cohort(
@@ -90,10 +95,14 @@ def build_cohort(
     if isinstance(manifest, schema.DataManifest):
         fetch_missing(manifest, data_root)
     code, tables = module_hashes("medunlearn.cohort.build"), stamp_tables(manifest, data_root)
-    stamp = canonical_hash([manifest.model_dump(mode="json"), size, max_patients, code, tables])
-    known = _open_kept(folder, cache, manifest, stamp)
-    if known and not (look_again and _may_differ(known)):
-        return known
+    salt = make_salt(cache) if getattr(manifest, "pseudonymise", False) else None
+    decisive = [manifest.model_dump(mode="json"), size, max_patients, code, tables]
+    stamp = canonical_hash([*decisive, pseudonym("", salt) if salt else None])
+    record = read_kept(folder, cache)
+    if record and record["stamp"] == stamp:
+        known = cache / record["pixels"]
+        if not look_again or (not isinstance(manifest, schema.DataManifest) and read_key(known)):
+            return Cohort(pd.read_parquet(folder / TABLE), manifest, known, record["sha256"])
     if isinstance(manifest, schema.DataManifest):
         rows = _read_rows(manifest, data_root, max_patients)
         table = finish_table(rows, manifest)
@@ -102,48 +111,26 @@ def build_cohort(
         count = min(manifest.patients, max_patients or manifest.patients)
         drawn, pixels = make_phantom(count, size=manifest.image_size)
         table = finish_table(_with_codes(drawn, manifest), manifest)
-        held = pixel_cache.store_pixels(shrink(pixels, size), cache)
+        held = store_pixels(shrink(pixels, size), cache)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    record: dict[str, Any] = {"stamp": stamp, "sha256": sha256}
-    if getattr(manifest, "pseudonymise", False):
-        table = pseudonymise(table, make_salt(cache))
-        record["salt"] = salt_mark(cache)
-    record |= {"pixels": held.path.name, "pixel_stamp": stamp_file(held.path)}
-    keep(folder, table, record)
+    pixel_stamp = {"pixels": held.path.name, "pixel_stamp": stamp_file(held.path)}
+    keep(
+        folder,
+        pseudonymise(table, salt) if salt else table,
+        {"stamp": stamp, "sha256": sha256} | pixel_stamp,
+    )
     # as it will be read the next time: types may not differ between the first run and the second
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
-
-
-def _open_kept(folder: Path, cache: Path, manifest: schema.Manifest, stamp: str) -> Cohort | None:
-    """The cohort as it was built before; none if anything it depends on is not as it was."""
-    record = read_kept(folder, cache)
-    salted = salt_mark(cache) if getattr(manifest, "pseudonymise", False) else None
-    if not record or record["stamp"] != stamp or record.get("salt") != salted:
-        return None
-    table = pd.read_parquet(folder / TABLE)
-    return Cohort(table, manifest, cache / record["pixels"], record["sha256"])
-
-
-def _may_differ(known: Cohort) -> bool:
-    """Whether images may have changed since, or pixels surely have."""
-    return isinstance(known.manifest, schema.DataManifest) or not pixel_cache.read_key(
-        known.pixel_file
-    )
 
 
 def _read_rows(
     manifest: schema.DataManifest, data_root: Path | None, max_patients: int | None
 ) -> pd.DataFrame:
     """The rows to be used, of the published files where these are named."""
-    try:
-        rows = read_table(manifest, data_root)
-    except InputError:
-        verify_files(manifest, data_root)  # being another file is the better reason
-        raise
     verify_files(manifest, data_root)
-    shares, subject = manifest.partition.model_dump(), f"cohort {manifest.name}"
-    return partition.sample_patients(rows, shares, max_patients, subject)
+    rows, shares = read_table(manifest, data_root), manifest.partition.model_dump()
+    return partition.sample_patients(rows, shares, max_patients, f"cohort {manifest.name}")
 
 
 def _with_codes(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
@@ -155,7 +142,7 @@ def _with_codes(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
 
 def decode_rows(
     rows: pd.DataFrame, manifest: schema.DataManifest, size: int, cache: Path
-) -> pixel_cache.PixelCache:
+) -> PixelCache:
     """The pixels of the rows, in their order.
 
     Args:
@@ -170,10 +157,8 @@ def decode_rows(
     is_dicom = isinstance(manifest, schema.DicomManifest)
     how = Decoding(size, manifest.channels, manifest.intensity, manifest.use_channel, is_dicom)
     if isinstance(manifest, schema.ArraysManifest):
-        return pixel_cache.build_arrays(
-            Path(rows["path"].iloc[0]), list(rows["source_image"]), cache, how
-        )
-    return pixel_cache.build_pixels(list(rows["path"]), cache, how)
+        return build_arrays(Path(rows["path"].iloc[0]), list(rows["source_image"]), cache, how)
+    return build_pixels(list(rows["path"]), cache, how)
 
 
 def finish_table(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:

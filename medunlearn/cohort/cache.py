@@ -1,13 +1,11 @@
 """Images of a cohort as one uint8 array on disk: each decoded once, in parallel, written whole."""
 
 import hashlib
-import io
-import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,10 @@ from tqdm import tqdm
 from medunlearn.cohort.cells import cut_short
 from medunlearn.cohort.decode import RULE, Decoding, Pixels, decode_array, decode_file, quiet
 from medunlearn.cohort.npz import read_images
-from medunlearn.disk import FULL, written_whole
+from medunlearn.disk import DiskFullError, written_whole
 from medunlearn.errors import InputError
 
-BLOCK = 256  # images that are decoded, and surely on disk, before the next: it bounds the memory
+BLOCK = 256  # images that are decoded before the next: it bounds the memory
 SHOWN = 20
 Decoded = Iterator[Pixels | str]  # images in order, or the faults that name them
 
@@ -40,7 +38,7 @@ def build_pixels(paths: Sequence[str], folder: Path, how: Decoding) -> PixelCach
     """Decodes images into an array, or finds them decoded.
 
     An image that is in another array of this folder, from a file of the same path, size and time,
-    is taken from there. A run that is stopped goes on where it was.
+    is taken from there.
 
     Args:
         paths: Image files, in the order of the rows of the array.
@@ -51,16 +49,12 @@ def build_pixels(paths: Sequence[str], folder: Path, how: Decoding) -> PixelCach
         The cache; its array is uint8 of shape (images, channels, size, size).
 
     Raises:
-        InputError: Images that cannot be decoded (all are tried), or no disk space.
+        InputError: Images that cannot be decoded (all are tried), or the folder cannot be written.
+        DiskFullError: No disk space; nothing is left.
     """
+    decode = partial(decode_file, how=how)
     marks = [_mark(path) for path in paths]
-
-    def decode(row: int) -> Pixels | str:
-        image = decode_file(paths[row], how)
-        same = isinstance(image, str) or _mark(paths[row]) == marks[row]
-        return image if same else f"{paths[row]}: it changed while it was read; run again"
-
-    return _build(marks, folder, how, lambda rows: _run(decode, rows, how))
+    return _build(marks, folder, how, lambda rows: _run(decode, (paths[row] for row in rows), how))
 
 
 def build_arrays(path: Path, names: Sequence[str], folder: Path, how: Decoding) -> PixelCache:
@@ -68,10 +62,8 @@ def build_arrays(path: Path, names: Sequence[str], folder: Path, how: Decoding) 
 
     Raises:
         InputError: As `build_pixels`.
+        DiskFullError: As `build_pixels`.
     """
-    # The file is read once from front to end; rows in another order are taken from that array.
-    if list(names) != sorted(names):
-        build_arrays(path, sorted(names), folder, how)
     whole = _mark(path)
 
     def decode(image: NDArray[np.generic]) -> Pixels | str:
@@ -90,10 +82,11 @@ def store_pixels(pixels: Pixels, folder: Path) -> PixelCache:
     """Keeps generated images, (images, channels, size, size), as `build_pixels` keeps decoded ones.
 
     Raises:
-        InputError: No disk space, or the folder cannot be written.
+        InputError: As `build_pixels`.
+        DiskFullError: As `build_pixels`.
     """
     key = _key(pixels.shape, hashlib.sha256(np.ascontiguousarray(pixels).data))
-    return _store(folder / f"{key}.npy", pixels.shape, lambda done: iter(pixels[done:]))
+    return _store(folder / f"{key}.npy", pixels.shape, iter(pixels))
 
 
 def open_pixels(path: Path) -> np.memmap[tuple[int, ...], np.dtype[np.uint8]]:
@@ -130,11 +123,10 @@ def _build(
         raise InputError("images", ["no image is given; expected at least one"])
     family = _hash(RULE, str(how))[:8]
 
-    def produce(done: int) -> Iterator[Pixels]:
-        found, faults = _find_decoded(folder.glob(f"{family}-*.npy"), set(marks[done:])), []
-        decoded = decode([row for row in range(done, len(marks)) if marks[row] not in found])
-        bar = tqdm(marks, "decode images", initial=done, unit="image")
-        for mark in islice(bar, done, None):
+    def produce() -> Iterator[Pixels]:
+        found, faults = _find_decoded(folder.glob(f"{family}-*.npy"), set(marks)), []
+        decoded = decode([row for row, mark in enumerate(marks) if mark not in found])
+        for mark in tqdm(marks, "decode images", unit="image"):
             image = found[mark] if mark in found else next(decoded)
             if isinstance(image, str):
                 faults.append(image)
@@ -144,14 +136,14 @@ def _build(
             raise InputError("images", cut_short(faults, "images", SHOWN))
 
     shape = (len(marks), how.channels, how.size, how.size)
-    return _store(folder / f"{family}-{_hash(*marks)[:24]}.npy", shape, produce, marks)
+    return _store(folder / f"{family}-{_hash(*marks)[:24]}.npy", shape, produce(), marks)
 
 
 def _find_decoded(arrays: Iterable[Path], wanted: set[str]) -> dict[str, Pixels]:
     """The wanted images that are in arrays of before, by the marks of their files."""
     found: dict[str, Pixels] = {}
     for path in sorted(arrays):
-        marks = _notes(path)[1:] if path.with_suffix(".files").is_file() else []
+        marks = _notes(path)[1:]
         whole = path.stem.endswith(_hash(*marks)[:24])
         if whole and not wanted.isdisjoint(marks) and read_key(path):
             images = zip(marks, np.asarray(open_pixels(path)), strict=True)
@@ -177,69 +169,44 @@ def _mark(path: str | Path) -> str:
 
 
 def _store(
-    path: Path,
-    shape: tuple[int, ...],
-    produce: Callable[[int], Iterator[Pixels]],
-    marks: Sequence[str] = (),
+    path: Path, shape: tuple[int, ...], images: Iterator[Pixels], marks: Sequence[str] = ()
 ) -> PixelCache:
-    """Keeps the images that `produce` yields from one on, unless they are there and sound."""
+    """Keeps these images, which are only asked for unless they are there and sound."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / ".lock"):  # two would write into one partial file
-            return PixelCache(path, read_key(path) or _write(path, shape, produce, marks))
+        with FileLock(path.parent / ".lock"):  # two would decode the same images
+            return PixelCache(path, read_key(path) or _write(path, shape, images, marks))
+    except DiskFullError:
+        raise
     except OSError as error:
-        full = error.errno in FULL
-        remedy = "free some space" if full else "check the folder and its permissions"
-        fault = f"pixels cannot be written: {error.strerror}; {remedy}, or pass another RUNS"
-        raise InputError(str(path.parent), [fault]) from None
+        fault = f"pixels cannot be written: {error.strerror}; check the folder and its permissions"
+        raise InputError(str(path.parent), [f"{fault}, or pass another RUNS"]) from None
 
 
 def _write(
-    path: Path,
-    shape: tuple[int, ...],
-    produce: Callable[[int], Iterator[Pixels]],
-    marks: Sequence[str],
+    path: Path, shape: tuple[int, ...], images: Iterator[Pixels], marks: Sequence[str]
 ) -> str:
-    """Write the images that are still missing, then give the file its name; its key."""
-    partial, header, digest = path.with_suffix(".partial"), io.BytesIO(), hashlib.sha256()
-    for killed in {*path.parent.glob("*.partial")} - {partial}:
+    """Write images and the marks of their files; the key."""
+    for killed in path.parent.glob("*.partial*"):
         killed.unlink()
-    kind = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, kind)
-    start, image = header.tell(), math.prod(shape[1:])
-    size = partial.stat().st_size - start if partial.is_file() else 0
-    done = max(0, math.ceil(size / (BLOCK * image)) - 1) * BLOCK  # all but the last block
-    needed, free = (shape[0] - done) * image, shutil.disk_usage(path.parent).free
-    if needed > free:
-        fault = f"pixels need {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free"
-        remedy = "free some space, pass another RUNS, or choose a smaller image size"
-        raise InputError(str(path.parent), [f"{fault}; {remedy}"])
-    try:
+    digest, kind = hashlib.sha256(), {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with written_whole(path) as unfinished:
         # Written as a stream: a full disk under a writable memory map would kill the process.
-        with partial.open("r+b" if done else "w+b") as file:
-            file.write(header.getvalue())
-            file.truncate(start + done * image)
-            while written := file.read(2**20):
-                digest.update(written)
-            for number, pixels in enumerate(produce(done), start=done + 1):
+        with unfinished.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, kind)
+            for pixels in images:
                 content = np.ascontiguousarray(pixels).data
                 digest.update(content)
                 file.write(content)
-                if number % BLOCK == 0 or number == shape[0]:
-                    file.flush()
-                    os.fsync(file.fileno())
         with written_whole(path.with_suffix(".files")) as notes:
             notes.write_text("\n".join([_key(shape, digest), *marks]))
-        partial.replace(path)
-    except (InputError, OSError):
-        partial.unlink(missing_ok=True)
-        raise
     return _key(shape, digest)
 
 
 def _notes(path: Path) -> list[str]:
-    """The key of an array, and the marks of the files of its images."""
-    return path.with_suffix(".files").read_text(errors="replace").split("\n")
+    """The key of an array, and the marks of the files of its images; empty if there are none."""
+    notes = path.with_suffix(".files")
+    return notes.read_text(errors="replace").split("\n") if notes.is_file() else [""]
 
 
 def _key(shape: tuple[int, ...], digest: "hashlib._Hash") -> str:

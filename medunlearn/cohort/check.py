@@ -118,54 +118,45 @@ def count_rows(table: pd.DataFrame, classes: tuple[str, ...]) -> str:
 
 
 def describe_oddities(table: pd.DataFrame, pixels: Pixels) -> list[str]:
-    """Missing values, the grey range, dark and bright images, one grey, and duplicates.
+    """Missing values, the grey range, dark and bright images, and copies.
 
-    Pixels are compared as the study sees them: shrunk. Images of one grey are not called
-    duplicates of each other.
+    Pixels are compared as the study sees them: shrunk.
 
     Args:
         table: One row for each image, in the order of the pixels.
         pixels: uint8, (images, channels, size, size); read image by image.
     """
-    seen = _scan(pixels).assign(name=table["source_image"].astype(str).to_numpy())
-    lines = [
+    owners = ["source_image", "patient", "partition"]
+    seen = pd.concat([table[owners].reset_index(drop=True), _scan(pixels)], axis=1)
+    copies = seen[seen["digest"].duplicated(keep=False)].groupby("digest")
+    sets = copies["source_image"].agg(lambda given: " = ".join(map(str, given[:3])))
+    few, total = copies[owners].nunique(), f"of {len(table):,} images are"
+    odd = {
+        f"{total} dark all over; look at the manifest's intensity": seen["high"] < DARK,
+        f"{total} bright all over; look at the manifest's intensity": seen["low"] > BRIGHT,
+    }
+    named = {what: seen["source_image"][chosen].astype(str) for what, chosen in odd.items()} | {
+        "sets of copies are of different patients": sets[few["patient"] > 1],
+        "sets of copies are in different partitions": sets[few["partition"] > 1],
+    }
+    return [
         *describe_people(table),
         f"grey range: {seen['low'].min()} to {seen['high'].max()}; of the median image "
         f"{seen['low'].median():.0f} to {seen['high'].median():.0f}",
+        f"images that are copies of others: {seen['digest'].duplicated().sum():,}",
+        *(f"WARNING: {len(n):,} {what}{_examples(n)}" for what, n in named.items() if len(n)),
     ]
-    for kind, chosen in (("dark", seen["high"] < DARK), ("bright", seen["low"] > BRIGHT)):
-        if chosen.any():
-            lines.append(
-                f"WARNING: {chosen.sum():,} of {len(table):,} images are {kind} all over"
-                f"{_examples(seen['name'][chosen])}; look at the manifest's intensity"
-            )
-    flat = seen["flat"]
-    lines.append(f"images of one grey: {flat.sum():,}{_examples(seen['name'][flat])}")
-    twice = table.assign(digest=seen["digest"].to_numpy())[~flat.to_numpy()]
-    groups = twice[twice["digest"].duplicated(keep=False)].groupby("digest")
-    owners, parts = groups["patient"].nunique(), groups["partition"].nunique()
-    sets = groups["source_image"].agg(lambda given: " = ".join(map(str, given[:3])))
-    copies = groups["digest"].size().sum() - groups.ngroups
-    lines.append(f"images that are copies of others: {copies:,}")
-    kinds = {
-        "  of the same patient": owners < 2,
-        "WARNING: copies among different patients": owners > 1,
-        "WARNING: copies across partitions": parts > 1,
-    }
-    told = {f"{kind}: {chosen.sum():,} sets": sets[chosen] for kind, chosen in kinds.items()}
-    return lines + [f"{line}{_examples(names)}" for line, names in told.items() if len(names)]
 
 
 def _scan(pixels: Pixels) -> pd.DataFrame:
-    """Of each image a hash, the lowest and highest value, and whether it is all one value."""
-    rows = []
-    for image in tqdm(pixels, "compare images", unit="image", file=sys.stderr):
-        digest = hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest()
-        flat = bool((image == image[:, :1, :1]).all())
-        rows.append((digest, int(image.min()), int(image.max()), flat))
-    return pd.DataFrame(rows, columns=["digest", "low", "high", "flat"])
+    """Of each image a hash, and the lowest and highest value."""
+    rows = [
+        (hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest(), image.min(), image.max())
+        for image in tqdm(pixels, "compare images", unit="image", file=sys.stderr)
+    ]
+    return pd.DataFrame(rows, columns=["digest", "low", "high"])
 
 
 def _examples(names: "pd.Series[str]") -> str:
     more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f" ({', '.join(names[:SHOWN])}{more})" if len(names) else ""
+    return f" ({', '.join(names[:SHOWN])}{more})"

@@ -2,9 +2,8 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Pixels = NDArray[np.uint8]
 RULE = "2"  # part of the cache's names: raise it when the decoding below gives other bytes
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no format that runs another program
+LONGEST = 400  # characters of an error that are told
 _STATE = "expected 8 bits; state intensity: [lowest, highest] in the manifest"
 
 
@@ -37,20 +37,25 @@ class Decoding:
     dicom: bool = False
 
 
+def tell(error: Exception) -> str:
+    """What an error says, in one line."""
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(said.split())[:LONGEST]
+
+
 @contextmanager
 def quiet(*, dicom: bool) -> Iterator[None]:
-    """Bombs are errors, and oddities of DICOM headers no warnings.
+    """Oddities of DICOM headers are no warnings.
 
-    Held by the thread that starts others, never by these: both are settings of the whole process.
+    Held by the thread that starts others, never by these: it is a setting of the whole process.
     """
-    with ExitStack() as held:
-        held.enter_context(warnings.catch_warnings())
-        if dicom:
-            from pydicom import config  # half a second that others need not pay
+    if not dicom:
+        yield
+        return
+    from pydicom import config  # half a second that others need not pay
 
-            warnings.simplefilter("ignore")
-            held.enter_context(config.disable_value_validation())
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with warnings.catch_warnings(), config.disable_value_validation():
+        warnings.simplefilter("ignore")
         yield
 
 
@@ -77,15 +82,14 @@ def decode_file(path: str, how: Decoding) -> Pixels | str:
         if how.dicom:
             from medunlearn.cohort.dicom import decode_dicom
 
-            content = Path(path).read_bytes()
-            return _to_square(Image.fromarray(decode_dicom(content, how.intensity)), how)
+            return _to_square(Image.fromarray(decode_dicom(path, how.intensity)), how)
         with Image.open(path, formats=FORMATS) as image:
             _refuse_misread(image)
             return _to_square(_reduce_to_8_bits(ImageOps.exif_transpose(image), how), how)
     except UnidentifiedImageError:
         reason = f"its content is no image of {', '.join(FORMATS)}"
     except Exception as error:  # decoders raise almost anything on broken bytes
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = tell(error)
     return f"{path}: {reason}; put a whole image there or remove its row from the table"
 
 

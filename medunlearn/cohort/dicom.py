@@ -1,37 +1,27 @@
 """DICOM files: those header tags that a manifest asks for, and pixels as they should be seen."""
 
-import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.datadict import DicomDictionary, tag_for_keyword  # type: ignore[attr-defined]
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
+from pydicom.datadict import tag_for_keyword
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.tag import BaseTag
 
 from medunlearn.cohort.cells import Cells, cut_short
-from medunlearn.cohort.decode import quiet, scale
+from medunlearn.cohort.decode import quiet, scale, tell
 from medunlearn.cohort.files import Places, list_files
 from medunlearn.errors import InputError
-
-PIXELS = [BaseTag(tag) for tag in DicomDictionary if tag >> 16 in {0x0028, 0x7FE0}]
-"""All that decoding needs, the groups of pixels (PS3.6); nothing else is parsed with them."""
 
 NAMES = r"(?i)(\.dcm|\.dicom|\.ima|(^|/)(?!dicomdir$)([^./]+|[\d.]+))$"
 """Files that are taken for DICOM: by their ending, or without one, also named by a UID."""
 
-DEFLATED = {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1"}
 Intensity = tuple[float, float] | Literal["window"] | None
 
 
@@ -48,13 +38,14 @@ def read_headers(places: Places, needed: Sequence[str]) -> tuple[Cells, "pd.Seri
             link leaves the data root; all are named.
     """
     tags = [name for name in dict.fromkeys(needed) if name != "file"]
-    unknown = [name for name in tags if tag_for_keyword(name) is None]
+    remedy = "expected 'file' or a keyword as PatientSex; correct it in the manifest"
+    unknown = [
+        f"column {name!r} is no DICOM keyword; {remedy}"
+        for name in tags
+        if tag_for_keyword(name) is None
+    ]
     if unknown:
-        remedy = "expected 'file' or a keyword as PatientSex; correct it in the manifest"
-        raise InputError(
-            str(places.folder),
-            [f"column {name!r} is no DICOM keyword; {remedy}" for name in unknown],
-        )
+        raise InputError(str(places.folder), unknown)
     files, faults = list_files(places, NAMES)
     if not files:
         faults += [f"no DICOM file (.dcm or without ending) is below {places.folder}; {places.get}"]
@@ -67,14 +58,14 @@ def read_headers(places: Places, needed: Sequence[str]) -> tuple[Cells, "pd.Seri
     return cells, pd.Series(files, dtype="str")
 
 
-def decode_dicom(content: bytes, intensity: Intensity) -> NDArray[np.uint8]:
+def decode_dicom(path: str, intensity: Intensity) -> NDArray[np.uint8]:
     """Pixels as they should be seen: dark is low, scaled to 8 bits.
 
     Modality rescale, then the header's VOI LUT or window (``intensity: window``) or the manifest's
     range in rescaled units (Hounsfield units for CT), then MONOCHROME1 inverted (PS3.3 C.7.6.3).
 
     Args:
-        content: The file.
+        path: The file.
         intensity: Values that become 0 and 255, or ``window``; may be none for images of 8 bits
             that have no window.
 
@@ -82,27 +73,18 @@ def decode_dicom(content: bytes, intensity: Intensity) -> NDArray[np.uint8]:
         (rows, columns) for grey, (rows, columns, 3) for colour.
 
     Raises:
-        ValueError: Says why the file cannot be used.
+        ValueError: Says why the file cannot be used, as do errors of pydicom's.
     """
-    dataset = _parse(io.BytesIO(content), PIXELS)
-    _check_image(dataset)
-    try:
-        raw = pixel_array(dataset)
-    except (NotImplementedError, RuntimeError) as error:
-        syntax, why = dataset.file_meta.TransferSyntaxUID.name, str(error)
-        fault = (
-            f"no decoder is installed for {syntax}; install pylibjpeg[all] or pyjpegls, or"
-            if "missing" in why or "no available" in why.lower()
-            else f"it cannot be decoded as {syntax} ({why.splitlines()[-1].strip()[:120]});"
-        )
-        raise ValueError(f"{fault} save it uncompressed, for example: gdcmconv --raw") from None
-    photometric = str(dataset.PhotometricInterpretation)
-    if photometric == "PALETTE COLOR":
+    dataset = dcmread(path)
+    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
+        raise ValueError(f"it holds {frames} frames, expected one; split it into single frames")
+    raw = pixel_array(dataset)
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
         return scale(apply_color_lut(raw, dataset), (0, 255 if raw.itemsize == 1 else 65535))
     if raw.ndim == 3:
         return scale(raw, (0.0, float(2 ** int(dataset.BitsStored) - 1)))
     grey = scale(*_window(raw, dataset, intensity))
-    return 255 - grey if photometric == "MONOCHROME1" else grey
+    return 255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey
 
 
 def _window(
@@ -131,59 +113,15 @@ def _window(
     )
 
 
-def _check_image(dataset: Dataset) -> None:
-    """Refuse what is no single image of a bounded size."""
-    needed = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PhotometricInterpretation")
-    lacking = ", ".join(name for name in needed if dataset.get(name) in (None, "", 0))
-    frames, samples = (
-        int(dataset.get(name) or 1) for name in ("NumberOfFrames", "SamplesPerPixel")
-    )
-    size = int(dataset.get("Rows") or 0) * int(dataset.get("Columns") or 0)
-    limit = Image.MAX_IMAGE_PIXELS or size
-    reasons = {
-        "its pixels are fractions, expected whole numbers; convert it": (
-            "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset
-        ),
-        "it holds no image (no pixel data); remove it or its row": "PixelData" not in dataset,
-        f"its header lacks {lacking}; get the whole file again": bool(lacking),
-        f"it holds {frames} frames, expected one; split it into single frames": frames > 1,
-        f"it has {samples} samples a pixel, expected 1 or 3": samples not in {1, 3},
-        f"its {size:,} pixels exceed the limit of {limit:,}: a bomb?": size > limit,
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise ValueError(reason)
-
-
-def _parse(file: BinaryIO, tags: list[str] | list[BaseTag]) -> Dataset:
-    """These tags of a file, and no others.
-
-    Raises:
-        ValueError: It is no DICOM file, or one that unpacks to any size.
-    """
-    try:
-        read_preamble(file, force=False)
-        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-        if str(meta.get("TransferSyntaxUID", "")) in DEFLATED:
-            raise ValueError("it is deflated as a whole; save it uncompressed")
-        file.seek(0)
-        return dcmread(file, stop_before_pixels=tags is not PIXELS, specific_tags=tags)
-    except InvalidDicomError:
-        raise ValueError("it is no DICOM file (its preamble is missing)") from None
-
-
 def _read_tags(path: str, tags: list[str]) -> list[str] | str:
     """Values of the tags as text, or the fault that names the file."""
     try:
-        with Path(path).open("rb") as file:
-            dataset = _parse(file, tags or ["PatientID"])
-            return [_text(dataset.get(name)) for name in tags]
+        dataset = dcmread(path, stop_before_pixels=True, specific_tags=tags or ["PatientID"])
+        return [_text(dataset.get(name)) for name in tags]
     except Exception as error:  # pydicom raises almost anything on broken bytes
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"{path}: {reason.splitlines()[0]}; put a whole DICOM file there or remove it"
+        return f"{path}: {tell(error)}; put a whole DICOM file there or remove it"
 
 
 def _text(value: object) -> str:
-    several = isinstance(value, list | tuple | MultiValue)
-    parts = [] if value is None else value if several else [value]
-    return "\\".join(str(part).strip() for part in parts)  # type: ignore[attr-defined]
+    parts = value if isinstance(value, list | tuple | MultiValue) else [value]
+    return "\\".join("" if part is None else str(part).strip() for part in parts)

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from medunlearn.cohort.decode import tell
 from medunlearn.cohort.files import find_folder
 from medunlearn.cohort.schema import DataManifest, FileObject
 from medunlearn.errors import InputError
@@ -39,34 +40,32 @@ def verify_files(manifest: DataManifest, data_root: Path | None) -> None:
         return
     faults = []
     for file in manifest.distribution:
-        path = folder / file.name
-        if file.checksum and path.is_file():
-            name, expected = file.checksum
-            with path.open("rb") as content:
-                given = hashlib.file_digest(content, name).hexdigest()
-            if given != expected:
-                faults.append(
-                    f"{path}: given {name} {given}; expected {expected}, the published file; get "
-                    "it again, or write a manifest of your own for this file"
-                )
+        path, (name, expected) = folder / file.name, file.checksum or ("", "")
+        if name and path.is_file() and (given := _hash(path, name)) != expected:
+            faults.append(
+                f"{path}: given {name} {given}; expected {expected}, the published file; get "
+                "it again, or write a manifest of your own for this file"
+            )
     if faults:
         raise InputError(f"data of {manifest.name}", faults)
+
+
+def _hash(path: Path, name: str) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, name).hexdigest()
 
 
 def _fetch(file: FileObject, path: Path) -> None:
     import pooch  # a quarter of a second that others need not pay
     from tqdm import tqdm
 
-    by_hand = f"or fetch it by hand, resuming where it broke off: curl -L -C - -o {path} {file.url}"
     checksum = ":".join(file.checksum) if file.checksum else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tqdm(desc=path.name, total=1, unit="B", unit_scale=True) as bar:
             downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)
             pooch.retrieve(file.url, checksum, path.name, path.parent, downloader=downloader)
-    except OSError as error:  # of the disk and, as RequestException, of the network
-        fault = f"cannot be downloaded: {str(error).splitlines()[0][:200]}; run again, {by_hand}"
-        raise InputError(str(path), [fault]) from None
-    except ValueError as error:  # pooch names the sums
-        fault = f"{file.url}: {error}; expected the published file; try again later, {by_hand}"
-        raise InputError(str(path), [fault]) from None
+    except (OSError, ValueError) as error:  # of disk and network; of the checksum, named by pooch
+        fault = f"{file.url} cannot be downloaded: {tell(error)}; run again, or fetch it by hand, "
+        by_hand = f"resuming where it broke off: curl -L -C - -o {path} {file.url}"
+        raise InputError(str(path), [fault + by_hand]) from None

@@ -5,8 +5,6 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cache
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -16,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from medunlearn.cohort.cells import Cells, Wrong, check_columns, cut_short
-from medunlearn.cohort.rules import LEAVES_FOLDER
+from medunlearn.cohort.decode import tell
 from medunlearn.cohort.schema import DataManifest, FilesManifest
 from medunlearn.errors import InputError
 
@@ -49,20 +47,17 @@ class Places(NamedTuple):
             InputError: None is there, or it is a link out of the data root.
         """
         path = next((self.folder / name for name in names if (self.folder / name).is_file()), None)
-        if path and self.allow(path):
+        if path and self.real(path):
             return path
         fault = f"{self.folder} has no file {list(names)}; {self.get}"
         raise InputError(str(self.folder), [self.tell_link(path) if path else fault])
 
-    def allow(self, path: Path | str) -> bool:
-        """Whether a path leads to a place that the dataset may be read from."""
+    def real(self, path: Path | str) -> str:
+        """Where a path leads; empty if the dataset may not be read from there."""
         # Not Path.resolve: before Python 3.13 it fails on a loop of links.
-        return self.holds(os.path.realpath(path))
-
-    def holds(self, real: str) -> bool:
-        """As `allow`, for a path that is real already."""
-        ends = (str(self.root), *self.outside)
-        return any(real == end or real.startswith(os.path.join(end, "")) for end in ends)  # noqa: PTH118
+        real, ends = os.path.realpath(path), (str(self.root), *self.outside)
+        inside = any(real == end or real.startswith(os.path.join(end, "")) for end in ends)  # noqa: PTH118
+        return real if inside else ""
 
     def tell_link(self, path: Path | str) -> str:
         """The fault of a link that leaves the data root."""
@@ -113,7 +108,7 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
     faults += [
         places.tell_link(path)
         for path in [folder, *([table] if table else []), *images]
-        if not places.allow(path)
+        if not places.real(path)
     ]
     if faults:
         raise InputError(subject, faults)
@@ -126,15 +121,30 @@ def list_files(places: Places, pattern: str) -> tuple[dict[str, str], list[str]]
     Returns:
         Path below its folder (with ``/``) to real path, each file once; and links out of the root.
     """
-    wanted, found = re.compile(pattern), {}
-    for place in reversed(places.images):
-        found.update(_list_files(place, places))
-    chosen: dict[str, str] = {}
-    for name, path in sorted(found.items()):
-        if wanted.search(name) or name.endswith("/"):  # a folder that is not looked into
-            chosen[path or name] = name
-    faults = [places.tell_link(name) for path, name in chosen.items() if path == name]
-    return {name: path for path, name in chosen.items()}, faults
+    wanted, faults = re.compile(pattern), list[str]()
+    found: dict[str, str] = {}
+    listed: set[str] = set()
+    todo = deque((os.path.realpath(place), "") for place in places.images)
+    while todo:
+        folder, prefix = todo.popleft()
+        if folder in listed:
+            continue
+        listed.add(folder)
+        for entry in _list_folder(folder):
+            name, linked = prefix + entry.name, entry.is_symlink()
+            path = places.real(entry.path) if linked else entry.path
+            if os.path.isdir(path or entry.path):  # noqa: PTH112
+                name += "/"
+            elif not wanted.search(name):
+                continue
+            if not path:
+                faults.append(places.tell_link(name))
+            elif name.endswith("/"):  # its own name comes before those that links give it
+                (todo.append if linked else todo.appendleft)((path, name))
+            elif os.path.isfile(path):  # noqa: PTH113
+                found.setdefault(name, path)
+    once = {path: name for name, path in sorted(found.items())}
+    return {name: path for path, name in once.items()}, faults
 
 
 def find_images(
@@ -151,32 +161,21 @@ def find_images(
         Real paths, missing where there is no file; and what is wrong with which rows.
     """
 
-    @cache
-    def real(path: str) -> str:  # os.path.realpath asks for every folder of each of 10^5 paths
-        parent, name = os.path.split(path)
-        if not name or os.path.islink(path):  # noqa: PTH114
-            return os.path.realpath(path)
-        return os.path.join(real(parent), name)  # noqa: PTH118
-
     def find(name: str) -> str | None:
         paths = (os.path.join(place, name) for place in places.images)  # noqa: PTH118
-        path = next((path for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
-        return path and (real(path) if places.holds(real(path)) else "")
+        path = next(filter(os.path.isfile, paths), None)
+        return path and places.real(path)
 
-    unsafe = (names + suffix).str.contains(LEAVES_FOLDER)
-    usable = names[~unsafe & (names != "")]
-    files = (usable + suffix).str.replace("\\", "/").map(os.path.normpath)  # of Windows, too
+    given = names[names != ""]
+    files = (given + suffix).str.replace("\\", "/")  # of Windows, too
     paths = files.map(find)
     missing = (str(places.images[0]) + os.sep + files)[paths.isna()].rename(str(names.name))
     others = [str(place) for place in places.images[1:]]
     nor = f", nor in {others}" if others else ""
     return paths.reindex(names.index), [
         Wrong(names[names == ""], "expected the name of an image; fill the cell"),
-        Wrong(
-            names[unsafe], "expected a path below the image folders, without '..' or leading slash"
-        ),
         Wrong(missing, f"there is no such file{nor}; put it there or remove the row"),
-        Wrong(usable[paths == ""], f"is a link out of {places.root}; {_OUTSIDE}"),
+        Wrong(given[paths == ""], f"is a link out of {places.root}; {_OUTSIDE}"),
     ]
 
 
@@ -184,32 +183,13 @@ def _tables(manifest: DataManifest) -> Sequence[str]:
     return cast("Sequence[str]", getattr(manifest, "table", getattr(manifest, "arrays", ())))
 
 
-def _list_files(top: Path, places: Places) -> dict[str, str]:
-    """Files by name, with real paths; an empty path where a link leaves the root."""
-    files: dict[str, str] = {}
-    listed: set[str] = set()
-    todo = deque([(os.path.realpath(top), "")])
-    while todo:
-        folder, prefix = todo.popleft()
-        if folder in listed:
-            continue
-        listed.add(folder)
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            fault = f"cannot be listed: {error.strerror}; make it readable"
-            raise InputError(folder, [fault]) from None
-        for entry in entries:
-            name, linked = prefix + entry.name, entry.is_symlink()
-            path = os.path.realpath(entry.path) if linked else entry.path
-            with suppress(OSError):  # a loop of links is no file
-                if linked and not places.allow(path):
-                    files[name + "/" * entry.is_dir()] = ""
-                elif entry.is_dir():  # a folder's own name comes before those that links give it
-                    (todo.append if linked else todo.appendleft)((path, name + "/"))
-                elif entry.is_file():
-                    files[name] = path
-    return files
+def _list_folder(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(
+            folder, [f"cannot be listed: {error.strerror}; make it readable"]
+        ) from None
 
 
 def read_listing(
@@ -245,5 +225,7 @@ def _count_pixels(path: Path) -> str:
         with Image.open(path) as mask:
             return str(int(np.count_nonzero(np.asarray(mask.convert("L")))))
     except Exception as error:  # decoders raise almost anything on broken bytes
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"{path}: mask cannot be read ({reason}); put a whole mask there or remove its image"
+        return (
+            f"{path}: mask cannot be read ({tell(error)}); "
+            "put a whole mask there or remove its image"
+        )

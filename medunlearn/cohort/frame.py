@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from medunlearn.cohort.cells import Cells, Wrong, check_columns, list_faults
-from medunlearn.cohort.start import find_words, how_to_read, write_fields
+from medunlearn.cohort.start import find_words, how_to_read, label_rule, write_fields
 from medunlearn.errors import InputError
 
 TABLE, IMAGES = "table.csv", "images"
@@ -95,7 +95,6 @@ def _class_names(classes: Sequence[str]) -> dict[str, str]:
 
 def _describe(rows: pd.DataFrame, title: str, classes: Sequence[str], name: str) -> dict[str, Any]:
     """The manifest's fields, but for those on how images are read."""
-    rule = {"rule": "values", "column": "label", "classes": list(classes)}
     fields = {
         "title": title,
         "kind": "table",
@@ -104,7 +103,7 @@ def _describe(rows: pd.DataFrame, title: str, classes: Sequence[str], name: str)
         "images": IMAGES,
         "links_outside": [f"{name}/{IMAGES}"],
         "columns": {role: role for role in rows if role != "label"},
-        "label": rule | {"reference_class": classes[0], "mapping": {c: c for c in classes}},
+        "label": label_rule("label", classes),
     }
     return fields | ({"sex": find_words(rows["sex"])} if "sex" in rows else {})
 

@@ -4,7 +4,6 @@ They hide names from those who do not know them. They do not hide who is in a st
 have the list of its patients: see `pseudonymise`.
 """
 
-import hashlib
 import hmac
 import secrets
 from pathlib import Path
@@ -39,7 +38,9 @@ def make_salt(cache: Path) -> bytes:
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / ".lock"):  # two first runs must get one salt
                 if not path.exists():
-                    _make(path)
+                    with written_whole(path) as partial:
+                        partial.touch(mode=0o600)
+                        partial.write_bytes(secrets.token_bytes(_BYTES))
         salt = path.read_bytes()
     except OSError as error:
         remedy = "make it readable, check the folder and its permissions"
@@ -48,17 +49,6 @@ def make_salt(cache: Path) -> bytes:
         remedy = "restore it, or delete it: pseudonyms will then be others"
         raise InputError(str(path), [f"holds {len(salt)} bytes, expected {_BYTES}; {remedy}"])
     return salt
-
-
-def salt_mark(cache: Path) -> str | None:
-    """Tells one salt from another without telling the salt; none if there is none yet.
-
-    Raises:
-        InputError: As `make_salt`.
-    """
-    if not (cache / SALT).is_file():
-        return None
-    return hashlib.sha256(b"mark" + make_salt(cache)).hexdigest()[:16]
 
 
 def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
@@ -82,9 +72,3 @@ def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
 def pseudonym(given: object, salt: bytes) -> str:
     """The pseudonym of one id."""
     return hmac.digest(salt, str(given).encode(), "sha256").hex()[:32]
-
-
-def _make(path: Path) -> None:
-    with written_whole(path) as partial:
-        partial.touch(mode=0o600)
-        partial.write_bytes(secrets.token_bytes(_BYTES))

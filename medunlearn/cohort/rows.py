@@ -15,14 +15,14 @@ NOBODY = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "unknown", 
 
 
 def shape_rows(
-    frame: pd.DataFrame, manifest: DataManifest, places: Places | None, wrong: list[Wrong]
+    frame: pd.DataFrame, manifest: DataManifest, places: Places, wrong: list[Wrong]
 ) -> pd.DataFrame:
-    """Derive columns, join tables (not without places: they then are joined already) and filter."""
+    """Derive columns, join tables and filter."""
     for step in order_steps([*manifest.derive, *manifest.joins])[0]:
-        if not isinstance(step, Join):
-            frame = frame.assign(**{step.column: step.make(frame, wrong)})
-        elif places is not None:
+        if isinstance(step, Join):
             frame = join_table(frame, step, places.find(step.table), wrong)
+        else:
+            frame = frame.assign(**{step.column: step.make(frame, wrong)})
     keep = pd.Series(True, index=frame.index)
     for rule in manifest.filters:
         keep &= rule.keep(frame, wrong)
@@ -54,7 +54,7 @@ def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) 
 
 
 def read_split(
-    frame: pd.DataFrame, split: Split, places: Places | None, wrong: list[Wrong]
+    frame: pd.DataFrame, split: Split, places: Places, wrong: list[Wrong]
 ) -> "pd.Series[str]":
     """The official part of each row: train, validation, test or train+validation.
 
@@ -70,7 +70,7 @@ def read_split(
     given = frame[split.column]
     words: dict[str, str] = dict(split.mapping or {})
     expected = f"one of {list(words)}; correct it, or add it to split.mapping"
-    if split.lists is not None and places is not None:
+    if split.lists is not None:
         expected = f"it in one of {list(split.lists)}; add it there or filter the row out"
         for name, part in split.lists.items():
             path = places.find([name])

@@ -107,7 +107,8 @@ def write_manifest(
         taken = {"by": {"patient_of_file": patient}, "columns": [label, *tells.values()]}
         fields |= {"joins": [{"table": path} | taken]}
         fields["columns"] |= tells
-    fields = {"folders": [root.name]} | fields | _classes(cells[label], reference)
+    fields = {"folders": [root.name]} | fields
+    fields["label"] = label_rule(label, _list_classes(cells[label], reference))
     if sex:
         fields["sex"] = find_words(cells[sex])
     write_fields(output, fields | how_to_read([folder / name for name in files]))
@@ -167,18 +168,20 @@ def how_to_read(images: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _classes(values: "pd.Series[str]", reference: str) -> dict[str, Any]:
-    """The label rule: each value is a class."""
+def _list_classes(values: "pd.Series[str]", reference: str) -> list[str]:
+    """Each value is a class, the reference the first."""
     found = sorted(set(values) - {""})
     if reference not in found or not 1 < len(found) <= MOST_CLASSES:
         some = f"column {values.name!r} has {len(found)} different values, as {found[:5]}; "
-        remedy = (
-            f"expected 2 to {MOST_CLASSES}, {reference!r} among them: correct label or reference"
-        )
-        raise InputError("manifest", [f"{some}{remedy}, or see the template's other rules"])
-    classes = [reference, *(value for value in found if value != reference)]
-    rule = {"rule": "values", "column": values.name, "classes": classes}
-    return {"label": rule | {"reference_class": reference, "mapping": {c: c for c in classes}}}
+        remedy = f"expected 2 to {MOST_CLASSES}, {reference!r} among them: correct label or "
+        raise InputError("manifest", [f"{some}{remedy}reference, or see the template's rules"])
+    return sorted(found, key=lambda value: value != reference)
+
+
+def label_rule(column: str, classes: Sequence[str]) -> dict[str, Any]:
+    """A manifest's label: each value of the column is a class, the first counts as negative."""
+    rule = {"rule": "values", "column": column, "classes": list(classes)}
+    return rule | {"reference_class": classes[0], "mapping": {name: name for name in classes}}
 
 
 def find_words(words: "pd.Series[str]") -> dict[str, list[str]]:

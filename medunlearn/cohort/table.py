@@ -95,7 +95,7 @@ def choose_roles(manifest: DataManifest, header: list[str] | None) -> dict[str, 
 def code_rows(
     cells: Cells,
     manifest: DataManifest,
-    places: files.Places | None = None,
+    places: files.Places,
     paths: "pd.Series[str] | None" = None,
 ) -> Reading:
     """Rows of text as a table: derived, joined, filtered and coded.
@@ -103,7 +103,7 @@ def code_rows(
     Args:
         cells: The rows, with the columns of `needed_columns`.
         manifest: Says what they mean.
-        places: Where images, joined tables and lists are; images are not looked for without it.
+        places: Where images, joined tables and lists are.
         paths: The image of each row, where the source knows it.
     """
     wrong: list[Wrong] = []
@@ -112,13 +112,11 @@ def code_rows(
     images, patients = frame[columns["image"]], frame[columns["patient"]]
     if paths is not None:
         paths = paths.reindex(frame.index)
-    elif places is not None:
+    else:
         suffix = getattr(manifest, "image_suffix", "")
         paths, missing = files.find_images(images, suffix, places)
         lost = len(paths) > 1 and paths.isna().all()
         wrong += [_explain_missing(images, suffix, places)] if lost else missing
-    else:
-        paths = images
     unknown = pd.Series("", index=frame.index, dtype="str")
     table = pd.DataFrame(
         {

@@ -4,75 +4,38 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from medunlearn.cohort import build as module
 from medunlearn.cohort.build import build_cohort
 from medunlearn.cohort.kept import keep
 from medunlearn.cohort.manifest import load_manifest
+from medunlearn.cohort.pseudonyms import SALT
 from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
 from tests.conftest import cut_off, filled_disk, flip_a_bit
 
 
 @pytest.fixture
-def dataset(tmp_path):
-    """Sixty patients with two grey images each, on disk with a manifest."""
-    images = tmp_path / "data" / "made_up" / "images"
-    images.mkdir(parents=True)
-    random, rows = np.random.default_rng(0), []
-    for patient in range(60):
-        for image in range(2):
-            name = f"p{patient:02d}_{image}.png"
-            pixels = random.integers(0, 255, (20, 20), dtype=np.uint8)
-            Image.fromarray(pixels).save(images / name)
-            sex = "female" if patient % 2 else "male"
-            rows.append((name, f"P{patient}", sex, 40 + patient, "sick" if patient % 3 else "well"))
-    table = pd.DataFrame(rows, columns=["file", "who", "sex", "age", "state"])
-    table.to_csv(images.parent / "table.csv", index=False)
-    manifest = {
-        "name": "made_up", "kind": "table", "title": "Made up", "source": "https://example.org",
-        "licence": "none", "citation": "none", "how_to_get": "make it",
-        "folders": "made_up", "table": "table.csv", "images": "images", "image_suffix": "",
-        "columns": {"image": "file", "patient": "who", "sex": "sex", "age": "age"},
-        "sex": {"F": "female", "M": "male", "missing": ""}, "conflicting_sex": "error",
-        "label": {
-            "rule": "values", "column": "state", "classes": ["well", "sick"],
-            "reference_class": "well", "mapping": {"well": "well", "sick": "sick"},
-        },
-        "image_size": 20, "channels": 1, "horizontal_flip": False,
-        "partition": {"train": 0.5, "validation": 0.2, "test": 0.3}, "pseudonymise": False,
-    }  # fmt: skip
-    (tmp_path / "made_up.yaml").write_text(yaml.safe_dump(manifest))
-    return tmp_path
+def folder(lay_out):
+    """Twenty patients, a grey image of 20 px each, and their table."""
+    return lay_out("table")
 
 
-def build(folder, *, size=16, max_patients=None, look_again=False):
-    return build_cohort(
-        load_manifest(str(folder / "made_up.yaml")),
-        folder / "data",
-        folder=folder / "study",
-        cache=folder / "cache",
-        image_size=size,
-        max_patients=max_patients,
-        look_again=look_again,
-    )
+@pytest.fixture
+def opened(folder, write_manifest, tmp_path):
+    """The cohort of the table, built or opened again."""
 
+    def opened(size=16, look_again=False, **changes):
+        path = tmp_path / "mine.yaml"
+        if changes or not path.exists():
+            write_manifest("table", **changes)
+        return build_cohort(
+            load_manifest(str(path)), folder.parent, folder=tmp_path / "study",
+            cache=tmp_path / "cache", image_size=size, max_patients=None, look_again=look_again,
+        )  # fmt: skip
 
-def test_table_and_pixels_are_aligned_and_sized(dataset):
-    cohort = build(dataset)
-    assert cohort.pixels.shape == (120, 1, 16, 16)
-    assert cohort.table["sample"].tolist() == list(range(120))
-    assert cohort.table.groupby("patient")["source_patient"].nunique().max() == 1
-    row = cohort.table.iloc[7]
-    image = Image.open(dataset / "data" / "made_up" / "images" / row["source_image"])
-    expected = np.asarray(image).mean()
-    assert abs(float(cohort.pixels[7].mean()) - expected) < 3
-
-
-def test_the_manifest_caps_the_size(dataset):
-    assert build(dataset, size=64).pixels.shape[-1] == 20
+    return opened
 
 
 @pytest.fixture
@@ -85,119 +48,109 @@ def read(monkeypatch) -> list[str]:
     return calls
 
 
-def test_a_cohort_is_opened_again_without_looking_at_its_images(dataset, read, monkeypatch):
-    first = build(dataset)
+def test_table_and_pixels_are_aligned_and_the_manifest_caps_the_size(folder, opened):
+    cohort = opened(size=64, image_size=18)
+    assert cohort.pixels.shape == (20, 1, 18, 18)
+    assert cohort.table["sample"].tolist() == list(range(20))
+    for row in cohort.table.itertuples():
+        expected = np.asarray(Image.open(folder / "images" / row.source_image)).mean()
+        assert cohort.pixels[row.sample].mean() == pytest.approx(expected, abs=3)
+
+
+def test_a_cohort_is_opened_again_without_looking_at_its_images(opened, read, monkeypatch):
+    first = opened()
     looked, truly = [], Path.stat
     with monkeypatch.context() as patch:
         patch.setattr(Path, "stat", lambda p, **how: looked.append(p) or truly(p, **how))
         patch.setattr("medunlearn.cohort.cache.hashlib", None)
-        second = build(dataset)
+        second = opened()
     assert len(read) == 1
     assert not [path for path in looked if path.suffix == ".png"]
     assert second.sha256 == first.sha256
     pd.testing.assert_frame_equal(first.table, second.table)
 
 
-def test_a_touched_file_is_read_again_but_makes_nothing_stale(dataset, read):
-    first = build(dataset)
-    next((dataset / "data" / "made_up" / "images").iterdir()).touch()
-    (dataset / "data" / "made_up" / "table.csv").touch()
-    assert build(dataset, look_again=True).sha256 == first.sha256
+def test_a_touched_file_is_read_again_but_makes_nothing_stale(folder, opened, read):
+    first = opened()
+    (folder / "images/3.png").touch()
+    (folder / "table.csv").touch()
+    assert opened(look_again=True).sha256 == first.sha256
     assert len(read) == 2
 
 
-def test_a_changed_image_or_label_is_another_cohort(dataset):
-    first = build(dataset)
-    images = dataset / "data" / "made_up" / "images"
-    Image.fromarray(np.zeros((20, 20), dtype=np.uint8)).save(images / "p00_0.png")
-    second = build(dataset, look_again=True)
+def test_a_changed_image_or_label_is_another_cohort(folder, opened):
+    first = opened()
+    Image.fromarray(np.zeros((20, 20), dtype=np.uint8)).save(folder / "images/3.png")
+    second = opened(look_again=True)
     assert second.sha256 != first.sha256
-    assert build(dataset).sha256 == second.sha256
-    table = images.parent / "table.csv"
-    table.write_text(table.read_text().replace("P1,female,41,sick", "P1,female,41,well"))
-    assert build(dataset).sha256 != second.sha256
+    assert opened().sha256 == second.sha256
+    table = folder / "table.csv"
+    table.write_text(table.read_text().replace("P1,male,41,well", "P1,male,41,sick"))
+    assert opened().sha256 != second.sha256
 
 
 @pytest.mark.parametrize("change", ["joined table", "manifest", "code"])
-def test_what_else_decides_a_cohort_is_seen(change, dataset, read, monkeypatch):
-    path, other = dataset / "made_up.yaml", dataset / "data" / "made_up" / "ages.csv"
-    other.write_text("who,note\n" + "".join(f"P{n},\n" for n in range(60)))
-    join = {"table": "ages.csv", "by": "who", "columns": ["note"]}
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"joins": [join]}))
-    build(dataset)
+def test_what_else_decides_a_cohort_is_seen(change, folder, opened, read, monkeypatch):
+    other = folder / "notes.csv"
+    other.write_text("who,note\n" + "".join(f"P{n},\n" for n in range(20)))
+    how = {"joins": [{"table": "notes.csv", "by": "who", "columns": ["note"]}]}
+    opened(**how)
     match change:
         case "joined table":
             other.write_text(other.read_text() + "P60,\n")
         case "manifest":
-            path.write_text(path.read_text().replace("title: Made up", "title: Mine"))
+            how["title"] = "Ours"
         case "code":
             monkeypatch.setattr(module, "module_hashes", lambda name: {name: "edited"})
-    build(dataset)
+    opened(**how)
     assert len(read) == 2
 
 
 @pytest.mark.parametrize("source", ["dicom", "files"])
 def test_a_file_more_in_a_folder_is_seen_where_files_are_the_rows(
-    source, lay_out, write_manifest, tmp_path, read
+    source, lay_out, write_manifest, build, read
 ):
-    folder = lay_out(source)
-    how = {"folder": tmp_path / "study", "cache": tmp_path / "cache", "image_size": 16}
+    folder, manifest = lay_out(source), write_manifest(source)
     for _ in range(2):
-        build_cohort(
-            load_manifest(write_manifest(source)), tmp_path / "data", max_patients=None, **how
-        )
+        build(manifest)
     assert len(read) == 1
     image = next(path for path in folder.rglob("*.*") if path.is_file())
     image.with_stem("another").write_bytes(image.read_bytes())
-    build_cohort(load_manifest(write_manifest(source)), tmp_path / "data", max_patients=None, **how)
+    build(manifest)
     assert len(read) == 2
 
 
-def test_a_sample_of_patients_is_stratified_and_whole(dataset):
-    cohort = build(dataset, max_patients=30)
-    assert cohort.table["patient"].nunique() == 30
-    assert len(cohort.table) == 60
-    assert cohort.table.drop_duplicates("patient")["sex"].eq("F").sum() == 15
+def test_the_phantom_is_drawn_again_only_if_its_pixels_rotted(tmp_path, monkeypatch):
+    manifest = load_manifest("phantom").model_copy(update={"image_size": 16})  # drawn at once
 
-
-def test_a_truncated_image_is_named_and_nothing_is_left(dataset):
-    broken = dataset / "data" / "made_up" / "images" / "p03_1.png"
-    broken.write_bytes(broken.read_bytes()[:60])
-    with pytest.raises(InputError, match=r"p03_1\.png"):
-        build(dataset)
-    assert not list((dataset / "study").glob("*")) if (dataset / "study").exists() else True
-    assert not list((dataset / "cache").glob("*.npy"))
-
-
-def test_the_phantom_is_the_same_again_and_drawn_once(tmp_path, monkeypatch):
-    def phantom(name, **how):
+    def phantom():
         return build_cohort(
-            load_manifest("phantom"), None, folder=tmp_path / name, cache=tmp_path / "cache",
-            image_size=32, max_patients=240, **how,
+            manifest, None, folder=tmp_path / "study", cache=tmp_path / "cache",
+            image_size=32, max_patients=240, look_again=True,
         )  # fmt: skip
 
-    one, other = phantom("a"), phantom("b")
-    assert one.sha256 == other.sha256
-    assert {"severity", "conspicuity", "noisy_label", "true_label"} <= set(one.table)
-    assert set(one.table["true_label"]) <= set(range(4))
-    pixels = np.array(one.pixels)
-    stat = one.pixel_file.stat()
-    flip_a_bit(one.pixel_file)
-    os.utime(one.pixel_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a disk does that rots
-    assert (phantom("a", look_again=True).pixels == pixels).all()
+    first = phantom()
+    assert {"severity", "conspicuity", "noisy_label", "true_label"} <= set(first.table)
+    assert first.table["source_patient"].str.fullmatch(r"p\d{5}").all()  # needs no pseudonyms
+    assert not (tmp_path / "cache" / SALT).exists()
+    assert set(first.table["true_label"]) <= set(range(4))
+    pixels, stat = np.array(first.pixels), first.pixel_file.stat()
+    flip_a_bit(first.pixel_file)
+    os.utime(first.pixel_file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a disk does that rots
+    assert (phantom().pixels == pixels).all()
     monkeypatch.setattr(module, "make_phantom", None)
-    assert phantom("a", look_again=True).sha256 == one.sha256
+    assert phantom().sha256 == first.sha256
 
 
 @pytest.mark.parametrize("harm", [flip_a_bit, cut_off, lambda path: path.unlink()])
 @pytest.mark.parametrize("which", ["study/cohort.parquet", "study/cohort.json", "cache/*.npy"])
-def test_a_harmed_file_is_noticed_and_what_it_held_made_again(dataset, which, harm):
-    first = build(dataset)
+def test_a_harmed_file_is_noticed_and_what_it_held_made_again(opened, tmp_path, which, harm):
+    first = opened()
     pixels = np.array(first.pixels)
-    (path,) = dataset.glob(which)
+    (path,) = tmp_path.glob(which)
     whole = path.read_bytes()
     harm(path)
-    second = build(dataset)
+    second = opened()
     if which != "study/cohort.json":  # it holds the time of the pixels
         assert path.read_bytes() == whole
     assert second.sha256 == first.sha256
@@ -205,23 +158,17 @@ def test_a_harmed_file_is_noticed_and_what_it_held_made_again(dataset, which, ha
     pd.testing.assert_frame_equal(first.table, second.table)
 
 
-def test_a_disk_that_fills_up_leaves_nothing_half_written(dataset):
-    """Wherever it fills up; and the next run goes on."""
-    for limit in (300, 20_000):
+def test_a_disk_that_fills_up_leaves_nothing_half_written(opened, write_manifest, tmp_path):
+    """Wherever it fills up, in the pixels or the table; and the next run goes on."""
+    write_manifest("table")
+    for limit in (300, 5300):
         with filled_disk(limit), pytest.raises((InputError, DiskFullError), match="free some"):
-            build(dataset)
-        assert not list(dataset.glob("cache/*.npy"))
-        assert not list(dataset.glob("*/*.json"))
-        assert not list(dataset.rglob("*.partial*"))
-    assert build(dataset).pixels.shape == (120, 1, 16, 16)
-
-
-def test_a_disk_that_fills_up_in_the_table_leaves_that_of_before(dataset):
-    first = build(dataset)
-    before = {path.name: path.read_bytes() for path in (dataset / "study").iterdir()}
-    for limit in (1000, 10):
-        with filled_disk(limit), pytest.raises(DiskFullError, match="free some space"):
-            keep(dataset / "study", first.table, {"pixels": "other"})
-        assert {path.name for path in (dataset / "study").iterdir()} == set(before)
-        assert (dataset / "study" / "cohort.json").read_bytes() == before["cohort.json"]
-    assert build(dataset).sha256 == first.sha256
+            opened()
+        assert not list(tmp_path.glob("study/*.json"))
+        assert not list(tmp_path.rglob("*.partial*"))
+    first = opened()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()}
+    with filled_disk(1000), pytest.raises(DiskFullError, match="free some space"):
+        keep(tmp_path / "study", first.table, {"pixels": "other"})
+    assert {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()} == before
+    assert opened().sha256 == first.sha256

@@ -1,17 +1,11 @@
 """Images become squares of bytes in one array: in order, in bounded memory, once, and whole."""
 
 import io
-import os
 import shutil
-import signal
 import struct
-import subprocess
-import sys
-import time
 import tracemalloc
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +13,7 @@ from PIL import Image
 
 from medunlearn.cohort import cache
 from medunlearn.cohort.cache import (
-    BLOCK,
     PixelCache,
-    build_arrays,
     build_pixels,
     open_pixels,
     store_pixels,
@@ -215,7 +207,7 @@ def test_all_broken_images_are_named_and_nothing_is_left(tmp_path: Path):
 
 
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     (fault,) = _faults(_draw_many(tmp_path, 1), tmp_path / "cache")
     assert "exceeds limit" in fault
 
@@ -251,58 +243,6 @@ def test_the_key_is_that_of_the_pixels(tmp_path: Path):
     assert len(set(others)) == 4
 
 
-def test_an_image_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch):
-    paths = _draw_many(tmp_path)
-    monkeypatch.setattr(
-        cache, "decode_file", lambda path, how: (decode_file(path, how), Path(path).touch())[0]
-    )
-    assert "changed" in _faults(paths, tmp_path / "cache")[0]
-
-
-SLOW = f"""
-import sys, time
-from pathlib import Path
-from medunlearn.cohort import cache
-from medunlearn.cohort.decode import Decoding
-real = cache.decode_file
-def decode(path, how):
-    time.sleep(0.002)
-    return real(path, how)
-cache.BLOCK = {BLOCK // 8}
-cache.decode_file = decode
-folder = Path(sys.argv[1])
-paths = [str(path) for path in sorted(folder.glob("*.png"))]
-cache.build_pixels(paths, folder / "cache", Decoding(8, 1))
-"""
-
-
-def test_a_killed_build_goes_on_where_it_was_and_gives_the_same_bytes(
-    tmp_path: Path, monkeypatch, decoded
-):
-    paths, block = _draw_many(tmp_path, 400, (16, 16)), BLOCK // 8
-    monkeypatch.setattr(cache, "BLOCK", block)
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache/of-another-build.partial").touch()
-    running = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)])
-    deadline, size = time.monotonic() + 60, 0
-    while size < 4 * block * 64:
-        assert running.poll() is None, "it was done before it could be killed"
-        assert time.monotonic() < deadline
-        size = sum(path.stat().st_size for path in (tmp_path / "cache").glob("*-*[0-9a-f].partial"))
-        time.sleep(0.005)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
-    (partial,) = (tmp_path / "cache").glob("*.partial")
-    with partial.open("ab") as file:  # written, but perhaps not on disk when the power failed
-        file.write(b"\xff" * 99)
-    resumed = _cache(paths, tmp_path / "cache", 8)
-    assert len(decoded) <= 400 - 3 * block
-    fresh = _cache(paths, tmp_path / "fresh", 8)
-    assert resumed.key == fresh.key
-    assert resumed.path.read_bytes() == fresh.path.read_bytes()
-    assert len(_left(tmp_path / "cache")) == 3  # the array, its notes, the lock
-
-
 @pytest.mark.parametrize("harm", [flip_a_bit, cut_off, lambda path: path.unlink()])
 @pytest.mark.parametrize("which", [".npy", ".files"])
 def test_what_is_harmed_is_built_again(tmp_path: Path, harm, which: str):
@@ -316,41 +256,30 @@ def test_what_is_harmed_is_built_again(tmp_path: Path, harm, which: str):
     assert held.path.read_bytes() == whole
 
 
-def test_a_full_disk_is_told_before_anything_is_decoded(tmp_path: Path, monkeypatch, decoded):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    (fault,) = _faults(_draw_many(tmp_path), tmp_path / "cache")
-    assert "0.0 MB are free" in fault
-    assert decoded == []
-
-
 def test_a_folder_that_cannot_be_made_is_a_fault(tmp_path: Path):
     (tmp_path / "file").touch()
     (fault,) = _faults(_draw_many(tmp_path), tmp_path / "file" / "cache")
     assert "cannot be written" in fault
 
 
-@pytest.mark.parametrize("source", ["arrays", "files"])
-def test_memory_is_bounded_by_a_block_of_images(source: str, tmp_path: Path, monkeypatch):
+def test_memory_is_bounded_by_a_block_of_images(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(cache, "BLOCK", 16)
-    size, count, how = 64, 2000, Decoding(64, 1)
-    paths = _draw_many(tmp_path, 400, (16, 16)) * 5
-    zeros = np.zeros((count, size, size), np.uint8)
-    np.savez_compressed(
-        tmp_path / "data.npz", train_images=zeros, val_images=zeros[:1], test_images=zeros[:1]
-    )
-    del zeros
-    names = [f"train/{number:07d}" for number in range(count)]
+    paths = _draw_many(tmp_path, 40, (16, 16)) * 10
     tracemalloc.start()
     try:
-        if source == "arrays":
-            held = build_arrays(tmp_path / "data.npz", names, tmp_path / "cache", how)
-        else:
-            held = build_pixels(paths, tmp_path / "cache", how)
+        array = _build(paths, tmp_path / "cache", size=64)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert open_pixels(held.path).shape == (count, 1, size, size)
-    assert peak < count * size * size / 3
+    assert array.shape == (400, 1, 64, 64)
+    assert peak < array.nbytes / 3
+
+
+def test_what_a_killed_build_left_is_removed(tmp_path: Path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/.of-another-build.partial.npy").touch()
+    _build(_draw_many(tmp_path), tmp_path / "cache")
+    assert len(_left(tmp_path / "cache")) == 3  # the array, its notes, the lock
 
 
 # The array

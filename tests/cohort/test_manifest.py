@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medunlearn.cohort.manifest import load_manifest, manifest_names
+from medunlearn.cohort.manifest import FOLDER, load_manifest, manifest_names
 from medunlearn.cohort.schema import DataManifest, PhantomManifest, TableManifest
 from medunlearn.errors import InputError
 
@@ -37,6 +37,8 @@ def test_every_shipped_manifest_loads_under_its_own_name(name: str):
     manifest = load_manifest(name)
     assert manifest.name == name
     assert isinstance(manifest, PhantomManifest if name == "phantom" else DataManifest)
+    assert manifest.biases or name == "phantom"
+    assert manifest.unit == "patient" or "#" in (FOLDER / f"{name}.yaml").read_text()
     assert manifest.label.classes[manifest.label.reference_code] == manifest.label.reference_class
 
 

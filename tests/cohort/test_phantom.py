@@ -111,12 +111,6 @@ def test_a_finding_adds_attenuation_and_severity_0_adds_none():
 # The draws
 
 
-def test_the_same_call_gives_the_same_bytes():
-    (frame, pixels), (again, pixels_again) = make_phantom(20), make_phantom(20)
-    pd.testing.assert_frame_equal(frame, again)
-    assert pixels.tobytes() == pixels_again.tobytes()
-
-
 def test_a_smaller_cohort_is_the_beginning_of_a_larger_one(cohort):
     frame, pixels = cohort
     first, first_pixels = make_phantom(100)

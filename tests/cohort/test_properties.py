@@ -10,10 +10,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medunlearn.cohort.files import LEAVES_FOLDER
 from medunlearn.cohort.forget_sets import development_patients, draw_forget_set
 from medunlearn.cohort.manifest import FOLDER, load_manifest, manifest_names
 from medunlearn.cohort.partition import PARTITIONS, partition_patients, patient_table
+from medunlearn.cohort.rules import LEAVES_FOLDER
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream

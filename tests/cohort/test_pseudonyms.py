@@ -2,7 +2,6 @@ import json
 import shutil
 import stat
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -99,13 +98,3 @@ def test_no_id_of_the_source_is_in_what_a_build_writes(build, tmp_path):
         record = json.loads((tmp_path / "runs/mine-quick/cohort.json").read_text())
         assert "P17" not in json.dumps(record)
         shutil.rmtree(tmp_path / "runs" / "mine-quick")
-
-
-def test_the_phantom_needs_no_pseudonyms(tmp_path):
-    cohort = build_cohort(
-        load_manifest("phantom"), None, folder=tmp_path / "study", cache=tmp_path / "cache",
-        image_size=16, max_patients=240,
-    )  # fmt: skip
-    assert cohort.table["source_patient"].str.fullmatch(r"p\d{5}").all()
-    assert not (tmp_path / "cache" / SALT).exists()
-    assert np.unique(cohort.table["patient"]).size == 240

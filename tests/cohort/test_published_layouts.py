@@ -218,14 +218,6 @@ def lay_out(name: str, root: Path, request: pytest.FixtureRequest) -> Manifest:
     return manifest
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_made_up_copy_has_the_rows_it_was_made_of(name: str, tmp_path: Path, request):
-    rows = read_table(lay_out(name, tmp_path, request), tmp_path)
-    female = int((rows["sex"] == "F").sum())
-    given = (len(rows), rows["source_patient"].nunique(), female, int((rows["label"] == 1).sum()))
-    assert given == EXPECTED[name]
-
-
 NAMES = [name for name in manifest_names() if name != "phantom"]
 FIELDS = {name: yaml.safe_load((FOLDER / f"{name}.yaml").read_text()) for name in NAMES}
 ALL = [
@@ -242,34 +234,20 @@ def test_every_manifest_and_variant_reads_and_decodes_its_layout(
 ):
     manifest = lay_out(name, tmp_path, request)
     rows = read_table(manifest, tmp_path)
+    if name in EXPECTED:
+        women, second = int((rows["sex"] == "F").sum()), int((rows["label"] == 1).sum())
+        given = (len(rows), rows["source_patient"].nunique(), women, second)
+        assert given == EXPECTED[name]
     assert set(rows["label"]) <= set(range(len(manifest.label.classes)))
     assert rows["label"].nunique() > 1
     cache = decode_rows(rows, manifest, 8, tmp_path / "cache")
     assert open_pixels(cache.path).shape == (len(rows), manifest.channels, 8, 8)
 
 
-def test_the_policies_for_uncertain_findings_differ_as_they_say(tmp_path: Path, request):
-    counts = {}
-    for policy in ("zeros", "ones", "ignore"):
-        root = tmp_path / policy
-        root.mkdir()
-        rows = read_table(lay_out(f"chexpert-{policy}", root, request), root)
-        counts[policy] = (len(rows), int(rows["label"].sum()))
-    assert counts == {"zeros": (19, 5), "ones": (19, 10), "ignore": (14, 5)}
-
-
 def test_the_flair_channel_of_published_slices_is_taken(tmp_path: Path, request):
     manifest = lay_out("lgg_mri_published", tmp_path, request)
     cache = decode_rows(read_table(manifest, tmp_path), manifest, 8, tmp_path / "cache")
     assert (open_pixels(cache.path) == 77).all()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_manifest_states_biases_and_is_whole(name: str):
-    manifest = load_manifest(name)
-    assert manifest.biases
-    assert manifest.how_to_get
-    assert manifest.unit == "patient" or "#" in (FOLDER / f"{name}.yaml").read_text()
 
 
 def test_all_medmnist_sizes_have_a_published_checksum():

@@ -12,6 +12,7 @@ import pytest
 
 from medunlearn.cohort.build import finish_table
 from medunlearn.cohort.cells import Cells, Wrong, read_csv
+from medunlearn.cohort.files import Places
 from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.rows import join_table
@@ -34,8 +35,12 @@ def read(name: str, file: str, **changes: object) -> pd.DataFrame:
     """All that is done with a table, but for the images, which are not there."""
     manifest, path = manifest_of(name, **changes), DATA / file
     frame = read_csv(path)
-    cells = Cells(frame[needed_columns(manifest, list(frame))], path)
-    reading = code_rows(cells, manifest)
+    return coded(frame[needed_columns(manifest, list(frame))], path, manifest)
+
+
+def coded(frame: pd.DataFrame, path: Path, manifest: DataManifest) -> pd.DataFrame:
+    places = Places(DATA, DATA, path, [], "")
+    reading = code_rows(Cells(frame, path), manifest, places, frame.iloc[:, 0])
     assert reading.faults == []
     return reading.table
 
@@ -103,9 +108,7 @@ def test_rsna_has_the_published_counts(tmp_path: Path):
     labels[["patientId", "Target"]].to_csv(tmp_path / "labels.csv", index=False)
     wrong: list[Wrong] = []
     frame = join_table(frame, manifest.joins[0], tmp_path / "labels.csv", wrong)
-    reading = code_rows(Cells(frame, path), manifest)
-    assert reading.faults == []
-    table = reading.table
+    table = coded(frame, path, manifest.model_copy(update={"joins": ()}))
     assert len(table) == table["source_patient"].nunique() == 26_684
     assert sexes(table) == {"M": 15_166, "F": 11_518}
     assert table["label"].sum() == 6_012

@@ -1,6 +1,5 @@
 """Sources beside the table with images: arrays, folders, joined tables, derived columns, splits."""
 
-import gzip
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from medunlearn.cohort import npz
+from medunlearn.cohort.labels import MentionsLabel
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.cohort.table import read_table
@@ -39,26 +38,6 @@ def test_arrays_keep_images_labels_and_their_order(lay_out, write_manifest, buil
         split, number = row.source_image.split("/")
         assert (cohort.pixels[row.sample, 0] == published[f"{split}_images"][int(number)]).all()
         assert row.label == published[f"{split}_labels"][int(number), 0]
-
-
-def test_a_filter_reads_only_some_images_of_an_array(lay_out, write_manifest, build):
-    folder = lay_out("arrays")
-    rule = {"column": "split", "rule": "one_of", "value": ["train", "test"]}
-    cohort = build(write_manifest("arrays", filters=[rule]))
-    published = np.load(folder / "data.npz")
-    assert len(cohort.table) == 40
-    assert (cohort.pixels[-1, 0] == published["train_images"][-1]).all()
-
-
-def test_images_between_those_that_are_wanted_are_skipped(lay_out):
-    path = lay_out("arrays") / "data.npz"
-    published = np.load(path)
-    wanted = [("test", 9), ("train", 1), ("train", 2), ("train", 13), ("train", 29), ("val", 4)]
-    read = npz.read_images(path, [f"{split}/{number:07d}" for split, number in wanted])
-    for image, (split, number) in zip(read, wanted, strict=True):
-        assert (image == published[f"{split}_images"][number]).all()
-    with pytest.raises(ValueError, match="sort their names"):
-        next(npz.read_images(path, ["train/0000002", "train/0000001"]))
 
 
 @pytest.mark.parametrize("limit", [None, 9])
@@ -149,20 +128,6 @@ def test_colour_arrays_become_three_channels_or_grey(lay_out, write_manifest, bu
     assert (colour[:, 0] == build(write_manifest("arrays")).pixels[:, 0]).all()
 
 
-def test_several_labels_an_image_are_columns_of_their_own(lay_out, write_manifest, tmp_path):
-    folder = lay_out("arrays")
-    published = dict(np.load(folder / "data.npz"))
-    for split in npz.SPLITS:
-        zeros = np.zeros_like(published[f"{split}_labels"])
-        published[f"{split}_labels"] = np.hstack([zeros, published[f"{split}_labels"]])
-    np.savez(folder / "data.npz", **published)
-    label = {
-        "rule": "mentions", "columns": ["label_0", "label_1"], "uncertain": "zeros",
-        "unmentioned": "zeros", "classes": ["none", "any"], "reference_class": "none",
-    }  # fmt: skip
-    assert read(write_manifest("arrays", label=label), tmp_path)["label"].sum() == 26
-
-
 def test_a_folder_per_class_gives_labels_and_each_image_is_its_own_unit(
     lay_out, write_manifest, build
 ):
@@ -173,120 +138,25 @@ def test_a_folder_per_class_gives_labels_and_each_image_is_its_own_unit(
     assert table["patient"].nunique() == 24
 
 
-def test_masks_beside_the_images_are_counted(tmp_path, write_manifest, lay_out):
-    folder = lay_out("files")
-    for path in sorted(folder.rglob("*.png")):
-        mask = np.zeros((20, 20), np.uint8)
-        mask[: int(path.stem) % 3] = 255
-        Image.fromarray(mask).save(path.with_name(f"{path.stem}_mask.png"))
-    label = {
-        "rule": "threshold", "column": "mask_pixels", "above": 20, "classes": ["no", "yes"],
-        "reference_class": "no",
-    }  # fmt: skip
-    manifest = write_manifest("files", label=label, mask_suffix="_mask", pattern=r"\d+\.png$")
-    table = read(manifest, tmp_path)
-    number = table["source_image"].str.extract(r"(\d+)\.png")[0].astype(int)
-    assert len(table) == 24
-    assert (table["label"] == (number % 3 == 2)).all()
-    (folder / "well/0_mask.png").unlink()
-    (fault,) = faults(manifest, tmp_path)
-    assert "0_mask.png" in fault
-
-
-def test_one_channel_of_several_is_taken(lay_out, write_manifest, build):
-    folder = lay_out("files")
-    for path in folder.rglob("*.png"):
-        planes = np.stack([np.full((20, 20), value, np.uint8) for value in (10, 200, 30)], axis=-1)
-        Image.fromarray(planes).save(path)
-    assert (build(write_manifest("files", use_channel=1)).pixels == 200).all()
-
-
-def test_a_patient_is_found_in_the_path_by_a_pattern(lay_out, write_manifest, tmp_path):
-    lay_out("table")
-    derive = [{"column": "pair", "rule": "extract", "source": "file", "pattern": r"^(\d)\d*\."}]
-    columns = {"image": "file", "patient": "pair"}
-    manifest = write_manifest("table", derive=derive, columns=columns, sex=None)
-    assert read(manifest, tmp_path)["source_patient"].nunique() == 10
-    derive[0]["pattern"] = r"^(1\d)\."
-    first, *_ = faults(write_manifest("table", derive=derive, columns=columns, sex=None), tmp_path)
-    assert "column 'file', row 2: given '0.png'; expected to find" in first
-
-
-def test_a_path_is_composed_of_columns(lay_out, write_manifest, tmp_path):
-    folder = lay_out("table")
-    deep = folder / "images/P1/deep"
-    deep.mkdir(parents=True)
-    (folder / "images/17.png").rename(deep / "P17.png")
-    table = folder / "table.csv"
-    lines = table.read_text().splitlines()
-    table.write_text("\n".join([lines[0], lines[18]]))
-    template = "{who:.2}/deep/{who}.png"
-    manifest = write_manifest(
-        "table",
-        derive=[{"column": "path", "rule": "compose", "template": template}],
-        columns={"image": "path", "patient": "who"},
-        sex=None,
-    )
-    assert read(manifest, tmp_path)["source_image"].tolist() == ["P1/deep/P17.png"]
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_columns_of_another_table_are_joined(lay_out, write_manifest, tmp_path, packed: bool):
-    folder = lay_out("table")
-    lines = [line.split(",") for line in (folder / "table.csv").read_text().splitlines()]
-    main = "\n".join("\t".join([r[0], r[1], r[4]]) for r in lines)
-    other = "\n".join(",".join(["id" if r[1] == "who" else r[1], r[2], "x"]) for r in lines)
-    other += "\nP0,female,x"  # said twice, but the same
-    name = "main.tsv.gz" if packed else "main.tsv"
-    content = main.encode()
-    (folder / name).write_bytes(gzip.compress(content) if packed else content)
-    (folder / "sexes.csv").write_text(other)
-    join = {"table": "sexes.csv", "by": {"who": "id"}, "columns": ["sex"]}
-    columns = {"image": "file", "patient": "who", "sex": "sex"}
-    manifest = write_manifest("table", table=name, joins=[join], columns=columns)
-    table = read(manifest, tmp_path)
-    even = table["source_patient"].str[1:].astype(int) % 2 == 0
-    assert (table["sex"] == np.where(even, "F", "M")).all()
-    (folder / "sexes.csv").write_text(other.replace("P3,male,x", ""))
-    (fault,) = faults(manifest, tmp_path)
-    assert "row 5: given 'P3'; sexes.csv has no such id" in fault
-    join["unmatched"] = "drop"
-    dropped = write_manifest("table", table=name, joins=[join], columns=columns)
-    assert len(read(dropped, tmp_path)) == 19
-    (folder / "sexes.csv").write_text(other + "\nP0,male,x")
-    assert "'P0' is there twice" in faults(manifest, tmp_path)[0]
-
-
-POLICIES = {
-    ("zeros", "zeros"): [0, 0, 0, 1],
-    ("ones", "zeros"): [0, 1, 0, 1],
-    ("ignore", "zeros"): [0, None, 0, 1],
-    ("zeros", "ignore"): [0, 0, None, 1],
-}
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_uncertain_and_unmentioned_findings_follow_the_policy(policy):
-    frame = pd.DataFrame({"a": ["0.0", "-1.0", "", "1.0"]}, dtype="str")
-    assert codes(frame, policy, ["a"]) == POLICIES[policy]
-
-
-def test_one_present_finding_of_several_decides():
-    frame = pd.DataFrame({"a": ["0", "-1", ""], "b": ["1", "1", "1"]}, dtype="str")
-    assert codes(frame, ("ignore", "ignore"), ["a", "b"]) == [1, 1, 1]
-
-
-def codes(frame, policy, columns):
-    from medunlearn.cohort.labels import MentionsLabel
-
+@pytest.mark.parametrize(
+    ("uncertain", "unmentioned", "expected"),
+    [
+        ("zeros", "zeros", [0, 0, 0, 1, 1]),
+        ("ones", "zeros", [0, 1, 0, 1, 1]),
+        ("ignore", "zeros", [0, None, 0, 1, 1]),
+        ("zeros", "ignore", [0, 0, None, 1, 1]),
+    ],
+)
+def test_findings_follow_the_policy_and_one_present_decides(uncertain, unmentioned, expected):
+    cells = {"a": ["0.0", "-1.0", "", "1.0", "-1"], "b": ["0", "0", "0", "", "1"]}
     label = MentionsLabel(
-        rule="mentions", columns=columns, uncertain=policy[0], unmentioned=policy[1],
+        rule="mentions", columns=["a", "b"], uncertain=uncertain, unmentioned=unmentioned,
         classes=("no", "yes"), reference_class="no",
     )  # fmt: skip
     wrong = []
-    found = label.code(frame, wrong)
+    found = label.code(pd.DataFrame(cells, dtype="str"), wrong)
     assert not any(len(kind.cells) for kind in wrong)
-    return [None if np.isnan(code) else int(code) for code in found]
+    assert [None if np.isnan(code) else int(code) for code in found] == expected
 
 
 def test_a_finding_among_joined_ones_is_found_whole(lay_out, write_manifest, tmp_path):
@@ -301,22 +171,6 @@ def test_a_finding_among_joined_ones_is_found_whole(lay_out, write_manifest, tmp
     found = read(write_manifest("table", label=label), tmp_path)
     number = found["source_image"].str.removesuffix(".png").astype(int)
     assert (found["label"] == number // 2 % 2).all()
-
-
-def test_one_hot_columns_give_the_class(lay_out, write_manifest, tmp_path):
-    folder = lay_out("table")
-    table = folder / "table.csv"
-    text = table.read_text().replace(",state", ",W,S").replace("well", "1.0,0.0")
-    table.write_text(text.replace("sick", "0.0,1.0"))
-    label = {
-        "rule": "one_hot", "classes": ["well", "sick"], "reference_class": "well",
-        "mapping": {"W": "well", "S": "sick"},
-    }  # fmt: skip
-    manifest = write_manifest("table", label=label)
-    assert read(manifest, tmp_path)["label"].sum() == 10
-    table.write_text(table.read_text().replace("40,1.0,0.0", "40,1.0,1.0"))
-    (fault,) = faults(manifest, tmp_path)
-    assert "row 2: given '1.0,1.0'; expected exactly one 1" in fault
 
 
 @pytest.fixture
@@ -354,25 +208,6 @@ def test_a_patient_torn_apart_by_the_official_split_is_refused(split_lists, writ
     table.write_text(table.read_text().replace("P14,female", "P0,female"))
     with pytest.raises(InputError, match="'P0' has images in test and train"):
         build(write_manifest("table", split=LISTS))
-
-
-def md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes()).hexdigest()
-
-
-def test_another_file_than_the_published_one_is_refused_with_both_sums(
-    lay_out, write_manifest, build, tmp_path
-):
-    path = lay_out("arrays") / "data.npz"
-    published = "0" * 32
-    manifest = write_manifest("arrays", distribution=[{"name": "data.npz", "md5": published}])
-    with pytest.raises(InputError) as error:
-        build(manifest)
-    (fault,) = error.value.faults
-    assert md5(path) in fault
-    assert published in fault
-    assert not (tmp_path / "study").exists()
-    build(write_manifest("arrays", distribution=[{"name": "data.npz", "md5": md5(path)}]))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -429,11 +264,3 @@ def test_a_download_with_another_checksum_is_refused(server, write_manifest, bui
         build(manifest)
     assert hashlib.md5(server.content).hexdigest() in str(error.value)
     assert not list((tmp_path / "data").rglob("*.npz"))
-
-
-def test_without_network_the_way_by_hand_is_told(server, write_manifest, build):
-    files = address(server)
-    server.shutdown()
-    server.server_close()
-    with pytest.raises(InputError, match=r"cannot be downloaded.*by hand"):
-        build(write_manifest("arrays", distribution=files))

@@ -85,7 +85,9 @@ def test_all_faults_of_the_rows_are_named_at_once_with_row_and_value(tmp_path: P
     _lay_out_lgg(tmp_path, [*ROWS, "", *bad])  # an empty line counts as in a spreadsheet
     faults = _faults(_manifest(), tmp_path)
     for row, value in enumerate(bad.values(), start=6):
-        assert sum(f"row {row}: given {value!r}" in fault for fault in faults) == 1, (row, faults)
+        told = [fault for fault in faults if f"row {row}: given " in fault]
+        assert len(told) == 1, (row, faults)
+        assert f"{value}'" in told[0]
     assert len(faults) == len(bad)
     assert all("slices.csv" in fault for fault in faults)
 
