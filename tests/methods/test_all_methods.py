@@ -1,10 +1,10 @@
 """What holds for every method of the registry, those added later included."""
 
-import copy
 import dataclasses
 import itertools
 import random
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,34 +115,63 @@ def test_gives_finite_logits(make_task, name, classes, norm, channels):
     assert logits.isfinite().all()
 
 
-@every_method
-def test_leaves_model_and_images_untouched(make_task, name):
+def everything(model: nn.Module, task: Task) -> list[bytes]:
+    """All that a method is given."""
+    images, states = task.retain.images, (model.state_dict(), task.checkpoint.state_dict())
+    rows = [getattr(task, part).rows for part in SETS]
+    given = [*states[0].values(), *states[1].values(), images.pixels, images.labels, *rows]
+    return [tensor.numpy().tobytes() for tensor in given]
+
+
+@pytest.fixture(scope="module", params=METHOD_NAMES)
+def ran(request, make_task) -> SimpleNamespace:
+    """One run of each method, and how the world was before and after it."""
     model, task = make_task(retain=33)
-    images = task.retain.images
-    before, pixels, labels = state_bytes(model), images.pixels.clone(), images.labels.clone()
-    checkpoint = state_bytes(task.checkpoint)
-    rows = [getattr(task, part).rows.clone() for part in SETS]
     model.train()  # a mode is part of the model too
-    unlearn(name, model, task)
-    assert (state_bytes(model), state_bytes(task.checkpoint)) == (before, checkpoint)
-    assert all(module.training for module in model.modules())
-    assert all(p.requires_grad and p.grad is None for p in model.parameters())
-    assert torch.equal(images.pixels, pixels)
-    assert torch.equal(images.labels, labels)
-    assert all(torch.equal(getattr(task, p).rows, r) for p, r in zip(SETS, rows, strict=True))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        seen = [(everything(model, task), global_state())]
+        unlearned = unlearn(request.param, model, task)
+        seen.append((everything(model, task), global_state()))
+    return SimpleNamespace(
+        name=request.param, model=model, task=task, unlearned=unlearned, before=seen[0],
+        after=seen[1], bytes=state_bytes(unlearned),
+    )  # fmt: skip
 
 
-@every_method
-def test_returns_new_model_ready_for_use(make_task, name):
-    model, task = make_task(retain=33)
-    unlearned = unlearn(name, model, task)
-    assert storages(model).isdisjoint(storages(unlearned))
-    assert not any(module.training for module in unlearned.modules())
+def test_leaves_what_it_was_given_untouched_and_changes_no_global_state(ran):
+    assert ran.after == ran.before
+    assert all(module.training for module in ran.model.modules())
+    assert all(p.requires_grad and p.grad is None for p in ran.model.parameters())
+
+
+def test_returns_new_model_ready_for_use(ran):
+    assert storages(ran.model).isdisjoint(storages(ran.unlearned))
+    assert not any(module.training for module in ran.unlearned.modules())
     # relearning fine-tunes it: nothing may have stayed frozen
-    assert all(p.requires_grad for p in unlearned.parameters())
+    assert all(p.requires_grad for p in ran.unlearned.parameters())
     old, new = (b"".join(p.detach().numpy().tobytes() for p in m.parameters())
-                for m in (model, unlearned))  # fmt: skip
-    assert (old == new) == (name == "original")
+                for m in (ran.model, ran.unlearned))  # fmt: skip
+    assert (old == new) == (ran.name == "original")
+
+
+def test_bills_unlearning(ran):
+    assert ran.task.clock.regions["unlearning"].seconds > 0
+    assert set(ran.task.clock.regions) <= {"preparation", "unlearning", "training"}
+
+
+def test_reads_only_what_its_record_names(ran, make_task):
+    model, task = make_task(retain=33)
+    unread = [part for part in PARTS if part not in get_method(ran.name).reads]
+    assert state_bytes(unlearn(ran.name, model, close(task, unread))) == ran.bytes
+
+
+def test_seed_decides_every_byte(ran, make_task):
+    model, task = make_task(retain=33)
+    torch.manual_seed(2)  # a method that draws from the global generator is found out
+    assert state_bytes(unlearn(ran.name, model, task, seed=0)) == ran.bytes
+    again = state_bytes(unlearn(ran.name, model, task, seed=1))
+    assert (again == ran.bytes) == (ran.name in DRAWS_NOTHING)
 
 
 @every_method
@@ -158,14 +187,6 @@ def test_unknown_setting_is_refused(make_task, name):
     model, task = make_task()
     with pytest.raises(InputError, match=f"{name}: setting 'epoch_number' is not known"):
         get_method(name)(model, task, seed=0, epoch_number=1)
-
-
-@every_method
-def test_reads_only_what_its_record_names(make_task, name):
-    model, task = make_task(retain=33)
-    unread = [part for part in PARTS if part not in get_method(name).reads]
-    unlearned = unlearn(name, model, close(task, unread))
-    assert state_bytes(unlearned) == state_bytes(unlearn(name, model, task))
 
 
 @pytest.mark.parametrize(
@@ -188,16 +209,6 @@ def test_task_holds_no_test_partition():
     }
 
 
-@every_method
-def test_seed_decides_every_byte(make_task, name):
-    model, task = make_task(retain=33)
-    torch.manual_seed(1)
-    first = state_bytes(unlearn(name, model, task, seed=0))
-    torch.manual_seed(2)  # a method that draws from the global generator is found out
-    assert state_bytes(unlearn(name, copy.deepcopy(model), task, seed=0)) == first
-    assert (state_bytes(unlearn(name, model, task, seed=1)) == first) == (name in DRAWS_NOTHING)
-
-
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @every_method
@@ -212,22 +223,6 @@ def test_on_a_gpu_it_stays_there_and_the_seed_decides(make_task, name):
     assert state_bytes(model) == before
     second = unlearn(name, model, task)
     torch.testing.assert_close(second(inputs), logits, rtol=1e-2, atol=1e-2)
-
-
-@every_method
-def test_changes_no_global_state(make_task, name):
-    model, task = make_task(retain=33)
-    before = global_state()
-    unlearn(name, model, task)
-    assert global_state() == before
-
-
-@every_method
-def test_bills_unlearning(make_task, name):
-    model, task = make_task(retain=33)
-    unlearn(name, model, task)
-    assert task.clock.regions["unlearning"].seconds > 0
-    assert set(task.clock.regions) <= {"preparation", "unlearning", "training"}
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def test_images_still_right_at_the_last_radius_are_left_out(trained, learnt):
 def test_the_attack_is_billed_as_preparation(trained, learnt):
     model, task = trained
     amun(model, task, seed=0, epochs=0)
-    assert task.clock.regions["preparation"].seconds > task.clock.regions["unlearning"].seconds
+    prepared, learning = (task.clock.regions[name] for name in ("preparation", "unlearning"))
+    assert prepared.cpu_seconds > learning.cpu_seconds  # whatever else the machine does
     assert learnt == []
 
 
