@@ -120,7 +120,7 @@ def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
 
 def test_a_gain_is_no_loss():
     rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
-    assert "test set is confirmed for 1 of 2 methods (SCRUB), ruled" in wording.say_utility(rows)
+    assert "test set is confirmed for 1 of 2 methods (SCRUB) and exc" in wording.say_utility(rows)
     assert "supported for 1 of 2" in wording.answer("C3", rows)
 
 
