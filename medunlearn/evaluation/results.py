@@ -19,9 +19,10 @@ from medunlearn.evaluation.measurements import (
     Measurements,
     has_gap,
     line_ups,
+    middle_line_ups,
 )
 from medunlearn.evaluation.performance import MEASURES
-from medunlearn.statistics.intervals import Interval
+from medunlearn.statistics.intervals import Interval, contrast_interval, no_limits
 
 DIFFERENCE = "F - M"
 GROUPS = ("all", "F", "M", DIFFERENCE, "easy", "hard", "hard - easy")
@@ -91,6 +92,46 @@ def measure_seeds(measurements: Measurements, measure: str) -> pd.DataFrame:
                 own = gap.mean() if has_gap(line_up.method) else np.nan
                 rows.append({**names, "seed": run.seed, "level": level.mean(), "gap": own})
     return pd.DataFrame(rows)
+
+
+def measure_relearning(
+    measurements: Measurements, relearning: pd.DataFrame, forget_size: float
+) -> pd.DataFrame:
+    """Accuracy on the forget set while training goes on without it, minus that of retrained models.
+
+    Both go on from the same seed, on the same batches, and the forget set is one draw: the interval
+    is over seeds and patients, as of any gap. What is forgotten stays at 0; what was only hidden
+    rises above the gap before the first step.
+
+    Args:
+        measurements: Of the study; models are found by their ``model_key``.
+        relearning: ``model_key``, ``step``, ``patient``, ``accuracy`` and ``confidence``, as from
+            ``relearning.relearn``.
+        forget_size: Size of the random forget set that models were watched on.
+
+    Returns:
+        One row for each ``method`` and ``step`` (updates on the retain set): ``estimate``, its
+        limits and spread, ``seeds``, ``patients``, and the method's own accuracy
+        ``level_estimate``.
+    """
+    known = relearning["accuracy"].where(np.isfinite(relearning["confidence"]))  # else: diverged
+    table = relearning.assign(accuracy=known).pivot_table(
+        "accuracy", index="model_key", columns=["step", "patient"]
+    )
+    keys, rows = measurements.models["model_key"], []
+    cells = middle_line_ups(measurements.models, forget_size).values()
+    for line_up, step in product(cells, table.columns.unique("step")):
+        if has_gap(line_up.method):
+            ours, theirs = (
+                table[step].reindex(keys[[run.row for run in runs]]).to_numpy()
+                for runs in (line_up.runs, line_up.base)
+            )
+            found = contrast_interval([ours - theirs], level=measurements.level)
+            names = {"method": line_up.method, "step": step}
+            limits = possible(found, level=False).columns
+            rows.append({**names, **limits, "level_estimate": float(ours.mean())})
+    columns = ["method", "step", *no_limits(np.nan, 0, 0).columns, "level_estimate"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _groups(

@@ -1,16 +1,12 @@
-"""Who is in the study, how difficult they are, and how fast they are learnt again."""
-
-from collections.abc import Sequence
+"""Who is in the study, and how difficult they are."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from medunlearn.cohort.build import Cohort
-from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED
-from medunlearn.figures.style import GROUP_STYLES, SEX_NAMES, label_of, new_figure, style_of
+from medunlearn.figures.style import GROUP_STYLES, SEX_NAMES, new_figure
 
 
 def plot_examples(cohort: Cohort, columns: int = 6) -> Figure:
@@ -55,29 +51,4 @@ def plot_difficulty(difficulty: pd.DataFrame, cohort: pd.DataFrame) -> Figure:
         )
     right.set(xlabel="confidence (log odds)", ylabel="images", title="test set, by stratum")
     right.legend()
-    return figure
-
-
-def plot_relearning(relearning: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    """Accuracy on the forget set while training goes on without it, mean over patients and seeds.
-
-    Args:
-        relearning: As from ``Tables.relearning``: ``step``, ``patient``, ``accuracy``, and the
-            models' columns.
-        methods: In the order of the legend.
-    """
-    retrained = np.where(relearning["oracle_set"] == "A", RETRAINED, FLOOR)
-    who = relearning["method"].where(relearning["role"] == "unlearned", retrained)
-    means = relearning.pivot_table("accuracy", index=who.rename("who"), columns="step")
-    text = "Accuracy on the forget set by steps of further training on the retain set."
-    figure, (axis,) = new_figure(text, width=7.2, height=4)
-    for name in (RETRAINED, FLOOR, NOTHING, *methods):
-        if name in means.index:
-            width = 2.2 if name in {RETRAINED, NOTHING} else 1.2
-            look = {"label": label_of(name), "linewidth": width, **style_of(name)}
-            axis.plot(means.columns, means.loc[name], **look)
-    axis.set(xlabel="steps on the retain set", ylabel="accuracy on the forget set (%)")
-    axis.set_xticks(means.columns.to_list())
-    axis.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-    figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -70,7 +70,7 @@ def plot_estimates(
         panels: By title, rows with ``method``, ``estimate``, ``low``, ``high`` and ``margin``; with
             ``verdict``, it is written beside the line.
         axis_title: Of every panel: what is shown, in points.
-        by: Column that tells the lines of a method apart: ``forget_size`` or ``group``.
+        by: Column that tells the lines of a method apart: ``forget_size``, ``step`` or ``group``.
         seeds: By the same titles, ``method``, ``by`` and ``gap`` of each seed.
 
     Yields:
@@ -168,12 +168,13 @@ def ends_of(points: pd.DataFrame) -> list[float]:
 
 
 def _label_lines(axis: Axes, places: Place, by: str) -> None:
-    """Names of the methods, and beside them the forget sizes."""
+    """Names of the methods, and beside them the forget sizes or steps."""
     heights = pd.Series(places).groupby(level=0, sort=False).mean()
     axis.set_yticks(heights.to_list(), [label_of(method) for method in heights.index])
     axis.set_ylim(max(places.values()) + 0.6, min(places.values()) - 0.6)
-    if by == "forget_size":
-        axis.set_yticks(list(places.values()), [f"{size:.0%}" for _, size in places], minor=True)
+    if by in {"forget_size", "step"}:
+        names = [f"{x:.0%}" if by == "forget_size" else str(x) for _, x in places]
+        axis.set_yticks(list(places.values()), names, minor=True)
         axis.yaxis.remove_overlapping_locs = False  # the middle size is as high as the name
         axis.tick_params(axis="y", which="minor", labelsize=8)
         axis.tick_params(axis="y", which="major", length=0, pad=34)

@@ -22,7 +22,7 @@ from medunlearn.evaluation.controls.run_controls import (
 from medunlearn.evaluation.costs import add_tuning, cost_intervals
 from medunlearn.evaluation.fitness import measure_fitness
 from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED, Measurements
-from medunlearn.evaluation.results import measure_results
+from medunlearn.evaluation.results import measure_relearning, measure_results
 from medunlearn.evaluation.worst_groups import measure_worst_groups
 from medunlearn.sources import canonical_hash
 from medunlearn.statistics.reading import read_verdicts, settled_by
@@ -54,6 +54,8 @@ class Synthesis:
             with BatchNorm statistics re-estimated, as everywhere else, and as training left them
             (raw); empty where raw predictions are not stored.
         fitness: Whether retrained models have learnt anything (`measure_fitness`).
+        relearning: How the forget set returns, as difference from retraining
+            (`measure_relearning`).
     """
 
     measurements: Measurements
@@ -67,6 +69,7 @@ class Synthesis:
     costs: pd.DataFrame
     sensitivity: pd.DataFrame
     fitness: pd.DataFrame
+    relearning: pd.DataFrame
 
 
 def synthesise(study: Study, tables: Tables) -> Synthesis:
@@ -106,6 +109,7 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
         costs=_costs(study, tables),
         sensitivity=_sensitivity(measurements, raw, terms, verdicts, off),
         fitness=measure_fitness(measurements, terms.middle_size),
+        relearning=measure_relearning(measurements, tables.relearning, terms.middle_size),
     )
 
 
@@ -172,6 +176,7 @@ def write_synthesis(synthesis: Synthesis, folder: Path) -> list[Path]:
         "costs": synthesis.costs,
         "sensitivity": synthesis.sensitivity,
         "fitness": synthesis.fitness,
+        "relearning": synthesis.relearning,
     }
     paths = []
     for name, table in files.items():

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from medunlearn.evaluation.measurements import Measurements
-from medunlearn.evaluation.results import measure_results, measure_seeds
+from medunlearn.evaluation.results import measure_relearning, measure_results, measure_seeds
 from medunlearn.evaluation.subsets import Subsets, pooled_classes
 
 
@@ -207,3 +209,27 @@ def test_an_ensemble_of_its_own_has_levels_but_no_gap(cohort):
     assert set(found["quantity"]) == {"level"}  # nor has the yardstick a gap to itself
     seeds = measure_seeds(made, "accuracy")
     assert seeds.loc[seeds["method"] == "sisa", "gap"].isna().all()
+
+
+def test_relearning_is_the_difference_from_the_retrained_model_by_seed_and_patient(evaluation):
+    """What returns is 0.5 in each second patient, of this seed a bit more than of that."""
+    models = evaluation.models.assign(model_key=[f"key{row}" for row in evaluation.models.index])
+    here = models[models["forget_size"] == 0.1]
+    rows = [
+        (key, step, patient, 0.3 + 0.5 * ((method == "finetune") & (patient + seed + step) % 2),
+         np.nan if seed == 101 else 1.0)
+        for key, method, seed in here[["model_key", "method", "seed"]].to_numpy()
+        for step in (1, 0) for patient in range(15)
+    ]  # fmt: skip
+    columns = ["model_key", "step", "patient", "accuracy", "confidence"]
+    seen = pd.DataFrame(rows, columns=columns)
+    measured = replace(evaluation, models=models)
+    found = measure_relearning(measured, seen, 0.1).set_index(["method", "step"])
+    row = found.loc["finetune", 1]
+    assert row["estimate"] == pytest.approx(0.25, abs=0.02)
+    assert (row["seeds"], row["patients"]) == (2, 15)
+    assert 0 < row["low"] < row["estimate"] < row["high"]
+    assert row["level_estimate"] == pytest.approx(0.3 + row["estimate"])
+    assert list(found.loc["finetune"].index) == [0, 1]
+    assert np.isnan(found.loc["floor", 1]["estimate"])  # one of its models has diverged
+    assert measure_relearning(measured, seen.iloc[:0], 0.1).empty

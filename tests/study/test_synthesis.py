@@ -10,6 +10,7 @@ from medunlearn.study.synthesis import synthesise, write_synthesis
 from tests.evaluation.synthetic import DRAW, make_study
 
 COSTS = ["device", "method", "forget_size", "repeat", "region", "seconds", "exclusive"]
+WATCHED = ["accuracy", "confidence"]
 
 
 def synthesis(made, raw, **changed):
@@ -20,9 +21,10 @@ def synthesis(made, raw, **changed):
     )
     study = SimpleNamespace(profile=profile, cohort=SimpleNamespace(reference=0), tuned=None)
     tables = SimpleNamespace(
-        models=made.models, logits=made.logits, raw_logits=raw, cohort=made.cohort,
-        draws=made.draws, difficulty=made.difficulty, reliability={"test": 0.9},
+        models=made.models.assign(model_key=""), logits=made.logits, raw_logits=raw,
+        cohort=made.cohort, draws=made.draws, difficulty=made.difficulty, reliability={"test": 0.9},
         costs=pd.DataFrame(columns=COSTS).astype({"exclusive": bool}),
+        relearning=pd.DataFrame(columns=["model_key", "step", "patient", *WATCHED], dtype=float),
     )  # fmt: skip
     return synthesise(study, tables)
 

@@ -15,6 +15,7 @@ from medunlearn.evaluation.audits.answers import Answers
 from medunlearn.evaluation.audits.comparisons import Comparison, Finding
 from medunlearn.evaluation.audits.matching import Match, match
 from medunlearn.evaluation.audits.membership import (
+    DIGITS,
     Placements,
     area_interval,
     folded,
@@ -27,10 +28,6 @@ from medunlearn.statistics.intervals import no_limits
 Floats = NDArray[np.float64]
 
 ATTACKS = ("population", "rmia")
-
-DIGITS = 10
-"""Patients' scores are rounded to so many before they are ranked: else rounding error, which is
-not the same on two processors, decides what should be a tie."""
 
 
 class Attacks:

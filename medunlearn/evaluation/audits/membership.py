@@ -16,6 +16,10 @@ from medunlearn.statistics.intervals import Interval, contrast_interval
 
 Floats = NDArray[np.float64]
 
+DIGITS = 10
+"""Patients' scores are rounded to so many before they are ranked: else rounding error, which is
+not the same on two processors, decides what should be a tie."""
+
 
 @dataclass(frozen=True)
 class Placements:
@@ -47,12 +51,13 @@ def placements(match: Match, member_scores: Floats, other_scores: Floats) -> Pla
     Args:
         match: Who is compared with whom.
         member_scores: (members,), as in ``match.members``; equal scores are ties.
-        other_scores: (others,), as in ``match.others``.
+        other_scores: (others,), as in ``match.others``; or one row for each cell, (cells, others).
     """
     if not (np.isfinite(member_scores).all() and np.isfinite(other_scores).all()):
-        return Placements(np.nan, member_scores * np.nan, other_scores * np.nan)
+        return Placements(np.nan, member_scores * np.nan, match.others * np.nan)
     ours = member_scores[:, None]
-    wins = (ours > other_scores) + 0.5 * (ours == other_scores)
+    theirs = other_scores[match.cells] if other_scores.ndim > 1 else other_scores
+    wins = (ours > theirs) + 0.5 * (ours == theirs)
     members = (wins * match.shares[match.cells]).sum(axis=1)
     in_cell = match.cells == np.arange(len(match.shares))[:, None]
     placed = (in_cell / in_cell.sum(axis=1, keepdims=True)) @ wins
@@ -68,17 +73,26 @@ def placements(match: Match, member_scores: Floats, other_scores: Floats) -> Pla
 
 
 def folded(match: Match, member_scores: Floats, other_scores: Floats) -> tuple[Floats, Floats]:
-    """Distance of scores from the non-members' weighted median.
+    """Distance of scores from the median of the non-members of the same stratum.
 
     An attacker who reads it sees members that became abnormally *unlikely* as well as remembered
-    ones.
+    ones. The median is the stratum's own: around that of all non-members a stratum of hard
+    patients, who all lie below it, would not be folded but turned over. Where a stratum has few
+    non-members these lie too near their own median, for every model alike: the area is read as a
+    difference between models only.
+
+    Args:
+        match: Who is compared with whom.
+        member_scores: (members,), as in ``match.members``.
+        other_scores: (others,), as in ``match.others``.
+
+    Returns:
+        Of members, (members,), and of non-members, (cells, others), for one may stand in several
+        strata.
     """
-    if not np.isfinite(other_scores).all():
-        return member_scores * np.nan, other_scores * np.nan
-    order = np.argsort(other_scores, kind="stable")
-    reached = np.cumsum(match.weights[order])
-    middle = other_scores[order][np.searchsorted(reached, 0.5 * reached[-1])]
-    return np.abs(member_scores - middle), np.abs(other_scores - middle)
+    middle = np.array([np.median(other_scores[inside]) for inside in match.shares > 0])
+    ours, theirs = member_scores - middle[match.cells], other_scores - middle[:, None]
+    return np.abs(ours).round(DIGITS), np.abs(theirs).round(DIGITS)
 
 
 def area_interval(
