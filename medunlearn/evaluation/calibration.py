@@ -21,9 +21,6 @@ SIDES = {"all": ("all",), "F": ("F",), "M": ("M",), "F - M": ("F", "M")}
 
 RESAMPLES = 500
 
-BLOCK = 2**22
-"""How often patients are drawn: numbers held in memory at a time (32 MiB)."""
-
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Pairs = Sequence[tuple[Floats, Floats]]
@@ -39,25 +36,19 @@ def measure_calibration(measurements: Measurements, forget_size: float) -> pd.Da
         One row for each ``method`` and ``group`` (all, F, M, F - M): ``level``, the gap
         ``estimate``, and its limits ``low`` and ``high``.
     """
-    rows = []
-    whole = measurements.subsets.of("", TEST, "all")
-    for method, line_up in middle_line_ups(measurements.models, forget_size).items():
-        if not has_gap(method):
-            continue
-        pairs = _pairs(measurements, line_up)
-        for group, sides in SIDES.items():
-            if measurements.has(line_up, TEST, sides):
-                estimates = [
-                    measurements.interval(
-                        line_up, TEST, CALIBRATION, sides, (1, -1)[: len(sides)], gap=gap
-                    ).estimate
-                    for gap in (False, True)
-                ]
-                ids = [measurements.subsets.of("", TEST, side).patient_ids for side in sides]
-                members = [np.isin(whole.patient_ids, each) for each in ids]
+    rows, of = [], measurements.subsets.of
+    line_ups = middle_line_ups(measurements.models, forget_size)
+    for method, line_up in line_ups.items():
+        pairs = _pairs(measurements, line_up) if has_gap(method) else []
+        for group, sides in SIDES.items() if pairs else ():
+            if measurements.patients(line_up, TEST, sides):
+                where = (line_up, TEST, CALIBRATION, sides, (1, -1)[: len(sides)])
+                level, gap = (measurements.interval(*where, gap=x).estimate for x in (False, True))
+                everyone = of("", TEST, "all").patient_ids
+                members = [np.isin(everyone, of("", TEST, side).patient_ids) for side in sides]
                 random = stream("bootstrap", CALIBRATION, method, group)
                 limits = bootstrap_gap(pairs, members, random, level=measurements.level)
-                rows.append((method, group, *estimates, *limits))
+                rows.append((method, group, level, gap, *limits))
     return pd.DataFrame(rows, columns=["method", "group", "level", "estimate", "low", "high"])
 
 
@@ -85,15 +76,11 @@ def bootstrap_gap(
     seeds, patients = len(pairs), len(members[0])
     if seeds < 2 or patients < 2:
         return np.nan, np.nan
-    values, block = np.empty(RESAMPLES), max(1, BLOCK // patients)
-    for start in range(0, RESAMPLES, block):
-        count = min(block, RESAMPLES - start)
-        chosen = random.integers(seeds, size=(count, seeds))
-        drawn = random.multinomial(patients, np.full(patients, 1 / patients), size=count)
-        times = drawn.astype(np.float64)
-        gaps = [_error(times, a, members) - _error(times, b, members) for a, b in pairs]
-        by_seed = np.stack(gaps, axis=1)
-        values[start : start + count] = np.take_along_axis(by_seed, chosen, axis=1).mean(axis=1)
+    chosen = random.integers(seeds, size=(RESAMPLES, seeds))
+    drawn = random.multinomial(patients, np.full(patients, 1 / patients), size=RESAMPLES)
+    times = drawn.astype(np.float64)
+    by_seed = np.stack([_error(times, a, members) - _error(times, b, members) for a, b in pairs], 1)
+    values = np.take_along_axis(by_seed, chosen, axis=1).mean(axis=1)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])  # NaN if any is
     return float(low), float(high)
 

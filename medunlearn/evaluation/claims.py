@@ -132,11 +132,9 @@ def _measure(
     measurements: Measurements, terms: Terms, line_up: LineUp, one: Contrast
 ) -> Iterator[dict[str, object]]:
     """The row of a contrast; none without patients, or where ages are not known."""
-    if not measurements.has(line_up, one.part, one.groups):
-        return
-    found, adjustment = _estimate(measurements, line_up, one)
+    patients = measurements.patients(line_up, one.part, one.groups)
+    found, adjustment = _estimate(measurements, line_up, one) if patients else (None, "")
     if found:
-        patients = measurements.patients(line_up, one.part, one.groups)
         names = {"method": line_up.method, "adjustment": adjustment}
         yield _row(terms, one, found, patients, size=line_up.forget_size, **names)
 

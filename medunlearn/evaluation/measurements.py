@@ -1,14 +1,15 @@
 """Every measure of every model beside the retrained model it is held to, patient by patient."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST
+from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST, patient_table
 from medunlearn.evaluation.performance import (
     MEASURES,
     Predicted,
@@ -16,6 +17,7 @@ from medunlearn.evaluation.performance import (
     probabilities,
     threshold_at,
 )
+from medunlearn.evaluation.scores import label_confidence
 from medunlearn.evaluation.subsets import Subset, Subsets
 from medunlearn.methods import get_method
 from medunlearn.statistics.intervals import Interval, contrast_interval, no_limits, runs_interval
@@ -118,7 +120,7 @@ def _by_seed(models: pd.DataFrame) -> dict[int, Run]:
     return {run.seed: run for run in sorted(runs, key=lambda run: run.seed)}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Measurements:
     """One value for each model, patient and measure; taken when first asked for, and kept.
 
@@ -142,10 +144,11 @@ class Measurements:
     level: float = 0.95
     sparse: bool = False
 
-    @cached_property
-    def subsets(self) -> Subsets:
-        """Partitions by sex and difficulty, retain and forget sets as drawn."""
-        return Subsets(self.cohort, self.draws, self.reference, self.difficulty)
+    def __post_init__(self) -> None:
+        """Measure nothing yet."""
+        self.subsets = Subsets(self.cohort, self.draws, self.reference, self.difficulty)
+        self._kept, self._threshold = cache(self._measure), cache(self._set_threshold)
+        self.predicted, self.confidence = lru_cache(RECENT)(self._predict), cache(self._confide)
 
     @cached_property
     def is_finite(self) -> NDArray[np.bool_]:
@@ -155,34 +158,38 @@ class Measurements:
             known = known | np.isnan(self.logits).all(axis=2)
         return np.asarray(known.all(axis=1))
 
-    def has(self, line_up: LineUp, part: str, groups: Sequence[str]) -> bool:
-        """Whether every run has a patient in each of these groups."""
-        subsets = (self.subsets.of(r.draw, part, group) for r in line_up.runs for group in groups)
-        return all(len(subset.samples) for subset in subsets)
+    @cached_property
+    def people(self) -> pd.DataFrame:
+        """By patient: ``sex``, ``label`` (the rarest of its images'), ``difficulty``, ``person``.
+
+        Difficulty is a stratum, None where it was not measured. The person is who the dataset says
+        the patient is: one, unless an error has made several patients of one.
+        """
+        first = self.cohort.drop_duplicates("patient").set_index("patient")
+        table = patient_table(self.cohort).rename(columns={"rarest": "label"})
+        table["difficulty"] = None
+        if len(self.difficulty):
+            strata = self.difficulty.set_index("sample")["stratum"].astype(object)
+            table["difficulty"] = first["sample"].map(strata)
+        return table.assign(person=first.get("source_patient", first.index.to_series()))
 
     def patients(self, line_up: LineUp, part: str, groups: Sequence[str]) -> int:
         """Patients in the smallest of these groups, of any run."""
-        draws = {run.draw for run in line_up.runs}
-        return min(
-            len(self.subsets.of(draw, part, group).patient_ids)
-            for draw in draws
-            for group in groups
-        )
+        pairs = product({run.draw for run in line_up.runs}, groups)
+        return min(len(self.subsets.of(draw, part, group).patient_ids) for draw, group in pairs)
 
     def values(self, run: Run, part: str, group: str, measure: str) -> Floats:
         """Patient values of one model, ascending by patient; calibration has one value only."""
-        return self._values(run.row, self.subsets.of(run.draw, part, group), measure)
-
-    def gaps(self, line_up: LineUp, part: str, group: str, measure: str) -> list[Floats]:
-        """Patient values of each run minus those of the model it is held to, run by run."""
-        return [
-            self.values(run, part, group, measure) - self.values(paired, part, group, measure)
-            for run, paired in zip(line_up.runs, line_up.base, strict=True)
-        ]
+        return self._kept(run.row, self.subsets.of(run.draw, part, group), measure)
 
     def levels(self, line_up: LineUp, part: str, group: str, measure: str) -> list[Floats]:
         """Patient values of each run."""
         return [self.values(run, part, group, measure) for run in line_up.runs]
+
+    def gaps(self, line_up: LineUp, part: str, group: str, measure: str) -> list[Floats]:
+        """Patient values of each run minus those of the model it is held to, run by run."""
+        both = zip(self.levels(line_up, part, group, measure), line_up.base, strict=True)
+        return [ours - self.values(base, part, group, measure) for ours, base in both]
 
     def interval(
         self,
@@ -199,9 +206,9 @@ class Measurements:
         Where each seed has a draw of its own the patients are not the same over seeds: then the
         seeds alone carry the spread. Calibration is no mean over patients: it has no limits here.
         """
-        take = self.gaps if gap else self.levels
+        take, first = self.gaps if gap else self.levels, line_up.runs[0].draw
         values = [take(line_up, part, group, measure) for group in groups]
-        patients = sum(self._sizes(line_up, part, groups))
+        patients = sum(len(self.subsets.of(first, part, group).patient_ids) for group in groups)
         with np.errstate(invalid="ignore"):
             means = np.array(weights) @ np.array([[v.mean() for v in each] for each in values])
         if measure == CALIBRATION:
@@ -210,14 +217,6 @@ class Measurements:
             stacked = [np.stack(each) for each in values]
             return contrast_interval(stacked, weights, level=self.level)
         return runs_interval(means, patients, level=self.level)
-
-    def _sizes(self, line_up: LineUp, part: str, groups: Sequence[str]) -> list[int]:
-        draw = line_up.runs[0].draw
-        return [len(self.subsets.of(draw, part, group).patient_ids) for group in groups]
-
-    @cached_property
-    def _values(self) -> Callable[[int, Subset, str], Floats]:
-        return cache(self._measure)
 
     def _measure(self, row: int, subset: Subset, measure: str) -> Floats:
         known = not self.sparse or np.isfinite(self.logits[row, subset.samples]).all()
@@ -228,21 +227,18 @@ class Measurements:
             return np.array([calibration_error(subset, predicted)])
         return MEASURES[measure](subset, predicted)
 
-    @cached_property
-    def predicted(self) -> Callable[[int, Subset], Predicted]:
-        """Of a model's row and a subset: probabilities, with the model's own threshold."""
-        return lru_cache(RECENT)(self._predict)
-
     def _predict(self, row: int, subset: Subset) -> Predicted:
-        chosen = probabilities(self.logits[row, subset.samples])
-        return Predicted(chosen, self._threshold(row))
-
-    @cached_property
-    def _threshold(self) -> Callable[[int], float]:
-        return cache(self._set_threshold)
+        """Probabilities of a model on a subset, with the model's own threshold."""
+        return Predicted(probabilities(self.logits[row, subset.samples]), self._threshold(row))
 
     def _set_threshold(self, row: int) -> float:
         """The same for both sexes."""
         subset = self.subsets.of("", EVALUATION_VALIDATION, "all")
         chosen = probabilities(self.logits[row, subset.samples])
         return threshold_at(subset, 1 - chosen[:, self.reference])
+
+    def _confide(self, row: int) -> Floats:
+        """Logit-scaled confidence in the label of each sample; NaN of a model that diverged."""
+        if not self.is_finite[row]:
+            return np.full(len(self.cohort), np.nan)
+        return label_confidence(self.logits[row], self.cohort["label"].to_numpy(np.int64))

@@ -5,7 +5,7 @@ the measure is one (accuracy, Brier score), else a jackknife pseudo-value. Level
 differences between the sexes, and their intervals, are all means of such values.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,40 +39,23 @@ def probabilities(logits: NDArray[np.float32]) -> Floats:
     return result
 
 
-def accuracy(subset: Subset, predicted: Predicted) -> Floats:
-    """Share of right decisions."""
-    return subset.total((predicted.decisions == subset.labels).astype(float))
+def right(subset: Subset, predicted: Predicted) -> Floats:
+    """Whether the decision about each image is right."""
+    decided: Floats = (predicted.decisions == subset.labels).astype(np.float64)
+    return decided
 
 
-def brier(subset: Subset, predicted: Predicted) -> Floats:
-    """Brier score: squared distance of the probabilities from the label, summed over classes."""
+def of_label(subset: Subset, predicted: Predicted) -> Floats:
+    """Probability given to the true class of each image."""
+    chosen: Floats = predicted.probabilities[np.arange(len(subset.labels)), subset.labels]
+    return chosen
+
+
+def squared_distance(subset: Subset, predicted: Predicted) -> Floats:
+    """Squared distance of the probabilities from the label, summed over classes (Brier score)."""
     truth = np.eye(predicted.probabilities.shape[1])[subset.labels]
-    return subset.total(((predicted.probabilities - truth) ** 2).sum(axis=1))
-
-
-def probability(subset: Subset, predicted: Predicted) -> Floats:
-    """Probability given to the true class."""
-    return subset.total(_of_label(subset, predicted))
-
-
-def balanced_accuracy(subset: Subset, predicted: Predicted) -> Floats:
-    """Recall averaged over the subset's strata, as pseudo-values."""
-    return _balanced(subset, (predicted.decisions == subset.labels).astype(float))
-
-
-def balanced_probability(subset: Subset, predicted: Predicted) -> Floats:
-    """Probability given to the true class, averaged over the subset's strata, as pseudo-values."""
-    return _balanced(subset, _of_label(subset, predicted))
-
-
-def true_positive_rate(subset: Subset, predicted: Predicted) -> Floats:
-    """Share of images with a finding that exceed the threshold, as pseudo-values."""
-    return _rate(subset, predicted, subset.labels != subset.reference)
-
-
-def false_positive_rate(subset: Subset, predicted: Predicted) -> Floats:
-    """Share of images of the reference class that exceed the threshold, as pseudo-values."""
-    return _rate(subset, predicted, subset.labels == subset.reference)
+    distance: Floats = ((predicted.probabilities - truth) ** 2).sum(axis=1)
+    return distance
 
 
 def auroc(subset: Subset, predicted: Predicted) -> Floats:
@@ -85,20 +68,24 @@ def auroc(subset: Subset, predicted: Predicted) -> Floats:
     # with two classes both areas are the same number
     scored = range(classes) if classes > 2 else [1]
     each = [_area(subset, predicted.probabilities[:, c], subset.labels == c) for c in scored]
-    return _average(each)
+    return pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
 
 
 MEASURES: dict[str, Callable[[Subset, Predicted], Floats]] = {
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
+    "accuracy": lambda subset, found: subset.total(right(subset, found)),
+    "balanced_accuracy": lambda subset, found: balance(subset, right(subset, found)),
     "auroc": auroc,
-    "true_positive_rate": true_positive_rate,
-    "false_positive_rate": false_positive_rate,
-    "brier": brier,
-    "probability": probability,
-    "balanced_probability": balanced_probability,
+    "true_positive_rate": lambda subset, found: _flagged(subset, found, positive=True),
+    "false_positive_rate": lambda subset, found: _flagged(subset, found, positive=False),
+    "brier": lambda subset, found: subset.total(squared_distance(subset, found)),
+    "probability": lambda subset, found: subset.total(of_label(subset, found)),
+    "balanced_probability": lambda subset, found: balance(subset, of_label(subset, found)),
 }
-"""Patient values, (patients,), of a model on a subset."""
+"""Patient values, (patients,), of a model on a subset.
+
+Balanced measures average over the subset's strata; rates are the shares, of images with a finding
+and of images of the reference class, that exceed the model's threshold.
+"""
 
 
 def calibration_error(subset: Subset, predicted: Predicted) -> float:
@@ -131,37 +118,45 @@ def threshold_at(subset: Subset, scores: Floats, rate: float = 0.20) -> float:
     return float(ordered[np.searchsorted(above, rate, side="right")])
 
 
-def _of_label(subset: Subset, predicted: Predicted) -> Floats:
-    chosen: Floats = predicted.probabilities[np.arange(len(subset.labels)), subset.labels]
-    return chosen
-
-
-def _balanced(subset: Subset, values: Floats) -> Floats:
+def balance(subset: Subset, values: Floats) -> Floats:
     """Mean of an image-wise value over strata that weigh the same, as pseudo-values."""
-    each = [
-        _ratio(subset.total(values * inside), subset.total(inside.astype(float)))
-        for inside in (subset.strata == stratum for stratum in np.unique(subset.strata))
-    ]
-    return _average(each)
+    inside = (subset.strata == np.unique(subset.strata)[:, None]).astype(np.float64)
+    balanced: Floats = balanced_values(
+        subset.total(values * inside)[:, None], subset.total(inside)
+    )[0]
+    return balanced
 
 
-def _average(each: Sequence[tuple[float, Floats]]) -> Floats:
-    """Pseudo-values of a mean of measures, from each with everyone and without each patient."""
-    return pseudo_values(*(np.mean(parts, axis=0) for parts in zip(*each, strict=True)))
+def balanced_values(part: Floats, whole: Floats) -> Floats:
+    """Pseudo-values of a mean over strata, of models or of differences between two of them.
+
+    The mean of a stratum is a ratio of sums over patients, linear in the values: the differences
+    between two models' values give the differences of their pseudo-values.
+
+    Args:
+        part: Each patient's weighted sum of the values in each stratum, (strata, seeds, patients).
+        whole: Weight of the patient's images in it, (strata, patients).
+
+    Returns:
+        (seeds, patients). Strata that none of these patients has are left out.
+    """
+    present = whole.any(axis=1)
+    return pseudo_values(*(x.mean(axis=0) for x in _ratios(part[present], whole[present, None])))
 
 
-def _rate(subset: Subset, predicted: Predicted, inside: NDArray[np.bool_]) -> Floats:
+def _flagged(subset: Subset, predicted: Predicted, *, positive: bool) -> Floats:
+    """Share of images with a finding, or without, that exceed the threshold."""
+    inside = (subset.labels != subset.reference) == positive
     flagged = 1 - predicted.probabilities[:, subset.reference] > predicted.threshold
-    hits, cases = ((inside & each).astype(float) for each in (flagged, inside))
-    return pseudo_values(*_ratio(subset.total(hits), subset.total(cases)))
+    hits, cases = (subset.total(each.astype(float)) for each in (inside & flagged, inside))
+    return pseudo_values(*_ratios(hits, cases))
 
 
-def _ratio(part: Floats, whole: Floats) -> tuple[float, Floats]:
-    """sum(part) / sum(whole), and the same without each patient in turn."""
+def _ratios(part: Floats, whole: Floats) -> tuple[Floats, Floats]:
+    """sum(part) / sum(whole) over patients, the last axis, and the same without each of them."""
+    sums, held = part.sum(axis=-1), whole.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        everyone = np.float64(part.sum()) / whole.sum()
-        without = (part.sum() - part) / (whole.sum() - whole)
-    return float(everyone), without
+        return sums / held, (sums[..., None] - part) / (held[..., None] - whole)
 
 
 def _area(subset: Subset, scores: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.measurements import (
     CALIBRATION,
     PARTS,
+    RETRAINED,
     LineUp,
     Measurements,
     has_gap,
@@ -27,6 +29,8 @@ from medunlearn.statistics.intervals import Interval, contrast_interval, no_limi
 DIFFERENCE = "F - M"
 GROUPS = ("all", "F", "M", DIFFERENCE, "easy", "hard", "hard - easy")
 """Of patients; a difference is that of the means of two groups."""
+
+CHANCE = 0.5
 
 MOST = {"brier": 2}
 """Largest value, of measures that are not shares."""
@@ -134,6 +138,32 @@ def measure_relearning(
     return pd.DataFrame(rows, columns=columns)
 
 
+def measure_fitness(measurements: Measurements, forget_size: float) -> pd.DataFrame:
+    """Accuracy and AUROC of retrained models on the test set, against majority and chance.
+
+    Returns:
+        One row for each ``measure``: ``estimate``, ``low``, ``high``, ``baseline`` (share of the
+        most frequent class among test patients, or 0.5), its ``name``, and ``fit``: whether the
+        lower limit, or the estimate where there is none, lies above it. No row of what is not
+        estimable. A study is fit if all rows are.
+    """
+    line_up = middle_line_ups(measurements.models, forget_size).get(RETRAINED)
+    columns = ["measure", "estimate", "low", "high", "name", "baseline", "fit"]
+    if line_up is None:
+        return pd.DataFrame(columns=columns)
+    subset = measurements.subsets.of("", TEST, "all")
+    majority = float(np.bincount(subset.labels, subset.weights).max() / subset.weights.sum())
+    rows, baselines = [], (("accuracy", "majority", majority), ("auroc", "chance", CHANCE))
+    for measure, name, baseline in baselines:
+        found = measurements.interval(line_up, TEST, measure, gap=False)
+        if np.isnan(found.estimate):  # a class that no test patient has: there is no such area
+            continue
+        low = found.low if np.isfinite(found.low) else found.estimate
+        limits = np.clip([found.low, found.high], 0, 1)
+        rows.append((measure, found.estimate, *limits, name, baseline, bool(low > baseline)))
+    return pd.DataFrame(rows, columns=columns)
+
+
 def _groups(
     measurements: Measurements,
 ) -> Iterator[tuple[dict[str, Any], LineUp, Sequence[str]]]:
@@ -141,7 +171,7 @@ def _groups(
     for line_up in line_ups(measurements.models):
         for part, group in product(PARTS, GROUPS):
             sides = group.split(" - ")
-            if measurements.has(line_up, part, sides):
+            if measurements.patients(line_up, part, sides):
                 names = {
                     "composition": line_up.composition,
                     "forget_size": line_up.forget_size,

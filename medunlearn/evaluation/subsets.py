@@ -1,12 +1,13 @@
 """The images a measure is taken on: a partition as drawn, a group of patients, classes pooled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.evaluation.difficulty import STRATA
@@ -70,13 +71,21 @@ class Subset:
         b = order[np.repeat(first, times) + within]
         return a[a != b], b[a != b]
 
+    @cached_property
+    def _sums(self) -> csr_array:
+        place = self.codes, np.arange(len(self.codes))
+        return csr_array((self.weights, place), shape=(len(self.patient_ids), len(self.codes)))
+
     def total(self, values: Floats) -> Floats:
-        """Weighted sum of an image-wise value for each patient, (patients,)."""
-        sums = np.bincount(self.codes, self.weights * values, len(self.patient_ids))
-        return sums.astype(np.float64)
+        """Weighted sum for each patient of an image-wise value, (n,), or of k, (k, n).
+
+        Returns:
+            (patients,) or (k, patients).
+        """
+        return np.ascontiguousarray((self._sums @ values.T).T)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Subsets:
     """All subsets of a cohort, each made once.
 
@@ -92,6 +101,10 @@ class Subsets:
     reference: int
     difficulty: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    def __post_init__(self) -> None:
+        """Make nothing yet."""
+        self._made, self._pooled = cache(self._make), cache(self._pool)
+
     def of(self, draw: str, part: str, group: str) -> Subset:
         """The images of a partition (retain and forget as drawn) and a group of patients.
 
@@ -102,10 +115,6 @@ class Subsets:
                 several of these, as in ``F hard``: who is in each of them.
         """
         return self._made(draw if part in DRAWN else "", part, group)
-
-    @cached_property
-    def _made(self) -> Callable[[str, str, str], Subset]:
-        return cache(self._make)
 
     def _make(self, draw: str, part: str, group: str) -> Subset:
         inside = self._part(draw, part)
@@ -139,10 +148,6 @@ class Subsets:
             groups |= {stratum: known["stratum"] == stratum for stratum in STRATA}
             groups[UNMEMORISED] = known["little_memorised"].fillna(False)
         return {name: inside.to_numpy(bool) for name, inside in groups.items()}
-
-    @cached_property
-    def _pooled(self) -> Callable[[str, str], set[int]]:
-        return cache(self._pool)
 
     def _pool(self, cell: str, part: str) -> set[int]:
         """Classes too rare to be averaged by themselves: the same for all draws of a cell."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.partition import TEST, patient_table
+from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.measurements import (
     FLOOR,
     RETRAINED,
@@ -88,14 +88,11 @@ def measure_worst_groups(measurements: Measurements, terms: Terms) -> pd.DataFra
 
 def _groupings(measurements: Measurements, least: int) -> tuple[dict[str, Groups], dict[str, str]]:
     """Every group that is large enough, where there are two; and which others were dropped."""
-    ids = measurements.subsets.of("", TEST, "all").patient_ids
-    table = patient_table(measurements.cohort).reindex(ids)
-    both = table["sex"].astype(str) + " " + table["rarest"].astype(str)
-    names = {BY_LABEL: both.where(table["sex"].isin(["F", "M"]))}
+    people = measurements.people.loc[measurements.subsets.of("", TEST, "all").patient_ids]
+    both = people["sex"].astype(str) + " " + people["label"].astype(str)
+    names = {BY_LABEL: both.where(people["sex"].isin(["F", "M"]))}
     if len(measurements.difficulty):
-        strata = measurements.difficulty.set_index("sample")["stratum"]
-        first = measurements.cohort.drop_duplicates("patient").set_index("patient")["sample"]
-        names[BY_DIFFICULTY] = names[BY_LABEL] + " " + first.reindex(ids).map(strata)
+        names[BY_DIFFICULTY] = names[BY_LABEL] + " " + people["difficulty"]
     found, dropped = {}, {}
     for grouping, named in names.items():
         counts = named.value_counts()

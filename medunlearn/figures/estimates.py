@@ -183,15 +183,11 @@ def _label_lines(axis: Axes, places: Place, by: str) -> None:
 def describe(title: str, rows: pd.DataFrame, axis_title: str) -> str:
     """The lowest and the highest estimate, in words."""
     told = f"{title}, {axis_title}, one line a method with its interval."
-    methods = rows[rows["method"] != FLOOR].dropna(subset="estimate")
-    if len(methods):
-        ends = methods.sort_values("estimate").iloc[[0, -1]]
-        low, high = (
-            f"{label_of(method)} {100 * estimate:+.1f}"
-            for method, estimate in zip(ends["method"], ends["estimate"], strict=True)
-        )
-        told += f" From {low} to {high}."
-    return told
+    known = rows[rows["method"] != FLOOR].dropna(subset="estimate").sort_values("estimate")
+    ends = known.iloc[[0, -1]] if len(known) else known
+    both = zip(ends["method"], ends["estimate"], strict=True)
+    names = [f"{label_of(method)} {100 * estimate:+.1f}" for method, estimate in both]
+    return f"{told} From {' to '.join(names)}." if names else told
 
 
 def plot_shares(rows: pd.DataFrame) -> Figure:
@@ -207,13 +203,11 @@ def plot_shares(rows: pd.DataFrame) -> Figure:
     means = 100 * rows[list(parts)].groupby(names, sort=False).mean().dropna()[::-1]
     text = "; ".join(f"{name}: seeds {share:.0f} %" for name, share in means["share_seed"].items())
     figure, (axis,) = new_figure(text, width=7.2, height=1.9 + 0.32 * len(means))
-    left = np.zeros(len(means))
-    for part, colour in parts.items():
-        label, width = f"{part.removeprefix('share_')}s", means[part].to_numpy()
-        bars = axis.barh(means.index, width, 0.65, left, color=colour, label=label)
-        words = [f"{each:.0f}" if each >= 8 else "" for each in width]
-        axis.bar_label(bars, words, label_type="center", color="white", size=9)
-        left += width
+    named = means.rename(columns=lambda part: f"{part.removeprefix('share_')}s")
+    named.plot.barh(ax=axis, stacked=True, width=0.65, color=[*parts.values()], legend=False)
+    for bars in axis.containers:
+        words = [f"{bar.get_width():.0f}" if bar.get_width() >= 8 else "" for bar in bars]
+        axis.bar_label(bars, words, label_type="center", color="white", size=9)  # type: ignore[arg-type]
     figure.legend(loc="outside lower center", ncols=3)
     axis.set(xlabel="share of the variance (%)", xlim=(0, 100), ylabel="")
     axis.grid(visible=False)

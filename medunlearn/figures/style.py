@@ -78,23 +78,14 @@ def new_figure(
     return figure, axes[0]
 
 
-def save_figure(figure: Figure, folder: Path, name: str) -> Figure:
-    """Write a figure as PNG and PDF, close it, and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # no date inside: the same study writes the same file
-    for kind, facts in (
-        ("png", {"Description": figure.get_label()}),
-        ("pdf", {"CreationDate": None}),
-    ):
-        with written_whole(folder / f"{name}.{kind}") as partial:
-            figure.savefig(partial, bbox_inches="tight", metadata=facts)
-    plt.close(figure)
-    return figure
-
-
 def show_figure(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as PNG and PDF, and show it in a notebook."""
-    save_figure(figure, folder, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    # no date inside: the same study writes the same file
+    facts = {"png": {"Description": figure.get_label()}, "pdf": {"CreationDate": None}}
+    for kind, told in facts.items():
+        with written_whole(folder / f"{name}.{kind}") as partial:
+            figure.savefig(partial, bbox_inches="tight", metadata=told)
     display_figure(figure)
 
 

@@ -37,16 +37,6 @@ def section(found: Synthesis) -> str:
 
 
 def _attacks(found: Synthesis, size: float) -> pd.DataFrame:
-    measured = found.measurements
-    audits = audit(
-        measured.models,
-        measured.logits,
-        measured.cohort,
-        measured.draws,
-        None if measured.difficulty.empty else measured.difficulty,
-        forget_size=size,
-        composition=LISTED,
-        level=measured.level,
-    )
+    audits = audit(found.measurements, size, LISTED)
     audits = audits.assign(confirmatory=False)
     return pick(audits, audit="rmia", against="retrained", group="all")

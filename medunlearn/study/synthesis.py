@@ -20,9 +20,12 @@ from medunlearn.evaluation.controls.run_controls import (
     switched_off,
 )
 from medunlearn.evaluation.costs import add_tuning, cost_intervals
-from medunlearn.evaluation.fitness import measure_fitness
 from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED, Measurements
-from medunlearn.evaluation.results import measure_relearning, measure_results
+from medunlearn.evaluation.results import (
+    measure_fitness,
+    measure_relearning,
+    measure_results,
+)
 from medunlearn.evaluation.worst_groups import measure_worst_groups
 from medunlearn.sources import canonical_hash
 from medunlearn.statistics.reading import read_verdicts, settled_by
@@ -196,15 +199,7 @@ def write_synthesis(synthesis: Synthesis, folder: Path) -> list[Path]:
 
 def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
     """The audits as contrasts: against retraining, exploratory, with the margin of an attack."""
-    found = audit(
-        measurements.models,
-        measurements.logits,
-        measurements.cohort,
-        measurements.draws,
-        None if measurements.difficulty.empty else measurements.difficulty,
-        forget_size=terms.middle_size,
-        level=measurements.level,
-    )
+    found = audit(measurements, terms.middle_size)
     return found.assign(
         claim=AUDITS,
         family="audits, against " + found["against"],

@@ -12,14 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.audits.answers import GROUPS, Answers
 from medunlearn.evaluation.audits.attacks import Attacks
-from medunlearn.evaluation.audits.matching import patient_strata
+from medunlearn.evaluation.audits.comparisons import Audited
+from medunlearn.evaluation.measurements import Measurements
 from medunlearn.statistics.intervals import contrast_interval
 
 Floats = NDArray[np.float64]
 
-PARTS = ("forget", "retain", TEST)
+LIST = "list"
+PARTS, GROUPS = ("forget", "retain", TEST), ("all", "F", "M")
 ATTACKS = {"membership": False, "membership_folded": True}
 """Whether abnormally low confidence tells, too."""
 DIFFERENCE = "difference"
@@ -49,14 +50,15 @@ def measure(
         for each ``network``, and one for the ``DIFFERENCE``: ``patients``, ``estimate``, and limits
         ``low`` and ``high`` at 95 %. What cannot be estimated is none.
     """
-    answers = Answers(np.stack([*logits.values()]), cohort, {"list": forgotten}, "list")
+    every, models = np.stack([*logits.values()]), pd.DataFrame(index=range(len(logits)))
+    taken = Measurements(models, every, cohort, {LIST: forgotten}, reference=0, level=LEVEL)
     base = list(logits).index("retrained" if "retrained" in logits else "original")
     pair = list(logits).index("unlearned"), base
     return [
         {"measure": name, "images": part, "group": group, "patients": patients, **row}
         for name, part, group, patients, values in [
-            *_accuracies(answers),
-            *_attacks(answers, patient_strata(cohort, None)),
+            *_accuracies(taken),
+            *_attacks(taken),
         ]
         for row in _rows(list(logits), values, pair)
     ]
@@ -66,25 +68,24 @@ Found = tuple[str, str, str, int, list[list[Floats]]]
 """Measure, images, group, patients; of each network values whose means add up to the measure."""
 
 
-def _accuracies(answers: Answers) -> Iterator[Found]:
-    finite = np.array([answers.is_finite(row) for row in range(len(answers.logits))])
+def _accuracies(taken: Measurements) -> Iterator[Found]:
     for part, group in product(PARTS, GROUPS):
-        subset, inside = answers.part(part), answers.inside(part, group)
-        if inside.any():
-            right = answers.logits[:, subset.samples].argmax(axis=2) == subset.labels
-            shares = answers.by_patient(np.where(finite[:, None], right, np.nan), part)
-            values = [[of_network] for of_network in shares[:, inside]]
-            yield "accuracy", part, group, int(inside.sum()), values
+        subset = taken.subsets.of(LIST, part, group)
+        if len(subset.samples):
+            right = taken.logits[:, subset.samples].argmax(axis=2) == subset.labels
+            shares = subset.total(np.where(taken.is_finite[:, None], right, np.nan))
+            values = [[of_network] for of_network in shares]
+            yield "accuracy", part, group, len(subset.patient_ids), values
 
 
-def _attacks(answers: Answers, strata: pd.DataFrame) -> Iterator[Found]:
-    if not len(answers.part(TEST).samples):
+def _attacks(taken: Measurements) -> Iterator[Found]:
+    if not len(taken.subsets.of(LIST, TEST, "all").samples):
         return
-    attacks = Attacks(answers, strata, retrained={}, level=LEVEL)
-    for group, (name, fold) in product(answers.groups(), ATTACKS.items()):
-        count = min(len(attacks.match(group).members), len(attacks.match(group).others))
+    attacks = Attacks(Audited(taken, LIST), retrained={})
+    for (group, matched), (name, fold) in product(attacks.matches.items(), ATTACKS.items()):
+        count = min(len(matched.members), len(matched.others))
         if count:  # else there is nobody of this kind in the test set
-            rows = range(len(answers.logits))
+            rows = taken.models.index
             placed = [attacks.place("population", group, fold, row, 0) for row in rows]
             values = [[each.members, each.others] for each in placed]
             yield name, "forget", group, count, values

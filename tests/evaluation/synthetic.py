@@ -91,3 +91,10 @@ def make_study(
 def with_seeds(seeds):
     """Terms of a design with so many seeds."""
     return replace(TERMS, seeds=seeds, floor_seeds=seeds)
+
+
+def pick(table, **where):
+    """The one row with these values."""
+    chosen = table[(table[list(where)] == pd.Series(where)).all(axis=1)]
+    assert len(chosen) == 1, chosen
+    return chosen.iloc[0]

@@ -114,23 +114,6 @@ def test_seeds_and_patients_are_both_drawn_anew(monkeypatch):
         assert low < narrow[0] < narrow[1] < high
 
 
-@pytest.mark.parametrize("shape", [(20, 1), (1, 30)])
-def test_the_same_stream_gives_the_same_limits_and_another_others(shape):
-    """Seeds as well as patients are drawn from it."""
-    values = 9 + np.random.default_rng(3).normal(size=shape) + np.zeros((20, 30))
-    assert interval(values, seed=1) == interval(values, seed=1)
-    assert max(np.abs(np.subtract(interval(values, seed=1), interval(values, seed=2)))) > 1e-3
-
-
-def test_resamples_come_in_blocks_that_fit_the_memory(monkeypatch):
-    monkeypatch.setattr(calibration, "BLOCK", 3000)
-    counts, real = [], _error
-    monkeypatch.setattr(calibration, "_error", lambda *a: counts.append(len(a[0])) or real(*a))
-    low, high = interval(9 + np.random.default_rng(4).normal(size=(2, 30)))
-    assert counts == [100] * (5 * 2 * 2)
-    assert low < high
-
-
 def test_one_seed_or_one_patient_gives_no_limits():
     assert np.isnan(interval(np.ones((1, 20)))).all()
     assert np.isnan(interval(np.ones((5, 1)))).all()

@@ -8,7 +8,8 @@ from scipy import stats
 
 from medunlearn.evaluation.claims import measure_contrasts
 from medunlearn.evaluation.measurements import Measurements, line_ups
-from medunlearn.statistics.verdicts import Terms
+from tests.evaluation import synthetic
+from tests.evaluation.synthetic import pick
 
 TRAIN, EVALUATION, TEST = 400, 40, 600
 SEEDS = range(8)
@@ -18,19 +19,7 @@ DRAWS = {"random-0.1-shared": list(range(40))} | {
     for seed in SEEDS
     for size in (0.05, 0.2)
 }
-TERMS = Terms(
-    margins={"retain": 0.05, "forget": 0.05, "test": 0.03, "slope": 0.015, "attack": 0.05},
-    confirmatory=("finetune",),
-    middle_size=0.1,
-    sizes=SIZES,
-    seeds=8,
-    floor_seeds=8,
-    verdict_seeds=8,
-    verdict_patients=20,
-    reliability=0.9,
-)
-
-
+TERMS = replace(synthetic.TERMS, sizes=SIZES, margins=synthetic.TERMS.margins | {"slope": 0.015})
 MARGINS = replace(TERMS, margins={**TERMS.margins, "probability": 0.02})
 
 
@@ -102,14 +91,6 @@ def measure(cohort, difficulty, lost, *, seeds=SEEDS, methods=("finetune",), fre
     )
 
 
-def row(contrasts, **where):
-    chosen = contrasts
-    for column, value in where.items():
-        chosen = chosen[chosen[column] == value]
-    assert len(chosen) == 1, chosen
-    return chosen.iloc[0]
-
-
 TEST_SEXES = {"claim": "C2", "partition": "test", "measure": "balanced_accuracy"}
 FORGET_SEXES = {
     "claim": "C2", "partition": "forget", "measure": "accuracy", "adjustment": "label, difficulty",
@@ -132,7 +113,7 @@ def sexist(cohort, difficulty):
 def test_what_women_lose_is_a_negative_contrast_of_women_minus_men(sexist):
     _, contrasts = sexist
     for where in (TEST_SEXES, FORGET_SEXES):
-        found = row(contrasts, method="finetune", **where)
+        found = pick(contrasts, method="finetune", **where)
         assert found.estimate == pytest.approx(-0.18, abs=0.05)
         assert found.high < 0
 
@@ -153,7 +134,7 @@ def test_the_contrast_on_the_forget_set_is_the_mean_of_an_analysis_of_covariance
         table = table[table["patient"].isin(DRAWS[f"random-0.2-seed{seed}"])]
         fitted = smf.ols("gap ~ C(sex, Treatment('M')) + C(label) + confidence_out", table).fit()
         estimates.append(fitted.params.iloc[1])
-    found = row(contrasts, method="finetune", **FORGET_SEXES)
+    found = pick(contrasts, method="finetune", **FORGET_SEXES)
     assert found.forget_size == 0.2
     assert found.estimate == pytest.approx(np.mean(estimates))
     assert found.standard_error == pytest.approx(stats.sem(estimates))
@@ -169,9 +150,9 @@ def test_a_loss_on_findings_alone_is_a_contrast_of_accuracy_and_none_once_classe
     """Men have more findings: in plain accuracy they seem to lose more."""
     study = measure(cohort, difficulty, lambda t, _: np.where(t["label"] == 1, 0.4, 0.0))
     contrasts = measure_contrasts(study, TERMS)
-    plain = row(contrasts, claim="C2", partition="test", measure="accuracy", adjustment="",
+    plain = pick(contrasts, claim="C2", partition="test", measure="accuracy", adjustment="",
                 method="finetune")  # fmt: skip
-    balanced = row(contrasts, method="finetune", **TEST_SEXES)
+    balanced = pick(contrasts, method="finetune", **TEST_SEXES)
     assert plain.low > 0.02
     assert abs(balanced.estimate) < 0.02
 
@@ -180,8 +161,8 @@ def test_standardised_by_age_what_the_old_lose_is_no_contrast_of_the_sexes(cohor
     study = measure(cohort, difficulty, lambda t, _: np.where(t["age"] > 55, 0.4, 0.0))
     contrasts = measure_contrasts(study, TERMS)
     where = {"claim": "C2", "partition": "test", "measure": "accuracy", "method": "finetune"}
-    raw = row(contrasts, adjustment="", **where).estimate
-    standardised = row(contrasts, adjustment="age", **where).estimate
+    raw = pick(contrasts, adjustment="", **where).estimate
+    standardised = pick(contrasts, adjustment="age", **where).estimate
     assert raw < -0.1
     assert abs(standardised) < 0.6 * abs(raw), "three bands take most of it away"
 
@@ -194,11 +175,11 @@ def test_what_hard_patients_lose_is_a_contrast_and_an_interaction_if_only_women_
     chosen = chosen & (cohort["sex"] == "F").to_numpy() if women_alone else chosen
     study = measure(cohort, difficulty, lambda *_: np.where(chosen, 0.3, 0.0))
     of_claim = measure_contrasts(study, TERMS).query("claim == 'C4' and method == 'finetune'")
-    crossed = row(of_claim, contrast="(F hard - F easy) - (M hard - M easy)")
+    crossed = pick(of_claim, contrast="(F hard - F easy) - (M hard - M easy)")
     if women_alone:
         assert crossed.estimate == pytest.approx(-0.27, abs=0.06)
     else:
-        hard = row(of_claim, contrast="hard - easy")
+        hard = pick(of_claim, contrast="hard - easy")
         assert hard.estimate == pytest.approx(-0.27, abs=0.05)
         assert crossed.low < 0 < crossed.high
 
@@ -209,18 +190,18 @@ def test_the_slope_is_per_doubling_and_negative_where_larger_forget_sets_cost_mo
     loss = {0.05: 0.05, 0.1: 0.10, 0.2: 0.15}
     study = measure(cohort, difficulty, lambda t, size: np.full(len(t), loss[size]))
     contrasts = measure_contrasts(study, TERMS)
-    found = row(contrasts, claim="C3", contrast="slope of U - R", method="finetune")
+    found = pick(contrasts, claim="C3", contrast="slope of U - R", method="finetune")
     assert found.estimate == pytest.approx(-0.045, abs=0.01)
     assert found.high < 0
     assert found.margin == 0.015
-    level = row(contrasts, claim="C3", contrast="U - R", method="finetune")
+    level = pick(contrasts, claim="C3", contrast="U - R", method="finetune")
     assert level.estimate == pytest.approx(-0.09, abs=0.01)
 
 
 def test_a_clinic_sees_the_change_from_the_original(harmless):
     """Originals here are always right, retrained models in nine of ten: so is the unlearned one."""
     for method, name in (("finetune", "U - O"), ("retrain", "R - O")):
-        found = row(harmless, claim="C3", contrast=name, method=method)
+        found = pick(harmless, claim="C3", contrast=name, method=method)
         assert found.estimate == pytest.approx(-0.1, abs=0.02)
     floor = harmless[harmless["method"] == "floor"]
     assert not floor["contrast"].str.contains("U - O").any()
@@ -305,7 +286,7 @@ def test_a_slope_over_fewer_sizes_than_the_design_has_is_refused(cohort, difficu
     fewer = replace(
         study, models=study.models.iloc[kept].reset_index(drop=True), logits=study.logits[kept]
     )  # fmt: skip
-    found = row(
+    found = pick(
         measure_contrasts(fewer, TERMS), claim="C3", contrast="slope of U - R", method="finetune"
     )
     assert found.refused == "unbalanced: forget size 0.05 is missing"
@@ -316,10 +297,10 @@ def test_classes_too_rare_to_be_balanced_are_not_called_balanced(cohort, difficu
     rare = cohort.assign(label=(cohort["patient"] == TRAIN + EVALUATION).astype(int))
     study = measure(rare, difficulty, lambda t, _: np.zeros(len(t)))
     contrasts = measure_contrasts(study, TERMS)
-    found = row(contrasts, method="finetune", **TEST_SEXES)
+    found = pick(contrasts, method="finetune", **TEST_SEXES)
     assert np.isnan(found.estimate)
     assert "nothing to balance" in found.refused
-    plain = row(contrasts, claim="C2", partition="test", measure="accuracy", adjustment="",
+    plain = pick(contrasts, claim="C2", partition="test", measure="accuracy", adjustment="",
                 method="finetune")  # fmt: skip
     assert np.isfinite(plain.estimate)
 
@@ -335,6 +316,6 @@ def test_set_b_may_have_fewer_seeds_and_stands_beside_models_of_its_own_draw(coh
     for one in floors:
         assert [run.draw for run in one.runs] == [run.draw for run in one.base]
     contrasts = measure_contrasts(fewer, replace(TERMS, floor_seeds=5, verdict_seeds=5))
-    slope = row(contrasts, contrast="slope of U - R", method="floor")
+    slope = pick(contrasts, contrast="slope of U - R", method="floor")
     assert (slope.seeds, slope.refused) == (5, "")
     assert slope.low < 0 < slope.high

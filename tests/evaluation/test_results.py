@@ -7,6 +7,7 @@ import pytest
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.results import measure_relearning, measure_results, measure_seeds
 from medunlearn.evaluation.subsets import Subsets, pooled_classes
+from tests.evaluation.synthetic import pick
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +58,6 @@ def evaluation(cohort):
         fresh = ~np.isin(number, DRAWS["random-0.1-shared"]) & ~(test & (number % 2 == 0))
         models.append(("retrained", "B", None, 0.1, "random-0.1-shared", seed, fresh))
     return evaluate(cohort, models)
-
-
-def pick(results, **where):
-    for column, value in where.items():
-        results = results[results[column] == value]
-    assert len(results) == 1
-    return results.iloc[0]
 
 
 @pytest.fixture(scope="module")

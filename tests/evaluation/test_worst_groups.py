@@ -4,17 +4,10 @@ import numpy as np
 import pytest
 
 from medunlearn.evaluation.worst_groups import measure_worst_groups
-from tests.evaluation.synthetic import TERMS, make_study
+from tests.evaluation.synthetic import TERMS, make_study, pick
 
 U = ("unlearned", None, "finetune")
 SMALL = {"train": 60, "forget": 20, "test": 400}
-
-
-def pick(table, **where):
-    for column, value in where.items():
-        table = table[table[column] == value]
-    assert len(table) == 1, table
-    return table.iloc[0]
 
 
 def gap(table, method="finetune", chosen_on="retrained models", quantity="gap"):

@@ -141,21 +141,6 @@ def test_a_summary_counts_verdicts_and_intervals():
     assert found["standard_error"] == pytest.approx(np.mean(error[:4] ** 2) ** 0.5)
 
 
-def test_what_the_naive_analyses_are():
-    gaps = simulate_gaps(Scenario(6, 200, 4, patient_sd=0.2, women=0.4), random())
-    found = dict(zip(ANALYSES, analyse(gaps), strict=True))
-    women, men = gaps.by_patient
-    for name, first, second in (
-        ("images", *gaps.by_image),
-        ("patients", women.mean(axis=0), men.mean(axis=0)),
-    ):
-        expected = stats.ttest_ind(first, second, equal_var=False)
-        estimate, error, df = found[name]
-        assert (estimate / error, df) == pytest.approx((expected.statistic, expected.df))
-    seeds = women.mean(axis=1) - men.mean(axis=1)
-    assert found["seeds"] == pytest.approx([seeds.mean(), stats.sem(seeds), 5])
-
-
 def test_limits_are_of_the_error_that_the_truth_allows():
     cells = grid(MARGIN, seeds=[4], seed_sex_sd=[0], patient_sd=[0], most_images=[1])
     rates = error_rates(cells, MARGIN, 20, random())

@@ -174,13 +174,6 @@ def test_holm_corrects_what_is_confirmatory_and_benjamini_hochberg_what_is_not(
     assert set(found["correction"][:3]) == {name}
 
 
-def test_equivalence_is_corrected_apart_from_difference():
-    found = judged(contrast(0.08, 0.01), contrast(0.004, 0.01), contrast(0.0, margin=np.nan))
-    assert found["p_difference_adjusted"][0] == pytest.approx(3 * found["p_difference"][0])
-    # two are asked: the smaller p-value doubles
-    assert found["p_equivalence_adjusted"][1] == pytest.approx(2 * found["p_equivalence"][1])
-
-
 def test_the_correction_decides_the_verdict():
     alone, several = contrast(0.0245, 0.01), [contrast(0.001, 0.01)] * 3
     assert judged(alone)["verdict"][0] == DIFFERENT

@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.partition import patient_table
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -21,8 +19,7 @@ LEVELS = (["sex", "label", "difficulty"], ["sex", "label"], ["label"])
 FEWEST = 2
 """Non-members of a cell: one alone would carry a stratum whose spread nobody knows."""
 
-UNKNOWN = "unknown"
-_DIFFICULTY = ("easy", "medium", "hard")
+UNKNOWN, TEXTS = "unknown", {"sex": object, "difficulty": object}
 
 
 @dataclass(frozen=True)
@@ -50,34 +47,6 @@ class Match:
         sizes: Floats = counts / max(len(self.cells), 1)
         return sizes
 
-    @property
-    def weights(self) -> Floats:
-        """Of the non-members, (others,): summing to 1, distributed as the members are."""
-        weights: Floats = self.sizes @ self.shares
-        return weights
-
-
-def patient_strata(cohort: pd.DataFrame, difficulty: pd.DataFrame | None) -> pd.DataFrame:
-    """What patients are matched by.
-
-    A patient's label is the rarest of its images' (as in ``patient_table``), its difficulty the
-    mean over its images of easy 0, medium 1, hard 2, rounded, halves towards the harder.
-
-    Args:
-        cohort: One row for each sample.
-        difficulty: ``sample`` and ``stratum``; none if it was not measured.
-
-    Returns:
-        Indexed by patient: ``sex``, ``label``, ``difficulty``; ``unknown`` where it is missing.
-    """
-    table = patient_table(cohort).rename(columns={"rarest": "label"}).assign(difficulty=np.nan)
-    if difficulty is not None and len(difficulty):
-        ranks = difficulty["stratum"].astype(object).map({k: i for i, k in enumerate(_DIFFICULTY)})
-        owner = difficulty["sample"].map(cohort.set_index("sample")["patient"])
-        rounded = (ranks.astype(float).groupby(owner).mean() + 0.5) // 1
-        table["difficulty"] = rounded.map(dict(enumerate(_DIFFICULTY)))
-    return table.astype({"sex": object, "difficulty": object}).fillna(UNKNOWN)
-
 
 def match(members: pd.DataFrame, others: pd.DataFrame) -> Match:
     """Weight non-members so that they are distributed as the members are.
@@ -88,11 +57,13 @@ def match(members: pd.DataFrame, others: pd.DataFrame) -> Match:
     dropped. Nothing is random.
 
     Args:
-        members: As from ``patient_strata``.
+        members: By patient, ``sex``, ``label`` and ``difficulty``, each may be missing.
         others: Candidates, likewise.
     """
-    unknown = [name for name in LEVELS[0] if (members[name] == UNKNOWN).all()]
-    left, others = members.sort_index(), others.sort_index()
+    left, others = (
+        table[LEVELS[0]].astype(TEXTS).fillna(UNKNOWN).sort_index() for table in (members, others)
+    )
+    unknown = [name for name in LEVELS[0] if (left[name] == UNKNOWN).all()]
     cells, shares, told = [pd.Series(dtype=np.int64)], list[Floats](), list[str]()
     for names in LEVELS:
         before = len(left)

@@ -54,7 +54,7 @@ def placements(match: Match, member_scores: Floats, other_scores: Floats) -> Pla
         other_scores: (others,), as in ``match.others``; or one row for each cell, (cells, others).
     """
     if not (np.isfinite(member_scores).all() and np.isfinite(other_scores).all()):
-        return Placements(np.nan, member_scores * np.nan, match.others * np.nan)
+        return Placements(np.nan, member_scores * np.nan, np.full(len(match.others), np.nan))
     ours = member_scores[:, None]
     theirs = other_scores[match.cells] if other_scores.ndim > 1 else other_scores
     wins = (ours > theirs) + 0.5 * (ours == theirs)

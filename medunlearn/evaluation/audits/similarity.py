@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.audits.agreement import (
@@ -15,14 +14,10 @@ from medunlearn.evaluation.audits.agreement import (
     pair_decisions,
     pair_divergence,
 )
-from medunlearn.evaluation.audits.answers import Answers
-from medunlearn.evaluation.audits.comparisons import Comparison, Finding
+from medunlearn.evaluation.audits.comparisons import Audited, Comparison, Finding, Rows
 from medunlearn.evaluation.audits.forgetting_quality import FEWEST_SEEDS as FEWEST_DISTINGUISHED
 from medunlearn.evaluation.audits.forgetting_quality import distinguish_seeds
 from medunlearn.statistics.intervals import no_limits
-
-Floats = NDArray[np.float64]
-Rows = tuple[int, ...]
 
 QUALITY, DIVERGENCE, DECISIONS = "forgetting_quality", "divergence", "equal_decisions"
 PAIRS = {DIVERGENCE: pair_divergence, DECISIONS: pair_decisions}
@@ -38,46 +33,41 @@ class Similarity:
     the yardstick's model of s in its place.
     """
 
-    def __init__(self, answers: Answers, level: float) -> None:
-        """Compare nothing yet.
-
-        Args:
-            answers: Of the models.
-            level: Of the intervals.
-        """
-        self.answers, self.level = answers, level
-        self._pairs = cache(self._pairs_of)
+    def __init__(self, audited: Audited) -> None:
+        """Compare nothing yet."""
+        self.audited, self._pairs = audited, cache(self._pairs_of)
 
     def findings(self, one: Comparison) -> Iterator[Finding]:
         """By group of patients; agreement on each partition, quality on the forget set."""
-        for group in self.answers.groups():
+        for group in self.audited.groups:
             yield self._excess(one, QUALITY, "forget", group)
             yield self._share(one, group)
             for part in PARTS:
-                if self.answers.inside(part, group).any():
+                if self.audited.inside(part, group).any():
                     yield self._excess(one, DIVERGENCE, part, group)
                     yield self._excess(one, DECISIONS, part, group)
 
     def _excess(self, one: Comparison, audit: str, part: str, group: str) -> Finding:
-        inside = self.answers.inside(part, group)
+        inside, subset = self.audited.inside(part, group), self.audited.part(part)
 
         def of_patients(rows: Rows) -> PairMean:
             found = self._pairs(audit, part, rows, one.base)
-            both = (self.answers.by_patient(v, part) for v in (found.mean, found.by_seed))
-            return PairMean(*(values[..., inside] for values in both))
+            return PairMean(*(subset.total(x)[..., inside] for x in (found.mean, found.by_seed)))
 
         ours, theirs = of_patients(one.rows), of_patients(one.others)
-        found = excess_interval(ours, theirs, level=self.level)
-        return Finding(audit, part, group, found, float(ours.mean.mean()), _few(one, audit))
+        found = excess_interval(ours, theirs, level=self.audited.measurements.level)
+        needed = FEWEST_DISTINGUISHED if audit == QUALITY else FEWEST_SEEDS
+        few = f"{len(one.seeds)} seeds, an interval needs {needed}" * (len(one.seeds) < needed)
+        return Finding(audit, part, group, found, float(ours.mean.mean()), few)
 
     def _share(self, one: Comparison, group: str) -> Finding:
         """Share of samples at which most pairs are distinguished."""
-        inside = self.answers.inside("forget", group)
+        inside, subset = self.audited.inside("forget", group), self.audited.part("forget")
 
         def share(rows: Rows) -> float:
             chance = self._pairs(QUALITY, "forget", rows, one.base).mean
             above = np.where(np.isfinite(chance), chance > DISTINGUISHED, np.nan)
-            return float(self.answers.by_patient(above, "forget")[inside].mean())
+            return float(subset.total(above)[inside].mean())
 
         ours, theirs = share(one.rows), share(one.others)
         found = no_limits(ours - theirs, len(one.seeds), int(inside.sum()))
@@ -86,14 +76,8 @@ class Similarity:
 
     def _pairs_of(self, audit: str, part: str, rows: Rows, base: Rows) -> PairMean:
         """At each sample of the part."""
-        read = self.answers.confidence if audit == QUALITY else self.answers.probabilities
+        read = self.audited.confidence if audit == QUALITY else self.audited.probabilities
         ours, theirs = (np.stack([read(row, part) for row in each]) for each in (rows, base))
         if audit == QUALITY:
             return distinguish_seeds(ours, theirs)
         return average_pairs(PAIRS[audit](ours, theirs))
-
-
-def _few(one: Comparison, audit: str) -> str:
-    """Why there is no interval, if seeds are too few."""
-    needed = FEWEST_DISTINGUISHED if audit == QUALITY else FEWEST_SEEDS
-    return f"{len(one.seeds)} seeds, an interval needs {needed}" if len(one.seeds) < needed else ""

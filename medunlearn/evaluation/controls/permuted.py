@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from medunlearn.cohort.partition import patient_table
 from medunlearn.evaluation.controls.outcomes import ALPHA, Outcome, rejections
 from medunlearn.evaluation.controls.resampling import Decisions, decide, replicate, too_few
 from medunlearn.evaluation.measurements import LineUp, Measurements
@@ -40,12 +39,11 @@ def permuted_sex(
             "C2",
             nominal=ALPHA,
         )
-        if decisions is None:
-            yield outcome.not_run("not measured: do nothing")
-        elif reason := too_few(terms, decisions):
+        reason = too_few(terms, decisions, "do nothing")
+        if decisions is None or reason:
             yield outcome.not_run(reason)
         else:
-            values = decisions.gaps if what == "gap" else decisions.ours
+            values = decisions.ours - decisions.theirs * (what == "gap")
             cells = _cells(measurements, decisions) * (how != "freely")
             dealt = _deal(decisions, cells, permutations, stream("control", what, how))
             found = replicate((values, decisions.whole, women) for women in dealt)
@@ -55,12 +53,8 @@ def permuted_sex(
 
 def _cells(measurements: Measurements, decisions: Decisions) -> Ints:
     """Label of each patient, and difficulty if it was measured, as one code."""
-    ids = decisions.patient_ids
-    cells = patient_table(measurements.cohort)["rarest"].reindex(ids).astype(str)
-    if not measurements.difficulty.empty:
-        by_sample = measurements.difficulty.set_index("sample")["stratum"]
-        rows = measurements.cohort.drop_duplicates("patient").set_index("patient").reindex(ids)
-        cells = cells + " " + rows["sample"].map(by_sample).astype(str)
+    people = measurements.people.loc[decisions.patient_ids]
+    cells = people["label"].astype(str) + " " + people["difficulty"].fillna("")
     return np.unique(cells, return_inverse=True)[1].astype(np.int64)
 
 

@@ -10,13 +10,13 @@ from medunlearn.evaluation.adjustment import covariates, difference_of_sexes
 from medunlearn.evaluation.controls.outcomes import ALPHA, POWER, Outcome, rejections
 from medunlearn.evaluation.controls.resampling import (
     Decisions,
-    balanced_values,
     decide,
     replicate,
     sex_contrast,
     too_few,
 )
-from medunlearn.evaluation.measurements import LineUp, Measurements, Run
+from medunlearn.evaluation.measurements import LineUp, Measurements
+from medunlearn.evaluation.performance import balanced_values
 from medunlearn.randomness import stream
 from medunlearn.statistics.verdicts import Terms, p_values, refuse
 
@@ -44,27 +44,23 @@ def planted_bias(
     )
     if nothing is None or floor is None:
         return outcome.not_run(f"not measured: {'do nothing' if nothing is None else 'set B'}")
-    fresh = {pair.seed: run for run, pair in zip(floor.runs, floor.base, strict=True)}
+    fresh = {base.seed: run for run, base in zip(floor.runs, floor.base, strict=True)}
     pairs = zip(nothing.runs, nothing.base, strict=True)
-    trios = [(ours, fresh[pair.seed], pair) for ours, pair in pairs if pair.seed in fresh]
-    tables = [covariates(measurements, base.draw, "forget") for _, _, base in trios]
-    sexes = [
-        [table["sex"].eq(sex).fillna(False).to_numpy(bool) for sex in "FM"] for table in tables
-    ]
-    fewest = min((int(side.sum()) for sides in sexes for side in sides), default=0)
-    if reason := refuse(terms, len(trios), fewest, floor=True):
+    trios = [(run, fresh[base.seed], base) for run, base in pairs if base.seed in fresh]
+    draws = [base.draw for *_, base in trios]
+    tables = [covariates(measurements, draw, "forget") for draw in draws]
+    counts = [table["sex"].eq(sex).sum() for table in tables for sex in "FM"]
+    if reason := refuse(terms, len(trios), int(min(counts, default=0)), floor=True):
         return outcome.not_run(reason)
-
-    def take(run: Run) -> Floats:
-        return measurements.values(run, "forget", "all", "accuracy")
-
     values, there = [], []
-    for (original, fresh_run, base), (women, _) in zip(trios, sexes, strict=True):
-        values.append(np.where(women, take(original), take(fresh_run)) - take(base))
-        there.append((take(original) - take(base))[women].mean())
-    found, names = difference_of_sexes(
-        tables, values, [base.draw for *_, base in trios], level=measurements.level
-    )
+    for trio, table in zip(trios, tables, strict=True):
+        original, independent, base = (
+            measurements.values(run, "forget", "all", "accuracy") for run in trio
+        )
+        women = table["sex"].eq("F").fillna(False).to_numpy(bool)
+        values.append(np.where(women, original, independent) - base)
+        there.append((original - base)[women].mean())
+    found, names = difference_of_sexes(tables, values, draws, level=measurements.level)
     known = float(np.mean(there))
     if not np.isfinite(found.standard_error):
         return outcome.came_out(None, "the contrast has no spread or model")
@@ -106,8 +102,7 @@ def planted_dose(
         for dose, each in zip(DOSES, asked, strict=True)
     ]
     decisions = None if floor is None else decide(measurements, floor)
-    reason = "not measured: set B" if decisions is None else too_few(terms, decisions)
-    shares = []
+    reason = too_few(terms, decisions, "set B")
     if decisions is not None and not reason:
         shares = [_shares(decisions, dose * margin) for dose in DOSES]
         if not (np.array(shares) <= 1).all():
@@ -129,7 +124,7 @@ def planted_dose(
 def _shares(decisions: Decisions, dose: float) -> tuple[float, float]:
     """Of women's and of men's right decisions to be turned wrong for F - M to be -dose."""
     right, whole, women = decisions.ours, decisions.whole, decisions.women
-    change = -dose - sex_contrast(decisions.gaps, whole, women).estimate
+    change = -dose - sex_contrast(right - decisions.theirs, whole, women).estimate
     of_women, of_men = (
         float(balanced_values(right[..., side], whole[:, side]).mean()) for side in (women, ~women)
     )
@@ -146,10 +141,13 @@ def _plant(
     drawn = [random.choice(np.flatnonzero(side), side.sum()) for side in (women, ~women)]
     homes = [decisions.persons[person] for side in drawn for person in side]
     luck = np.repeat(random.random(len(homes)), [len(patients) for patients in homes])
-    world = decisions.resample(np.concatenate(homes))
+    rows = np.concatenate(homes)  # who is drawn twice is two patients
+    ours, theirs, whole = (
+        x[..., rows] for x in (decisions.ours, decisions.theirs, decisions.whole)
+    )
     for of_women, of_men in shares:
-        left = luck >= np.where(world.women, of_women, of_men)
-        yield world.ours * left - world.theirs, world.whole, world.women
+        left = luck >= np.where(decisions.women[rows], of_women, of_men)
+        yield ours * left - theirs, whole, decisions.women[rows]
 
 
 def _read(outcome: Outcome, dose: int, found: Floats, margin: float, *, can_fail: bool) -> Outcome:

@@ -1,7 +1,7 @@
 """Women and men on the test set, in a form that can be split and resampled a thousand times."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.measurements import LineUp, Measurements, Run
-from medunlearn.evaluation.performance import probabilities, pseudo_values
+from medunlearn.evaluation.performance import balanced_values, right
 from medunlearn.statistics.intervals import Interval, contrast_interval
 from medunlearn.statistics.verdicts import Terms
 
@@ -42,11 +42,6 @@ class Decisions:
     patient_ids: Ints
     sources: Ints
 
-    @property
-    def gaps(self) -> Floats:
-        """Ours less theirs, (strata, seeds, patients)."""
-        return self.ours - self.theirs
-
     @cached_property
     def persons(self) -> list[Ints]:
         """Positions of each person's patients."""
@@ -58,70 +53,30 @@ class Decisions:
         """Which persons are women, (persons,)."""
         return self.women[[patients[0] for patients in self.persons]]
 
-    def resample(self, patients: Ints) -> "Decisions":
-        """Patients at these positions, as often as named; each time is a patient of its own."""
-        return Decisions(
-            self.ours[..., patients],
-            self.theirs[..., patients],
-            self.whole[:, patients],
-            self.women[patients],
-            self.patient_ids[patients],
-            self.sources[patients],
-        )
-
 
 def decide(measurements: Measurements, line_up: LineUp) -> Decisions:
     """Decisions of a line-up on the test set; without patients where no sex is known."""
-    subset, cohort = measurements.subsets.of("", TEST, "all"), measurements.cohort
-    sex = cohort.set_index("sample")["sex"].reindex(subset.samples)
-    known = np.flatnonzero(sex.isin(["F", "M"]).to_numpy(bool))
-    ids, first, owners = np.unique(subset.patients[known], return_index=True, return_inverse=True)
-    names, strata = np.unique(subset.strata[known], return_inverse=True)
-    labels, weights, shape = subset.labels[known], subset.weights[known], (len(names), len(ids))
+    whole, people = measurements.subsets.of("", TEST, "all"), measurements.people
+    known = people.loc[whole.patients, "sex"].isin(["F", "M"]).to_numpy(bool)
+    columns = {
+        name: getattr(whole, name)[known] for name in ("samples", "patients", "labels", "strata")
+    }
+    subset = replace(whole, **columns)
+    strata = (subset.strata == np.unique(subset.strata)[:, None]).astype(np.float64)
 
-    def tally(values: Floats) -> Floats:
-        sums = np.bincount(strata * len(ids) + owners, weights * values, len(names) * len(ids))
-        return sums.astype(np.float64).reshape(shape)
+    def tally(run: Run) -> Floats:
+        sums = subset.total(strata * right(subset, measurements.predicted(run.row, subset)))
+        return sums if measurements.is_finite[run.row] else sums * np.nan
 
-    def right(run: Run) -> Floats:
-        logits = measurements.logits[run.row]
-        if not np.isfinite(logits).all():
-            return np.full(shape, np.nan)
-        return tally(probabilities(logits[subset.samples[known]]).argmax(axis=1) == labels)
-
-    person = cohort.drop_duplicates("patient").set_index("patient").reindex(ids)
-    named = person.get("source_patient", person.index)
+    people = people.loc[subset.patient_ids]
     return Decisions(
-        ours=np.stack([right(run) for run in line_up.runs], axis=1),
-        theirs=np.stack([right(run) for run in line_up.base], axis=1),
-        whole=tally(np.ones(len(known))),
-        women=(sex.iloc[known] == "F").to_numpy(bool)[first],
-        patient_ids=ids,
-        sources=pd.factorize(named)[0].astype(np.int64),
+        ours=np.stack([tally(run) for run in line_up.runs], axis=1),
+        theirs=np.stack([tally(run) for run in line_up.base], axis=1),
+        whole=subset.total(strata),
+        women=people["sex"].eq("F").to_numpy(bool),
+        patient_ids=subset.patient_ids,
+        sources=pd.factorize(people["person"])[0].astype(np.int64),
     )
-
-
-def balanced_values(part: Floats, whole: Floats) -> Floats:
-    """Pseudo-values of class-balanced accuracy, as ``performance.balanced_accuracy`` has them.
-
-    Recall is a ratio of sums over patients and the average over strata is linear in the decisions:
-    of the differences between two models' decisions come the differences of their pseudo-values.
-
-    Args:
-        part: Weights of the right decisions, or differences of two models' weights,
-            (strata, seeds, patients).
-        whole: Weights of all images, (strata, patients).
-
-    Returns:
-        (seeds, patients). Strata that none of these patients has are left out.
-    """
-    held = whole.sum(axis=1)
-    present = held > 0
-    part, whole, held = part[present], whole[present, None], held[present, None]
-    sums = part.sum(axis=2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        without = (sums[..., None] - part) / (held[..., None] - whole)
-    return pseudo_values((sums / held).mean(axis=0), without.mean(axis=0))
 
 
 def sex_contrast(values: Floats, whole: Floats, women: Flags) -> Interval:
@@ -148,8 +103,16 @@ def replicate(worlds: Iterable[tuple[Floats, Floats, Flags]]) -> Floats:
     return np.array([(each.estimate, each.standard_error, each.df) for each in found]).T
 
 
-def too_few(terms: Terms, decisions: Decisions) -> str:
-    """Why there is no contrast of the sexes to speak of; empty if there is one."""
+def too_few(terms: Terms, decisions: Decisions | None, name: str) -> str:
+    """Why there is no contrast of the sexes to speak of; empty if there is one.
+
+    Args:
+        terms: Of the study.
+        decisions: None where nothing was measured.
+        name: Of whom they are.
+    """
+    if decisions is None:
+        return f"not measured: {name}"
     if not np.isfinite([decisions.ours, decisions.theirs]).all():
         return "a model has blown up"
     if decisions.ours.shape[1] < 2:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from medunlearn.evaluation.measurements import Measurements
+
 DRAW = "random-0.1-shared"
 TRAIN, EVALUATION, TEST = 200, 60, 300
 FORGET = 60
@@ -36,7 +38,7 @@ class Made:
         known = self.cohort["partition"].isin(["train", "test"])
         self.difficulty = pd.DataFrame(
             {"sample": self.cohort["sample"], "confidence_out": -self.hard, "memorisation": 0.0,
-             "stratum": stratum}
+             "stratum": stratum, "little_memorised": False}
         )[known]  # fmt: skip
         self.draws = {DRAW: list(range(FORGET))}
 
@@ -92,7 +94,13 @@ class Made:
     def models(self):
         return pd.DataFrame(self.rows)
 
-    @property
-    def inputs(self):
-        """The positional arguments of ``audit``."""
-        return self.models, np.stack(self.logits), self.cohort, self.draws, self.difficulty
+    def measured(self, **changed):
+        """The study as ``audit`` takes it."""
+        known = {"models": self.models, "logits": np.stack(self.logits), "cohort": self.cohort,
+                 "draws": self.draws, "reference": 0, "difficulty": self.difficulty}  # fmt: skip
+        return Measurements(**known | changed)
+
+    def keep(self, chosen):
+        """The study with these models only."""
+        models, logits = self.models[chosen], np.stack(self.logits)
+        return self.measured(models=models.reset_index(drop=True), logits=logits[models.index])

@@ -1,65 +1,56 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from medunlearn.evaluation.audits.answers import Answers
 from medunlearn.evaluation.audits.attacks import Attacks
-from medunlearn.evaluation.audits.comparisons import Comparison
-from medunlearn.evaluation.audits.matching import patient_strata
+from medunlearn.evaluation.audits.comparisons import Audited, Comparison
 from tests.evaluation.audits.audited import DRAW, Made
 
 
-@pytest.fixture(scope="module")
-def made():
-    return Made(seed=1).add_study(seeds=3, references=6)
-
-
-def read(made):
-    models, logits, cohort, draws, difficulty = made.inputs
-    table = models[models["oracle_set"] == "A"]
+def attack(made):
+    table = made.models[made.models["oracle_set"] == "A"]
     rows = dict(zip(table["seed"], table.index, strict=True))
-    answers = Answers(logits, cohort, draws, DRAW)
-    return Attacks(answers, patient_strata(cohort, difficulty), rows, 0.95)
+    return Attacks(Audited(made.measured(), DRAW), rows)
 
 
-def test_values_are_averaged_over_a_patients_images(made):
-    answers = read(made).answers
-    subset = answers.part("test")
-    values = np.random.default_rng(0).normal(size=(2, len(subset.samples)))
-    found = answers.by_patient(values, "test")
-    for k, patient in enumerate(subset.patient_ids):
-        assert found[:, k] == pytest.approx(values[:, subset.patients == patient].mean(axis=1))
-
-
-def test_the_models_own_seed_is_never_referred_to(made):
+def test_the_models_own_seed_is_never_referred_to():
     """Another retrained model of seed 0 changes what is said of seeds 1 and 2 only."""
-    before, row = read(made), 0
-    changed = Made(seed=1).add_study(seeds=3, references=6)
+    before, changed = (Made(seed=1).add_study(seeds=3, references=6) for _ in range(2))
     own = int(changed.models.index[changed.models["oracle_set"] == "A"][0])
     changed.logits[own] = changed.logits[own] + np.array([3, 0, 0], dtype=np.float32)
-    after = read(changed)
-    for part in (0, 1):
-        same = before.scores("rmia", row, 0)[part], after.scores("rmia", row, 0)[part]
-        other = before.scores("rmia", row, 1)[part], after.scores("rmia", row, 1)[part]
-        assert same[0] == pytest.approx(same[1])
-        assert np.abs(other[0] - other[1]).max() > 0.01
+    one, other = attack(before), attack(changed)
+    for side in ("forget", "test"):
+        pd.testing.assert_series_equal(
+            one.scores("rmia", 0, 0)[side], other.scores("rmia", 0, 0)[side]
+        )
+        assert (
+            one.scores("rmia", 0, 1)[side] - other.scores("rmia", 0, 1)[side]
+        ).abs().max() > 0.01
 
 
-def test_scores_that_differ_by_rounding_error_are_ties(made):
+def test_scores_that_differ_by_rounding_error_are_ties():
     """Sums in another order, as on another processor, may not order patients."""
-    before, shifted = read(made), Made(seed=1).add_study(seeds=3, references=0)
-    after = read(shifted)
-    after.answers.by_patient = lambda values, part: Answers.by_patient(
-        after.answers, values * (1 + 4e-16), part
-    )
-    for part in (0, 1):
-        for attack in ("population", "rmia"):
-            one, other = (each.scores(attack, 0, 0)[part] for each in (before, after))
-            assert np.array_equal(np.argsort(one, kind="stable"), np.argsort(other, kind="stable"))
+    one, other = (attack(Made(seed=1).add_study(seeds=3, references=0)) for _ in range(2))
+    known = other.audited.measurements.confidence
+    other.audited.measurements.confidence = lambda row: known(row) * (1 + 4e-16)
+    for kind in ("population", "rmia"):
+        for side in ("forget", "test"):
+            ranks = [np.argsort(x.scores(kind, 0, 0)[side], kind="stable") for x in (one, other)]
+            assert np.array_equal(*ranks)
 
 
 def test_what_an_attack_lacks_is_said():
-    alone = read(Made(seed=3).add_study(seeds=1, references=0))
+    alone = attack(Made(seed=3).add_study(seeds=1, references=0))
     one = Comparison("original", "retrained", (0,), (0,), (1,), (1,))
     notes = {finding.audit: finding.note for finding in alone.findings(one)}
     assert "no retrained model of another seed" in notes["rmia"]
     assert "matched" in notes["population"]
+
+
+def test_a_score_is_the_mean_over_a_patients_images():
+    found = attack(Made(seed=1).add_study(seeds=2, references=0))
+    subset = found.audited.part("test")
+    confidence = found.audited.confidence(0, "test")
+    for patient in subset.patient_ids[:5]:
+        expected = confidence[subset.patients == patient].mean()
+        assert found.scores("population", 0, 0)["test"][patient] == pytest.approx(expected)

@@ -1,17 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from medunlearn.evaluation.audits.audit import COLUMNS, audit
 from tests.evaluation.audits.audited import FORGET, Made
+from tests.evaluation.synthetic import pick
 
 ATTACKS = ("population", "rmia")
-
-
-def pick(table, **where):
-    for column, value in where.items():
-        table = table[table[column] == value]
-    assert len(table) == 1
-    return table.iloc[0]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +22,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def table(study):
-    return audit(*study.inputs, forget_size=0.1)
+    return audit(study.measured(), 0.1)
 
 
 def test_there_is_a_row_for_each_method_audit_group_and_yardstick(table):
@@ -94,7 +89,7 @@ def test_doing_nothing_looks_better_than_perfect_if_pairs_of_one_seed_are_used()
         start = made.start(1.5)
         made.add("retrained", seed, oracle_set="A", start=start, unseen=range(FORGET))
         made.add("unlearned", seed, method=methods[0][0], start=start, unseen=range(FORGET))
-    found = audit(*made.inputs, forget_size=0.1)
+    found = audit(made.measured(), 0.1)
     row = pick(found, audit="divergence", partition="test", group="all")
     assert row.low < 0 < row.high
 
@@ -109,24 +104,17 @@ def test_women_and_men_are_audited_apart(study, table):
     assert counts["F"] + counts["M"] == counts["all"] == FORGET
 
 
-def test_what_has_no_estimate_says_why_once(table):
-    # the report puts "not estimable" before the notes of what has no estimate
-    assert not table.loc[table["estimate"].isna(), "note"].str.contains("not estimable").any()
-
-
 def test_without_difficulty_patients_are_matched_by_what_is_known():
     made = Made(seed=1).add_study(seeds=3, references=0)
-    models, logits, cohort, draws, _ = made.inputs
-    found = audit(models, logits, cohort, draws, forget_size=0.1)
+    found = audit(made.measured(difficulty=pd.DataFrame()), 0.1)
     assert found.loc[found["audit"] == "rmia", "note"].str.contains("difficulty not known").all()
 
 
 def test_a_smaller_set_b_is_compared_with_as_many_seeds_of_a_method():
     """Leave-pair-out fits what is left: its level depends on how many models there are."""
     made = Made(seed=8).add_study(seeds=7, methods=[("salun", 0.0)], references=0)
-    models, logits, *rest = made.inputs
-    kept = models[~((models["oracle_set"] == "B") & (models["seed"] > 104))]
-    found = audit(kept.reset_index(drop=True), logits[kept.index], *rest, forget_size=0.1)
+    models = made.models
+    found = audit(made.keep(~((models["oracle_set"] == "B") & (models["seed"] > 104))), 0.1)
     where = {"method": "salun", "audit": "forgetting_quality", "group": "all"}
     assert pick(found, against="floor", **where).seeds == 5
     assert pick(found, against="retrained", **where).seeds == 7
@@ -134,7 +122,7 @@ def test_a_smaller_set_b_is_compared_with_as_many_seeds_of_a_method():
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_few_seeds_give_humbler_rows(seeds):
-    found = audit(*Made(seed=2).add_study(seeds=seeds).inputs, forget_size=0.1)
+    found = audit(Made(seed=2).add_study(seeds=seeds).measured(), 0.1)
     area = pick(found, method="original", audit="population", group="all", against="retrained")
     assert np.isfinite(area.estimate)
     assert np.isfinite(area.low) == (seeds > 1)
@@ -148,16 +136,15 @@ def test_few_seeds_give_humbler_rows(seeds):
 
 def test_a_method_with_fewer_seeds_is_compared_on_these():
     made = Made(seed=3).add_study(seeds=4, methods=[("salun", 0.0)])
-    models, logits, *rest = made.inputs
-    kept = models[~((models["method"] == "salun") & (models["seed"] > 1))]
-    found = audit(kept.reset_index(drop=True), logits[kept.index], *rest, forget_size=0.1)
+    models = made.models
+    found = audit(made.keep(~((models["method"] == "salun") & (models["seed"] > 1))), 0.1)
     rows = found[found["method"] == "salun"]
     assert set(rows["seeds"]) == {2}
 
 
 @pytest.mark.parametrize("sexes", [("F",), (None,)])
 def test_a_cohort_of_one_sex_or_none_is_audited_as_a_whole(sexes):
-    found = audit(*Made(seed=4, sexes=sexes).add_study(seeds=3).inputs, forget_size=0.1)
+    found = audit(Made(seed=4, sexes=sexes).add_study(seeds=3).measured(), 0.1)
     assert set(found["group"]) == ({"all", "F"} if sexes[0] else {"all"})
     row = pick(found, method="original", audit="rmia", group="all", against="retrained")
     assert row.low > 0
@@ -165,10 +152,9 @@ def test_a_cohort_of_one_sex_or_none_is_audited_as_a_whole(sexes):
 
 def test_a_class_that_is_missing_among_test_patients_drops_its_members():
     made = Made(seed=6).add_study(seeds=3)
-    models, logits, cohort, draws, difficulty = made.inputs
+    cohort = made.cohort
     absent = (cohort["partition"] == "test") & (cohort["label"] == 2)
-    changed = cohort.assign(label=cohort["label"].mask(absent, 0))
-    found = audit(models, logits, changed, draws, difficulty, forget_size=0.1)
+    found = audit(made.measured(cohort=cohort.assign(label=cohort["label"].mask(absent, 0))), 0.1)
     row = pick(found, method="original", audit="rmia", group="all", against="retrained")
     assert "members without match dropped" in row.note
     assert np.isfinite(row.low)
@@ -178,7 +164,7 @@ def test_a_diverged_model_silences_its_method_only():
     made = Made(seed=7).add_study(seeds=5, methods=[("salun", 0.0), ("ssd", 0.0)])
     row = made.models.index[made.models["method"] == "salun"][0]
     made.logits[row][:] = np.nan
-    found = audit(*made.inputs, forget_size=0.1)
+    found = audit(made.measured(), 0.1)
     lost = found[found["method"] == "salun"]
     assert lost["estimate"].isna().all()
     assert lost["note"].str.contains("1 of the models compared have blown up").all()
@@ -187,12 +173,12 @@ def test_a_diverged_model_silences_its_method_only():
 
 
 def test_only_a_forget_set_that_all_seeds_share_is_audited(study):
-    models, *rest = study.inputs
-    for other in ({"forget_size": 0.2}, {"forget_size": 0.1, "composition": "female"}):
-        found = audit(models, *rest, **other)
+    models = study.models
+    for other in ((0.2, "random"), (0.1, "female")):
+        found = audit(study.measured(), *other)
         assert found.empty
         assert list(found.columns) == list(COLUMNS)
     own = (models["oracle_set"] == "A") & (models["seed"] == 1)
     changed = models.assign(draw=models["draw"].mask(own, "random-0.1-seed1"))
     with pytest.raises(ValueError, match="each seed forgets other patients"):
-        audit(changed, *rest, forget_size=0.1)
+        audit(study.measured(models=changed), 0.1)

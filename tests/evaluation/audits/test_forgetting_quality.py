@@ -68,18 +68,6 @@ def test_separated_normal_distributions_are_distinguished_as_their_overlap_says(
     assert np.nanmean(leave_pair_out(ours, theirs)) == pytest.approx(expected, abs=0.015)
 
 
-def test_a_difference_in_spread_alone_is_seen():
-    random = np.random.default_rng(4)
-    ours, theirs = random.normal(0, 4, (30, 200)), random.normal(0, 0.5, (30, 200))
-    assert np.nanmean(leave_pair_out(ours, theirs)) > 0.85
-
-
-def test_identical_models_tie():
-    values = np.random.default_rng(5).normal(size=(6, 20))
-    for same in (values, np.ones((6, 20))):
-        assert np.nanmean(leave_pair_out(same, same)) == 0.5
-
-
 def test_too_few_models_or_a_diverged_one_tell_nothing():
     ours, theirs = np.random.default_rng(6).normal(size=(2, 6, 5))
     assert np.isnan(leave_pair_out(ours[:3], theirs[:3])).all()

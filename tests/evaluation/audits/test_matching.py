@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.audits.matching import match, patient_strata
+from medunlearn.evaluation.audits.matching import match
 
 
 def patients(rows, first=0):
@@ -15,7 +15,7 @@ def patients(rows, first=0):
 def share_of(found, others, **where):
     table = others.loc[found.others]
     chosen = np.all([table[name] == value for name, value in where.items()], axis=0)
-    return found.weights[chosen].sum()
+    return (found.sizes @ found.shares)[chosen].sum()
 
 
 def test_non_members_are_distributed_as_the_members_are():
@@ -24,7 +24,7 @@ def test_non_members_are_distributed_as_the_members_are():
         [("F", 0, "hard", 5), ("F", 0, "easy", 90), ("M", 0, "easy", 40), ("M", 1, "hard", 2)], 100
     )
     found = match(members, others)
-    assert found.weights.sum() == pytest.approx(1)
+    assert found.sizes.sum() == pytest.approx(1)
     assert share_of(found, others, sex="F", label=0, difficulty="hard") == pytest.approx(0.6)
     assert share_of(found, others, sex="M", label=0, difficulty="easy") == pytest.approx(0.3)
     assert share_of(found, others, label=1) == pytest.approx(0.1)
@@ -54,7 +54,7 @@ def test_members_without_any_like_patient_are_dropped_and_counted():
         "matched 60% on sex x label x difficulty; 2 members without match dropped"
     )
     nobody = match(members[members["label"] == 7], patients([("F", 0, "hard", 3)], 100))
-    assert len(nobody.members) == len(nobody.weights) == 0
+    assert len(nobody.members) == len(nobody.others) == 0
 
 
 def test_cells_belong_to_their_members_in_any_order():
@@ -68,24 +68,9 @@ def test_cells_belong_to_their_members_in_any_order():
         assert set(others.loc[inside, "sex"]) == {members.loc[member, "sex"]}
 
 
-def test_a_patients_stratum_is_the_mean_of_its_images_and_its_rarest_label():
-    cohort = pd.DataFrame(
-        {"sample": range(7), "patient": [0, 0, 0, 1, 1, 2, 3], "label": [0, 0, 1, 0, 0, 0, 0],
-         "sex": ["F", "F", "F", "M", "M", None, "M"]}
-    )  # fmt: skip
-    strata = ["easy", "hard", "hard", "easy", "medium", "easy"]
-    difficulty = pd.DataFrame({"sample": range(6), "stratum": strata})
-    found = patient_strata(cohort, difficulty)
-    assert list(found["difficulty"]) == ["medium", "medium", "easy", "unknown"]
-    assert list(found["label"]) == [1, 0, 0, 0]
-    assert list(found["sex"]) == ["F", "M", "unknown", "M"]
-
-
-def test_without_difficulty_patients_are_matched_by_sex_and_label():
-    cohort = pd.DataFrame(
-        {"sample": range(4), "patient": range(4), "label": 0, "sex": ["F", "F", "F", "M"]}
-    )
-    found = patient_strata(cohort, None)
-    matched = match(found.loc[[0]], found.loc[[1, 2, 3]])
-    assert list(matched.others) == [1, 2]
+def test_what_is_unknown_of_all_is_not_matched_by():
+    members = patients([("F", 0, None, 1)])
+    others = patients([("F", 0, None, 2), ("M", 0, None, 1)], 100)
+    matched = match(members, others)
+    assert list(matched.others) == [100, 101]
     assert matched.note == "matched 100% on sex x label; difficulty not known"

@@ -126,7 +126,3 @@ def test_a_study_too_small_to_see_a_dose_says_so():
 def test_a_dose_beyond_all_right_decisions_is_not_planted(study):
     huge = replace(TERMS, margins={**TERMS.margins, "test": 0.9})
     assert {outcome.state for outcome in doses(study, 2, huge)} == {"not run"}
-
-
-def test_the_same_doses_are_planted_again(study):
-    assert doses(study, 5) == doses(study, 5)
