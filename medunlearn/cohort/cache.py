@@ -22,7 +22,6 @@ from medunlearn.disk import DiskFullError, written_whole
 from medunlearn.errors import InputError
 
 BLOCK = 256  # images that are decoded before the next: it bounds the memory
-SHOWN = 20
 Decoded = Iterator[Pixels | str]  # images in order, or the faults that name them
 
 
@@ -133,7 +132,7 @@ def _build(
             elif not faults:
                 yield image
         if faults:
-            raise InputError("images", cut_short(faults, "images", SHOWN))
+            raise InputError("images", cut_short(faults, "images"))
 
     shape = (len(marks), how.channels, how.size, how.size)
     return _store(folder / f"{family}-{_hash(*marks)[:24]}.npy", shape, produce(), marks)

@@ -14,7 +14,6 @@ from medunlearn.cohort.build import build_cohort, decode_rows, finish_table
 from medunlearn.cohort.cache import open_pixels
 from medunlearn.cohort.decode import Pixels
 from medunlearn.cohort.fetch import verify_files
-from medunlearn.cohort.manifest import list_unstated
 from medunlearn.cohort.partition import PARTITIONS, sample_patients
 from medunlearn.cohort.schema import DataManifest, Manifest
 from medunlearn.cohort.table import describe_people, examine_table
@@ -95,15 +94,13 @@ def describe_cohort(manifest: Manifest, table: pd.DataFrame, pixels: Pixels) -> 
     count, channels, *_, size = pixels.shape
     oddities = describe_oddities(table, pixels)
     warned = sum(line.startswith("WARNING") for line in oddities)
-    lines = [
+    return [
         f"{manifest.title}: {table['patient'].nunique():,} {manifest.unit}s, {count:,} images of "
         f"{size} px, {channels} channel(s): no error found"
         + (f", but {warned} warning{'s' * (warned > 1)}, see below" if warned else ""),
         *("", count_rows(table, manifest.label.classes), ""),
         *oddities,
     ]
-    unstated = ", ".join(list_unstated(manifest))
-    return [*lines, f"not stated in the manifest yet: {unstated}"] if unstated else lines
 
 
 def count_rows(table: pd.DataFrame, classes: tuple[str, ...]) -> str:

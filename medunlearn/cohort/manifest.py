@@ -11,8 +11,6 @@ from medunlearn.yamlfile import describe_fault, read_yaml
 
 FOLDER = Path(__file__).parents[2] / "data_manifests"
 TEMPLATE = "template"
-NOT_STATED, NOWHERE = "not stated", "https://example.org"
-"""Stand for what a study can do without, until it is passed on."""
 
 
 def manifest_names() -> list[str]:
@@ -48,12 +46,6 @@ def load_manifest(name: str) -> Manifest:
     if faults := [*faults, *unknown]:
         raise InputError(str(path), faults)
     return manifest
-
-
-def list_unstated(manifest: Manifest) -> list[str]:
-    """Fields that still hold what stands in a first manifest."""
-    told = ("source", "licence", "citation", "how_to_get")
-    return [name for name in told if getattr(manifest, name) in {NOT_STATED, NOWHERE}]
 
 
 def _field_names() -> set[str]:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from medunlearn.cohort.cells import read_csv
 from medunlearn.cohort.decode import FORMATS
-from medunlearn.cohort.manifest import NOT_STATED, NOWHERE
 from medunlearn.errors import InputError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
@@ -121,8 +120,9 @@ def write_fields(output: Path, fields: Mapping[str, Any]) -> None:
     Raises:
         InputError: The file is there already: it is never overwritten.
     """
-    told = dict.fromkeys(("licence", "citation", "how_to_get"), NOT_STATED)
-    head = {"name": output.stem, "title": f"Images of {output.stem}", "source": NOWHERE} | told
+    told = dict.fromkeys(("licence", "citation", "how_to_get"), "not stated")
+    head = {"name": output.stem, "title": f"Images of {output.stem}"}
+    head |= {"source": "https://example.org"} | told
     text = yaml.safe_dump(head | dict(fields), sort_keys=False, allow_unicode=True, width=100)
     try:
         with output.open("x", encoding="utf-8") as file:

@@ -8,9 +8,9 @@ import pydicom
 import pytest
 
 from medunlearn.cohort.check import count_rows, describe_cohort, describe_oddities, examine_cohort
-from medunlearn.cohort.manifest import FOLDER, load_manifest
+from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
-from medunlearn.study.status import check
+from medunlearn.study.status import check, describe_profiles
 from tests.conftest import flip_a_bit
 
 
@@ -88,10 +88,9 @@ def look(tmp_path):
     return look
 
 
-def test_check_tells_counts_oddities_and_estimates(lay_out, write_manifest, tmp_path):
+def test_check_tells_counts_oddities_and_estimates(lay_out, write_manifest, look):
     lay_out("table")
-    data, runs = str(tmp_path / "data"), str(tmp_path / "runs")
-    said = "\n".join(check(write_manifest("table"), data, "quick", runs))
+    said = "\n".join(look(write_manifest("table")))
     for words in ("no error found\n", "patients", "missing values", "C2 women against men"):
         assert words in said
     assert said.count("WARNING") == said.count("reproduce refuses")  # so few patients, by right
@@ -164,19 +163,19 @@ def test_a_fault_is_told_once(lay_out, write_manifest, look, tmp_path):
     assert len(error.value.faults) == 1
 
 
-def test_check_tells_how_an_official_split_is_capped(lay_out, write_manifest, look):
-    lay_out("arrays")
-    told = "by the manifest's shares from each part of the official split"
-    split = {"column": "split", "mapping": {"train": "train", "val": "validation", "test": "test"}}
-    assert told in look(write_manifest("arrays", split=split))[-1]
-    assert told not in "".join(look(write_manifest("arrays")))
+def test_check_tells_how_an_official_split_is_capped(write_manifest):
+    mapping = {"train": "train", "val": "validation", "test": "test"}
+    for split in ({}, {"split": {"column": "split", "mapping": mapping}}):
+        manifest = load_manifest(write_manifest("arrays", **split))
+        lines = describe_profiles(manifest, pd.DataFrame({"patient": [0, 1]}))
+        told = "by the manifest's shares from each part of the official split"
+        assert (told in lines[-1]) == bool(split)
 
 
-def test_a_phantom_can_be_checked(tmp_path, look):
-    path = tmp_path / "small.yaml"
-    text = (FOLDER / "phantom.yaml").read_text().replace("name: phantom", "name: small")
-    path.write_text(text.replace("patients: 2350", "patients: 250"))
-    assert "250 patients" in look(str(path), "")[0]
+def test_a_phantom_can_be_checked(tmp_path):
+    manifest = load_manifest("phantom").model_copy(update={"image_size": 16})
+    seen = examine_cohort(manifest, None, tmp_path / "cache", 16, 250)
+    assert "250 patients" in describe_cohort(manifest, seen.table, seen.pixels)[0]
 
 
 REAL = os.environ.get("MEDUNLEARN_DATA", "")

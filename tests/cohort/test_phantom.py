@@ -113,15 +113,15 @@ def test_a_finding_adds_attenuation_and_severity_0_adds_none():
 
 def test_a_smaller_cohort_is_the_beginning_of_a_larger_one(cohort):
     frame, pixels = cohort
-    first, first_pixels = make_phantom(100)
+    first, first_pixels = make_phantom(20)
     pd.testing.assert_frame_equal(first, frame.iloc[: len(first)])
     assert first_pixels.tobytes() == pixels[: len(first)].tobytes()
 
 
-def test_other_shares_of_findings_leave_the_normal_images_as_they_were(monkeypatch):
-    before, pixels = make_phantom(60)
+def test_other_shares_of_findings_leave_the_normal_images_as_they_were(cohort, monkeypatch):
     monkeypatch.setattr(phantom, "CLASS_SHARES", (0.7, 0.1, 0.1, 0.1))
     after, pixels_after = make_phantom(60)
+    before, pixels = (every[: len(after)] for every in cohort)
     unchanged = ["source_image", "source_patient", "sex", "age", "view", "noisy_label"]
     pd.testing.assert_frame_equal(before[unchanged], after[unchanged])
     normal = (before["true_label"] == CLASSES[0]) & (after["true_label"] == CLASSES[0])
