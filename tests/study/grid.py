@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
-
 from medunlearn import __main__ as command
 from medunlearn.study import devices, engine
 from medunlearn.study.design import original
 from medunlearn.study.jobs import Job
 from medunlearn.study.reproduce import Outcome
+from tests.study.conftest import write_notebook
 
 JOBS = [Job(f"02-{n}", "cell", {"mark": f"02-{n}"}, (original(n),)) for n in range(5)]
 CELL = """
@@ -27,22 +26,6 @@ time.sleep(0.7)
 made.with_suffix(".partial").touch()
 made.with_suffix(".partial").rename(made)
 """
-
-
-def write_notebook(path: Path) -> None:
-    version = nbformat.v4
-    notebook = version.new_notebook(
-        metadata={
-            "kernelspec": {"name": "python3", "display_name": "P", "language": "python"},
-            "language_info": {"name": "python"},
-        },
-        cells=[
-            version.new_code_cell('runs = ""\nmark = ""', metadata={"tags": ["parameters"]}),
-            version.new_code_cell(CELL),
-        ],
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
 
 
 def reproduce(study, *, workers, cluster, only_report, retime, write):
@@ -62,7 +45,8 @@ def reproduce(study, *, workers, cluster, only_report, retime, write):
 if __name__ == "__main__":
     folder, device, *options = sys.argv[1:]
     study = SimpleNamespace(title="grid", device=device, folder=Path(folder), data_root="")
-    write_notebook(study.folder / "notebooks" / "cell.ipynb")
+    (study.folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    write_notebook(study.folder / "notebooks" / "cell.ipynb", 'runs = ""\nmark = ""', CELL)
     command.open_study = lambda *_, **__: study
     command.reproduce = reproduce
     devices.cuda_count = lambda: 2

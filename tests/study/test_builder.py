@@ -1,14 +1,16 @@
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
-from medunlearn.cohort.forget_sets import development_patients
+from medunlearn.cohort.forget_sets import Composition, development_patients
 from medunlearn.cohort.partition import patient_table
 from medunlearn.errors import InputError
 from medunlearn.evaluation.difficulty import patient_confidence
@@ -26,6 +28,7 @@ from medunlearn.study.design import (
     unlearned,
 )
 from medunlearn.study.study import open_study
+from tests.conftest import TINY
 
 
 @pytest.fixture
@@ -129,7 +132,9 @@ def test_a_cohort_of_one_sex_has_no_forget_sets_of_women_or_men(tmp_path, monkey
         return cohort
 
     monkeypatch.setattr(module, "build_cohort", of_one_sex)
-    study = open_study("phantom", "compositions", runs=str(tmp_path / "runs"), device="cpu")
+    profile = tmp_path / "five.yaml"
+    profile.write_text(yaml.safe_dump({**TINY, "compositions": list(get_args(Composition))}))
+    study = open_study("phantom", str(profile), runs=str(tmp_path / "runs"), device="cpu")
     assert study.profile.compositions == ["random", "easy", "hard"]
 
 

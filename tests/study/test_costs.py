@@ -62,28 +62,24 @@ COSTS = make_costs(
 )
 
 
-def test_supported_is_above_one_retraining_and_nothing_else():
-    told = describe_costs(COSTS, make_study(make_tuned()))
-    assert "one request costs more than one retraining for 2 of 4 methods" in told
-    assert "costs less for 1, and 1 are undecided" in told
-
-
-def test_the_number_of_trials_is_that_of_the_file():
-    assert "up to 2 trials for each method, on 2 development seeds" in describe_costs(
-        COSTS, make_study(make_tuned())
-    )
-
-
-def test_what_is_not_counted_is_told():
-    told = describe_costs(COSTS, make_study(make_tuned()))
-    assert "originals that all searches shared (2.2 retrainings" in told
-
-
-def test_a_look_at_retrained_models_is_told_apart_from_the_choice():
-    told = describe_costs(COSTS, make_study(make_tuned()))
-    assert "beat doing nothing for 4 of 4" in told
-    assert "nearer to them than the usual settings for 4 methods" in told
-    assert "the nearest of all for 2" in told
+@pytest.mark.parametrize(
+    "said",
+    [
+        # supported is above one retraining, and nothing else
+        "one request costs more than one retraining for 2 of 4 methods",
+        "costs less for 1, and 1 are undecided",
+        # the number of trials is that of the file
+        "up to 2 trials for each method, on 2 development seeds",
+        # what is not counted
+        "originals that all searches shared (2.2 retrainings",
+        # a look at retrained models, told apart from the choice
+        "beat doing nothing for 4 of 4",
+        "nearer to them than the usual settings for 4 methods",
+        "the nearest of all for 2",
+    ],
+)
+def test_what_tuning_cost_is_told(said):
+    assert said in describe_costs(COSTS, make_study(make_tuned()))
 
 
 def test_without_tuning_the_claim_is_not_tested():

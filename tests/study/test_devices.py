@@ -186,7 +186,7 @@ class Waiter(threading.Thread):
     def run(self):
         with self.how(self.device, write=self.say, **self.given) as self.alone:
             self.got.set()
-            self.release.wait(60)
+            self.release.wait(900)
 
     def say(self, line):
         self.said.append(line)
@@ -211,10 +211,10 @@ def test_a_clock_shares_the_device_with_nobody_and_who_waits_says_so_once(
         holder, waiter = other(first, own, runs), Waiter(then, runs=runs)
     else:
         holder, waiter = other(first), Waiter(then)
-    assert waiter.waits.wait(60)
+    assert waiter.waits.wait(900)
     assert not waiter.got.is_set()
     holder.communicate("go\n")
-    assert waiter.got.wait(60)
+    assert waiter.got.wait(900)
     waiter.release.set()
     assert waiter.said == [f"waiting for cpu: {reason} on this device"]
 
@@ -224,14 +224,14 @@ def test_models_are_made_side_by_side_but_later_ones_do_not_overtake_a_waiting_c
     with device_shared("cpu", write=pytest.fail):
         pass
     clock = Waiter(clock_alone)
-    assert clock.waits.wait(60)
+    assert clock.waits.wait(900)
     later = Waiter(device_shared)
-    assert later.waits.wait(60)
+    assert later.waits.wait(900)
     holder.communicate("go\n")
-    assert clock.got.wait(60)
+    assert clock.got.wait(900)
     assert not later.got.wait(0.2)
     clock.release.set()
-    assert later.got.wait(60)
+    assert later.got.wait(900)
     later.release.set()
     assert len(later.said) == len(clock.said) == 1, "it waited twice, and said so once"
 
@@ -241,11 +241,11 @@ def test_a_clock_on_a_gpu_keeps_the_processor_to_itself_but_models_do_not(other,
     monkeypatch.setattr(devices, "_device_id", lambda device: device.replace("cpu", name))
     holder = other("device_shared")  # models are made on the processor
     clock = Waiter(clock_alone, "cuda")
-    assert clock.waits.wait(60)
+    assert clock.waits.wait(900)
     with device_shared("cuda", write=pytest.fail):
         pass
     holder.communicate("go\n")
-    assert clock.got.wait(60)
+    assert clock.got.wait(900)
     clock.release.set()
 
 

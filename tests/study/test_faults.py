@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT
 from medunlearn.study.tables import collect_tables
 from tests.conftest import cut_off, filled_disk, flip_a_bit
+from tests.study.conftest import times, until
 
 COMMAND = [sys.executable, "-m", "medunlearn", "reproduce", "--device", "cpu", "--jobs", "1"]
 
@@ -29,21 +29,6 @@ COMMAND = [sys.executable, "-m", "medunlearn", "reproduce", "--device", "cpu", "
 @pytest.fixture
 def builder(tiny_study):
     return Builder(tiny_study)
-
-
-def times(folder):
-    return {
-        path.parent.name: path.stat().st_mtime_ns for path in folder.glob(f"models/[!.]*/{RECORD}")
-    }
-
-
-def until(condition, seconds=120):
-    """Wait for something that a run does sooner or later."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
-    return found
 
 
 @pytest.mark.parametrize("limit", [2_000, 20_000, 200_000])
@@ -94,8 +79,10 @@ def test_what_a_killed_run_left_of_a_table_is_taken_away(builder):
     assert not list(folder.glob("*partial*"))
 
 
-@pytest.mark.parametrize("harm", [flip_a_bit, cut_off])
-@pytest.mark.parametrize("name", ["weights.safetensors", "predictions.parquet", RECORD])
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [("weights.safetensors", flip_a_bit), ("predictions.parquet", cut_off), (RECORD, flip_a_bit)],
+)
 def test_a_harmed_model_is_made_again_with_what_was_made_from_it(builder, name, harm):
     cell = middle_cell(builder.study.profile)
     made = unlearned("finetune", cell, 1000)
@@ -130,7 +117,7 @@ def start(tiny_profile, tmp_path):
     yield run
     for process in started:
         process.send_signal(signal.SIGINT)  # its kernels end with it
-        process.wait(60)
+        process.wait(900)
 
 
 @pytest.mark.slow
@@ -143,14 +130,14 @@ def test_a_killed_kernel_fails_its_job_alone_and_the_next_run_makes_the_rest(tin
     os.kill(writer, signal.SIGKILL)
     kept = times(tiny_study.folder)
     second, said = start()
-    assert second.wait(120) == 2
+    assert second.wait(900) == 2
     assert "another run is at work here" in said.read_text()
     assert "Traceback" not in said.read_text()
     until(lambda: not store.missing(list(following.models)))
     interrupt(*process, "Kernel died")
     record = json.loads((tiny_study.folder / "jobs" / f"{killed.name}.json").read_text())
     assert record["status"] == "failed"
-    assert 0 < record["seconds"] < 300
+    assert 0 < record["seconds"] < 3600
     assert any(line.startswith(f"failed: {killed.name} (") for line in status(tiny_study))
     before = times(tiny_study.folder)
     assert kept.items() <= before.items()
@@ -176,6 +163,6 @@ def interrupt(process, log, said):
     """Stop a run as a user would, after it has told something."""
     until(lambda: said in log.read_text())
     process.send_signal(signal.SIGINT)
-    code = process.wait(60)
+    code = process.wait(900)
     # little may be left to do, so that it has ended by itself: then, and only then, it says so
     assert code == 130 or "\nreport: " in log.read_text()
