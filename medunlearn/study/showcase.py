@@ -92,9 +92,9 @@ def _heading(question: Question) -> str:
 def _count(rows: pd.DataFrame) -> str:
     """How many methods got which verdict: the confirmatory ones, or else all."""
     own = rows[rows["confirmatory"].astype(bool)]
-    rows, kind = (own, "confirmatory") if len(own) else (rows, "exploratory")
-    told = [f"{verdict} for {n}" for verdict, n in rows["verdict"].value_counts().items()]
-    return f"{', '.join(told)} of {len(rows)} methods ({kind})" if told else "not measured"
+    rows, kind = (own, "") if len(own) else (rows, ", exploratory")
+    told = [f"{verdict} {n}" for verdict, n in rows["verdict"].value_counts().items()]
+    return f"{', '.join(told)} (of {len(rows)}{kind})" if told else "not measured"
 
 
 def publish(study_folder: Path, folder: Path, notebooks: bool = False) -> None:
@@ -207,15 +207,15 @@ def results_block(folder: Path) -> str:
         folder: Of the study, in ``notebooks/showcase``.
     """
     told, here = read_summary(folder), f"notebooks/showcase/{folder.name}"
-    sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"])
+    sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][1:])
     rows = {}
     for claim, support in ASKED.items():
         mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}
         answer = "; ".join(f"{key.split(': ')[1]}: {count}" for key, count in mine.items())
-        rows[claim] = {"supported if": support, "answer on the embedded cohort": answer}
+        rows[claim] = {"supported if": support, "answer: methods": answer}
     rows["C5 tuning costs extra compute"] = {
         "supported if": "more than one retraining",
-        "answer on the embedded cohort": told["cost"],
+        "answer: methods": told["cost"],
     }
     picture = f"![Privacy against utility of each method]({here}/privacy_utility.png)"
     return f"{picture}\n\n{sentences}\n\n{_table(rows)}"
