@@ -1,5 +1,6 @@
 """Privacy against utility: what an attack finds, and what unlearning cost everybody else."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 
-from medunlearn.figures.style import BAND, add_legend, frame, label_of, new_figure, style_of
+from medunlearn.evaluation.measurements import FLOOR, NOTHING
+from medunlearn.figures.style import BAND, frame, label_of, new_figure, style_of
 
 CORNERS = {
     "accurate but still recognisable": (0.985, 0.985, "right", "top"),
@@ -16,13 +20,19 @@ CORNERS = {
 }
 """What lies in a corner: its place in the frame and how the words are set."""
 
+SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1))
+AROUND = [(x * far, y * far) for far in (9, 18, 30) for x, y in SIDES]
+"""Where a name may stand beside its point, in points of type; the first is best."""
+
+HALO = [withStroke(linewidth=2.5, foreground="white")]
+
 
 def plot_trade_off(
     privacy: pd.DataFrame, utility: pd.DataFrame, margins: tuple[float, float]
 ) -> Figure:
     """Excess of an attack over retraining against the gap on the test set, one point a method.
 
-    Shaded is what lies within both margins: as good as retraining.
+    Points stand beside their names. Shaded is what lies within both margins: as good as retraining.
 
     Args:
         privacy: ``method``, ``estimate``, ``low``, ``high``: difference from retraining in AUC.
@@ -34,7 +44,7 @@ def plot_trade_off(
     methods = up["estimate"].dropna().index.intersection(across["estimate"].dropna().index)
     up, across = up.loc[methods], across.loc[methods]
     width, height = (100 * margin for margin in margins)
-    figure, (axis,) = new_figure(describe_places(across, up), width=6.2, height=5.6)
+    figure, (axis,) = new_figure(describe_places(across, up), width=6.2, height=4.9)
     axis.add_patch(
         Rectangle((-width, -height), 2 * width, 2 * height, color=BAND, linewidth=0, zorder=0)
     )
@@ -54,7 +64,7 @@ def plot_trade_off(
         ylabel="attack's AUC, minus retraining (points)",
     )
     axis.grid(visible=False)
-    add_legend(figure, {label_of(str(method)): style_of(str(method)) for method in methods})
+    _name_points(axis, methods.to_list(), across["estimate"], up["estimate"])
     return figure
 
 
@@ -68,6 +78,37 @@ def _draw_cross(
     if np.diff(axis.get_ylim()) > up["high"] - up["low"]:
         axis.plot([across["estimate"]] * 2, [up["low"], up["high"]], **thin)  # type: ignore[arg-type]
     axis.plot(across["estimate"], up["estimate"], markersize=9, linestyle="", zorder=3, **style)  # type: ignore[arg-type]
+
+
+def _name_points(
+    axis: Axes, methods: Sequence[str], across: "pd.Series[float]", up: "pd.Series[float]"
+) -> None:
+    """Each name beside its point, where it covers no other point and no other name."""
+    axis.figure.draw_without_rendering()  # type: ignore[union-attr]
+    points = axis.transData.transform(np.column_stack([across, up]))
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in points]
+    taken += [text.get_window_extent() for text in axis.texts]
+    for method, spot in zip(methods, np.column_stack([across, up]), strict=True):
+        strong = "normal" if method not in {NOTHING, FLOOR} else "bold"
+        best = None
+        for x, y in AROUND:
+            side = "center" if x == 0 else "left" if x > 0 else "right"
+            level = "center" if y == 0 else "bottom" if y > 0 else "top"
+            text = axis.annotate(
+                label_of(method), spot, (x, y), textcoords="offset points", ha=side, va=level,
+                size=10, weight=strong, zorder=4, path_effects=HALO,
+            )  # fmt: skip
+            box = text.get_window_extent()
+            hidden = sum(box.overlaps(other) for other in taken)
+            hidden += 5 * (not axis.bbox.contains(*box.min) or not axis.bbox.contains(*box.max))
+            if best is None or hidden < best[0]:
+                if best:
+                    best[1].remove()
+                best = (hidden, text, box)
+            else:
+                text.remove()
+        if best:
+            taken.append(best[2])
 
 
 def describe_places(across: pd.DataFrame, up: pd.DataFrame) -> str:

@@ -142,17 +142,19 @@ def say_privacy(judged: pd.DataFrame) -> str:
     """For how many methods an attack still recognises the forgotten patients."""
     rows = QUESTIONS["privacy"].rows(judged)
     found = rows[(rows["verdict"] == DIFFERENT) & (rows["estimate"] > 0)]
-    what = "That an attack recognises forgotten patients more easily than after retraining"
-    return f"{_confirmed(what, found, rows)}."
+    what = "Easier recognition of forgotten patients by an attack than after retraining"
+    return f"{_confirmed(what, 'recognition as after retraining', found, rows)}."
 
 
 def say_utility(judged: pd.DataFrame) -> str:
     """For how many methods accuracy on the test set falls, and falls with the forget set."""
     gap, slope = QUESTIONS["gap"], QUESTIONS["slope"]
     gaps, slopes = gap.rows(judged), slope.rows(judged)
-    lost = _confirmed("A loss of accuracy on the test set", gap.supporting(gaps), gaps)
-    growth = _confirmed("its growth with the forget set", slope.supporting(slopes), slopes)
-    return f"{lost}; {growth}."
+    lost, grown = gap.supporting(gaps), slope.supporting(slopes)
+    alike = "accuracy as after retraining"
+    loss = _confirmed("A loss of accuracy on the test set", alike, lost, gaps)
+    growth = _confirmed("Its growth with the forget set", "no growth", grown, slopes)
+    return f"{loss}. {growth}."
 
 
 def say_sexes(judged: pd.DataFrame) -> str:
@@ -161,14 +163,15 @@ def say_sexes(judged: pd.DataFrame) -> str:
     if rows.empty:
         return "Women and men are not compared: the cohort does not tell them apart."
     biased = rows[rows["verdict"] == DIFFERENT]
-    return f"{_confirmed('A bias between women and men', biased, rows)}."
+    return f"{_confirmed('A bias between women and men', 'equal treatment', biased, rows)}."
 
 
 def say_difficulty(judged: pd.DataFrame) -> str:
     """Whether any method treats easy and hard patients differently on the test set."""
     rows = QUESTIONS["difficulty"].rows(judged)
     found = QUESTIONS["difficulty"].supporting(rows)
-    return f"{_confirmed('A difference between easy and hard patients', found, rows)}."
+    what = "A difference between easy and hard patients"
+    return f"{_confirmed(what, 'equal treatment', found, rows)}."
 
 
 def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") -> list[str]:
@@ -186,11 +189,12 @@ def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") ->
     return [design, *(say(judged) for say in sayings), cost]
 
 
-def _confirmed(what: str, some: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """For whom it is confirmed, and for whom excluded: neither follows where nothing was tested.
+def _confirmed(what: str, opposite: str, some: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """For whom it is confirmed, and for whom the opposite is: neither where nothing was tested.
 
     Args:
         what: The subject of the sentence.
+        opposite: What equivalence with retraining means here.
         some: The rows that confirm it.
         rows: Those of all methods.
     """
@@ -199,9 +203,9 @@ def _confirmed(what: str, some: pd.DataFrame, rows: pd.DataFrame) -> str:
         return f"{what} was not measured"
     if tested.empty:
         return f"{what} was not tested ({reasons(rows)})"
-    silent, excluded = len(rows) - len(tested), int(tested["verdict"].isin(UNCHANGED).sum())
+    silent, alike = len(rows) - len(tested), int(tested["verdict"].isin(UNCHANGED).sum())
     told = f"{what} is confirmed for {len(some) or 'none'} of {len(tested)} methods"
     told += f" ({names_of(some['method'])})" if len(some) else ""
-    whom = f"all {excluded}" if excluded == len(tested) > 1 else str(excluded or "none")
-    told += f" and excluded, beyond the margin, for {whom}"
-    return told + (f"; it was not tested for {silent}" if silent else "")
+    whom = f"all {alike}" if alike == len(tested) > 1 else str(alike or "none")
+    told += f"; {opposite}, within the margin, is shown for {whom}"
+    return told + (f"; {silent} were not tested" if silent else "")

@@ -120,13 +120,13 @@ def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
 
 def test_a_gain_is_no_loss():
     rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
-    assert "test set is confirmed for 1 of 2 methods (SCRUB) and exc" in wording.say_utility(rows)
+    assert "test set is confirmed for 1 of 2 methods (SCRUB); acc" in wording.say_utility(rows)
     assert "supported for 1 of 2" in wording.answer("C3", rows)
 
 
 def test_a_patient_who_became_unlikely_is_not_called_recognised():
     rows = judged(("salun", 0.2, 0.01, ATTACK), ("bad_teacher", -0.2, 0.01, ATTACK))
-    assert "retraining is confirmed for 1 of 2 methods (SalUn) and ex" in wording.say_privacy(rows)
+    assert "retraining is confirmed for 1 of 2 methods (SalUn); rec" in wording.say_privacy(rows)
 
 
 def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
@@ -141,11 +141,11 @@ def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
         assert "none" not in said
     two = judged(("salun", 0.0, 0.005, {}), ("scrub", 0.0, 0.1, {}), ("ssd", 0, 0.01, silent))
     assert wording.say_sexes(two) == (
-        "A bias between women and men is confirmed for none of 2 methods and excluded, beyond the "
-        "margin, for 1; it was not tested for 1."
+        "A bias between women and men is confirmed for none of 2 methods; equal treatment, within "
+        "the margin, is shown for 1; 1 were not tested."
     )
     both = wording.say_sexes(two[two["method"] != "scrub"].assign(refused="", verdict=EQUIVALENT))
-    assert both.endswith("and excluded, beyond the margin, for all 2.")
+    assert both.endswith("equal treatment, within the margin, is shown for all 2.")
 
 
 def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_known():
@@ -159,14 +159,14 @@ def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_kno
 @pytest.mark.parametrize(
     ("refused", "fitness", "first"),
     [
-        ("", "", "That an attack recognises"),
+        ("", "", "Easier recognition of forgotten"),
         (
             "needs 8 paired seeds, this profile has 2",
             "",
             "A demonstration, too small for verdicts: needs 8",
         ),
         ("", "Models do not remember.", "Models do not remember."),
-        ("control failed: dose", "", "That an attack recognises"),
+        ("control failed: dose", "", "Easier recognition of forgotten"),
     ],
 )
 def test_three_lines_begin_with_what_matters_most(refused, fitness, first):
@@ -183,4 +183,4 @@ def test_the_abstract_has_at_most_six_sentences():
     said = wording.abstract(rows, "It compares two methods.", "One costs more.")
     assert said[0] == "It compares two methods."
     assert said[-1] == "One costs more."
-    assert [sentence.count(".") for sentence in said] == [1] * 6
+    assert len(said) == 6
