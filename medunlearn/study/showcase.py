@@ -207,7 +207,7 @@ def results_block(folder: Path) -> str:
         folder: Of the study, in ``notebooks/showcase``.
     """
     told, here = read_summary(folder), f"notebooks/showcase/{folder.name}"
-    sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][1:])
+    sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][1:-1])
     rows = {}
     for claim, support in ASKED.items():
         mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}
