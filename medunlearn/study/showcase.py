@@ -54,7 +54,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
     answers = {
         claim: wording.answer(claim, judged, confirmatory if claim == "C2" else ())
         for claim in CLAIMS
-        if claim != "C5"
+        if claim != "C5" and not fitness
     }
     return {
         "title": study.cohort.manifest.title,
@@ -81,7 +81,8 @@ def _matrix(judged: pd.DataFrame) -> dict[str, dict[str, str]]:
             continue
         for row in question.rows(judged).to_dict("records"):
             cells = matrix.setdefault(label_of(row["method"]), {})
-            cells.setdefault(_heading(question), f"{readable.points(row)} {row['reading']}")
+            reading = "" if row["verdict"] == NOT_TESTED else row["reading"]
+            cells.setdefault(_heading(question), f"{readable.points(row)} {reading}".strip())
     return matrix
 
 
