@@ -39,8 +39,8 @@ def read(name: str, file: str, **changes: object) -> pd.DataFrame:
 
 
 def coded(frame: pd.DataFrame, path: Path, manifest: DataManifest) -> pd.DataFrame:
-    places = Places(DATA, DATA, path, [], "")
-    reading = code_rows(Cells(frame, path), manifest, places, frame.iloc[:, 0])
+    places, no_paths = Places(DATA, DATA, path, [], ""), pd.Series(index=frame.index, dtype="str")
+    reading = code_rows(Cells(frame, path), manifest, places, no_paths)
     assert reading.faults == []
     return reading.table
 

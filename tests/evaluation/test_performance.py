@@ -10,7 +10,6 @@ from medunlearn.evaluation.performance import (
     auroc,
     calibration_error,
     threshold_at,
-    weight_below,
 )
 from medunlearn.evaluation.subsets import Subset
 
@@ -33,11 +32,6 @@ def areas(subset, predicted, weights):
             for c in scored
         ]
     )
-
-
-def test_weights_sum_to_one_for_every_patient(case):
-    subset, _ = case
-    assert subset.total(np.ones(len(subset.labels))) == pytest.approx(1)
 
 
 def test_accuracy_weighs_patients_and_not_images():
@@ -109,11 +103,6 @@ def test_area_without_skill_is_a_half_with_all_skill_one_and_of_an_absent_class_
     assert np.isnan(auroc(subset, Predicted(np.full((4, 3), 1 / 3), 0.5))).all()
 
 
-def test_weight_below_counts_a_tie_half():
-    below = weight_below(np.array([0.0, 1, 2, 9]), np.array([2.0, 1, 2]), np.array([4.0, 2, 1]))
-    assert below.tolist() == [0, 1, 2 + 5 / 2, 7]
-
-
 def test_pooled_classes_count_as_one_in_balanced_accuracy():
     labels = np.array([0, 0, 1, 2])
     pooled = np.array([0, 0, -1, -1])
@@ -129,15 +118,6 @@ def test_a_class_of_one_patient_has_no_pseudo_values():
     decided = Predicted(np.eye(2)[labels], 0.5)
     assert np.isnan(MEASURES["balanced_accuracy"](subset, decided)).any()
     assert np.isnan(auroc(subset, decided)).any()
-
-
-def test_brier_and_probability_of_certainty():
-    labels = np.array([0, 1])
-    subset = Subset(np.arange(2), np.arange(2), labels, labels, 0)
-    right, wrong = Predicted(np.eye(2)[labels], 0.5), Predicted(1 - np.eye(2)[labels], 0.5)
-    assert MEASURES["brier"](subset, right).tolist() == [0, 0]
-    assert MEASURES["brier"](subset, wrong).tolist() == [2, 2]
-    assert MEASURES["probability"](subset, right).tolist() == [1, 1]
 
 
 def test_the_threshold_keeps_its_false_positive_rate(case):

@@ -159,17 +159,6 @@ def test_limits_are_of_the_error_that_the_truth_allows():
     assert false["chance"].to_numpy() == pytest.approx(1 - stats.binom.cdf(2, 20, 0.05))
 
 
-def test_a_cell_is_the_same_whatever_stands_after_it():
-    cells = grid(MARGIN, seeds=[4], patients=[300], seed_sex_sd=[0.01], patient_sd=[0])
-    together = error_rates(cells, MARGIN, 5, random())
-    alone = error_rates(cells[:1], MARGIN, 5, random())
-    pd.testing.assert_frame_equal(together.head(len(ANALYSES)), alone)
-    # nor do two cells share their numbers
-    twice = error_rates([cells[0], cells[0]], MARGIN, 5, random())
-    ours = twice.loc[twice["analysis"] == OURS, "half_width"]
-    assert ours.iloc[0] != ours.iloc[1]
-
-
 def test_the_margin_reached_is_the_one_at_which_four_of_five_are_equivalent():
     design = Scenario(8, 300, seed_sex_sd=0.01)
     (row,) = power_curve([design], 400, random()).to_dict("records")

@@ -6,17 +6,17 @@ from functools import cache
 import numpy as np
 
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.audits.agreement import (
+from medunlearn.evaluation.audits.comparisons import Audited, Comparison, Finding, Rows
+from medunlearn.evaluation.audits.pairs import (
+    FEWEST_DISTINGUISHED,
     FEWEST_SEEDS,
     PairMean,
     average_pairs,
+    distinguish_seeds,
     excess_interval,
     pair_decisions,
     pair_divergence,
 )
-from medunlearn.evaluation.audits.comparisons import Audited, Comparison, Finding, Rows
-from medunlearn.evaluation.audits.forgetting_quality import FEWEST_SEEDS as FEWEST_DISTINGUISHED
-from medunlearn.evaluation.audits.forgetting_quality import distinguish_seeds
 from medunlearn.statistics.intervals import no_limits
 
 QUALITY, DIVERGENCE, DECISIONS = "forgetting_quality", "divergence", "equal_decisions"
