@@ -36,8 +36,9 @@ NAMES = {
 
 
 FIRST_FIGURE = (
-    "**Figure 1.** Privacy against utility. A good method lies in the shaded region: as accurate "
-    "as retraining, and no easier to recognise. Lines are intervals.\n\n"
+    "**Figure 1.** Privacy against utility. A method is shown to be as good as retraining only if "
+    "both its lines, which are intervals, lie in the shaded region. Above it forgotten patients "
+    "are still recognised; far below it they stand out as well, by too little confidence.\n\n"
 )
 
 
@@ -172,8 +173,8 @@ def facts(study: Study, tables: Tables) -> list[str]:
         f"{study.device}, profile {Path(study.profile_name).stem}",
         f"{study.cohort.manifest.title}: {patients['train']} training and {patients['test']} "
         "test patients",
-        f"{profile.seeds} paired seeds, {profile.floor_seeds} of set B, {profile.references} "
-        "reference models",
+        f"{profile.seeds} paired seeds, {profile.floor_seeds} retrained again (set B), "
+        f"{profile.references} reference models",
         f"settings {'tuned' if study.tuned else 'usual'}",
     ]
 
@@ -214,7 +215,7 @@ def describe_limits(study: Study, tables: Tables) -> str:
     """What the cohort is, and what is missing or broken."""
     lines, manifest = [], study.cohort.manifest
     if manifest.kind == "phantom":
-        lines.append("The embedded cohort is drawn: nothing here is medical evidence.")
+        lines.append("The images are synthetic: nothing here is medical evidence.")
     if manifest.unit != "patient":
         lines.append(f"No patient ids are published: a *patient* here is a **{manifest.unit}**.")
     methods = tables.models["method"].fillna("training")

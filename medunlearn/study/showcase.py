@@ -44,7 +44,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
     Returns:
         Texts by name: ``title``, ``profile``, ``facts``, ``result`` (three lines), ``abstract``,
         ``limits``, ``controls``, ``answers`` (by claim), ``cost`` (a sentence), ``matrix`` (by
-        method, then by question) and ``counts`` of verdicts (by question).
+        method, then by question) and ``counts`` of methods (by question).
     """
     judged = pd.concat([found.verdicts, found.audits], ignore_index=True)
     demonstration = is_demonstration(judged)
@@ -69,7 +69,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
         "answers": {**answers, "C5": f"- {costs.describe_costs(found.costs, study)}"},
         "cost": cost,
         "matrix": _matrix(judged),
-        "counts": {_heading(each): _count(each.rows(judged)) for each in QUESTIONS.values()},
+        "counts": {_heading(q): _count(q, q.rows(judged)) for q in QUESTIONS.values()},
     }
 
 
@@ -90,12 +90,16 @@ def _heading(question: Question) -> str:
     return f"{question.claim.replace('audits', 'privacy')}: {question.title}"
 
 
-def _count(rows: pd.DataFrame) -> str:
-    """How many methods got which verdict: the confirmatory ones, or else all."""
+def _count(question: Question, rows: pd.DataFrame) -> str:
+    """How many methods support the claim, do not, and are open: confirmatory ones, else all."""
     own = rows[rows["confirmatory"].astype(bool)]
     rows, kind = (own, "") if len(own) else (rows, ", exploratory")
-    told = [f"{verdict} {n}" for verdict, n in rows["verdict"].value_counts().items()]
-    return f"{', '.join(told)} (of {len(rows)}{kind})" if told else "not measured"
+    tested, supported = rows[rows["verdict"] != NOT_TESTED], len(question.supporting(rows))
+    left = int((tested["verdict"] == INCONCLUSIVE).sum())
+    if tested.empty:
+        return "not tested" if len(rows) else "not measured"
+    refuted = len(tested) - supported - left
+    return f"supported {supported}, not {refuted}, open {left} (of {len(tested)}{kind})"
 
 
 def publish(study_folder: Path, folder: Path, notebooks: bool = False) -> None:

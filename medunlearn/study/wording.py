@@ -10,6 +10,7 @@ from medunlearn.evaluation.measurements import NOTHING
 from medunlearn.figures.style import label_of
 from medunlearn.statistics.verdicts import DIFFERENT, INCONCLUSIVE, NOT_TESTED, none_is_biased
 from medunlearn.study.questions import (
+    CHANGED,
     QUESTIONS,
     SYMBOLS,
     UNCHANGED,
@@ -76,7 +77,15 @@ def tell(question: Question, rows: pd.DataFrame) -> str:
     for reading in sorted(set(readings), key=[*SYMBOLS, *readings].index):
         some = rows[readings == reading]
         why = f" ({reasons(some)})" if reading == NOT_TESTED else ""
-        told.append(f"*{reading.capitalize()}*: {names_of(some['method'])}{why}.")
+        above = some["estimate"] > 0
+        sides = {"": some}
+        if reading == DIFFERENT and above.any():
+            sides = {", above 0": some[above], ", below 0": some[~above]}
+        told += [
+            f"*{reading.capitalize()}{side}*: {names_of(those['method'])}{why}."
+            for side, those in sides.items()
+            if len(those)
+        ]
     return " ".join(told)
 
 
@@ -139,43 +148,53 @@ def estimates(judged: pd.DataFrame) -> list[str]:
 
 
 def say_privacy(judged: pd.DataFrame) -> str:
-    """For how many methods an attack still recognises the forgotten patients."""
+    """With how many methods an attack tells the forgotten patients better than after retraining."""
     rows = QUESTIONS["privacy"].rows(judged)
-    found = rows[(rows["verdict"] == DIFFERENT) & (rows["estimate"] > 0)]
-    what = "Easier recognition of forgotten patients by an attack than after retraining"
-    return f"{_confirmed(what, 'recognition as after retraining', found, rows)}."
+    easier = "Forgotten patients are easier to recognise than after retraining"
+    return _tally(easier, "harder", rows, upwards=True)
 
 
 def say_utility(judged: pd.DataFrame) -> str:
-    """For how many methods accuracy on the test set falls, and falls with the forget set."""
-    gap, slope = QUESTIONS["gap"], QUESTIONS["slope"]
-    gaps, slopes = gap.rows(judged), slope.rows(judged)
-    lost, grown = gap.supporting(gaps), slope.supporting(slopes)
-    alike = "accuracy as after retraining"
-    loss = _confirmed("A loss of accuracy on the test set", alike, lost, gaps)
-    growth = _confirmed("Its growth with the forget set", "no growth", grown, slopes)
-    return f"{loss}. {growth}."
+    """With how many methods accuracy on the test set falls, and falls with the forget set."""
+    loss = "Accuracy on the test set is lower than after retraining"
+    growth = "As the forget set grows, accuracy falls further behind retraining"
+    gaps, slopes = (QUESTIONS[name].rows(judged) for name in ("gap", "slope"))
+    return f"{_tally(loss, 'higher', gaps)} {_tally(growth, 'gains on it', slopes)}"
 
 
 def say_sexes(judged: pd.DataFrame) -> str:
-    """Whether any method treats women and men differently on the test set."""
-    rows = QUESTIONS["sexes"].rows(judged)
-    if rows.empty:
+    """Whether a method treats women and men differently, on the test set and when forgotten."""
+    test, forget = (QUESTIONS[name].rows(judged) for name in ("sexes", "sexes_forget"))
+    if test.empty:
         return "Women and men are not compared: the cohort does not tell them apart."
-    biased = rows[rows["verdict"] == DIFFERENT]
-    return f"{_confirmed('A bias between women and men', 'equal treatment', biased, rows)}."
+    told = _tally("On the test set women lose more than men", "men lose more", test)
+    if forget.empty:
+        return told
+    lost = "When forgotten, women lose more than men"
+    return f"{told} {_tally(lost, 'men lose more', forget)}"
 
 
 def say_difficulty(judged: pd.DataFrame) -> str:
-    """Whether any method treats easy and hard patients differently on the test set."""
+    """Whether a method treats easy and hard patients differently on the test set."""
     rows = QUESTIONS["difficulty"].rows(judged)
-    found = QUESTIONS["difficulty"].supporting(rows)
-    what = "A difference between easy and hard patients"
-    return f"{_confirmed(what, 'equal treatment', found, rows)}."
+    return _tally(
+        "On the test set hard patients lose more than easy ones", "easy ones lose more", rows
+    )
+
+
+def say_both(judged: pd.DataFrame) -> str:
+    """Which methods are shown to match retraining in privacy and in accuracy."""
+    privacy, gap = (
+        {str(m) for m in rows.loc[rows["verdict"].isin(UNCHANGED), "method"]}
+        for rows in (QUESTIONS[name].rows(judged) for name in ("privacy", "gap"))
+    )
+    whom = names_of(sorted(privacy & gap)) if privacy & gap else "No method"
+    verb = "are" if len(privacy & gap) > 1 else "is"
+    return f"{whom} {verb} shown to match retraining in both privacy and accuracy."
 
 
 def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") -> list[str]:
-    """At most six sentences: what was done, and the answer to each claim.
+    """What was done, and the answer to each claim: six items of one or two sentences.
 
     Args:
         judged: Verdicts and audits, one below the other.
@@ -186,26 +205,33 @@ def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") ->
     if fitness or is_demonstration(judged):
         return [design, *three_lines(judged, fitness)]
     sayings = (say_privacy, say_utility, say_sexes, say_difficulty)
-    return [design, *(say(judged) for say in sayings), cost]
+    return [f"{design} {say_both(judged)}", *(say(judged) for say in sayings), cost]
 
 
-def _confirmed(what: str, opposite: str, some: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """For whom it is confirmed, and for whom the opposite is: neither where nothing was tested.
+def _tally(worse: str, better: str, rows: pd.DataFrame, *, upwards: bool = False) -> str:
+    """With which methods things are worse, better, shown to be alike, and open: it adds up to all.
 
     Args:
-        what: The subject of the sentence.
-        opposite: What equivalence with retraining means here.
-        some: The rows that confirm it.
+        worse: A sentence, without its end, of what is worse than after retraining.
+        better: The same the other way round, in short.
         rows: Those of all methods.
+        upwards: Whether a positive estimate is the worse one.
     """
     tested = rows[rows["verdict"] != NOT_TESTED]
     if rows.empty:
-        return f"{what} was not measured"
+        return f"{worse}: not measured."
     if tested.empty:
-        return f"{what} was not tested ({reasons(rows)})"
-    silent, alike = len(rows) - len(tested), int(tested["verdict"].isin(UNCHANGED).sum())
-    told = f"{what} is confirmed for {len(some) or 'none'} of {len(tested)} methods"
-    told += f" ({names_of(some['method'])})" if len(some) else ""
-    whom = f"all {alike}" if alike == len(tested) > 1 else str(alike or "none")
-    told += f"; {opposite}, within the margin, is shown for {whom}"
-    return told + (f"; {silent} were not tested" if silent else "")
+        return f"{worse}: not tested ({reasons(rows)})."
+    found, alike = (tested["verdict"].isin(kind) for kind in (CHANGED, UNCHANGED))
+    is_worse = (tested["estimate"] > 0) == upwards
+    bad, good = tested[found & is_worse], tested[found & ~is_worse]
+    told = f"{worse} with {len(bad) or 'none'} of {len(tested)} methods{_named(bad)}"
+    told += f", {better} with {len(good)}{_named(good)}" if len(good) else ""
+    margin, open_ = 100 * tested["margin"].max(), len(tested) - int((found | alike).sum())
+    told += f"; shown to be alike within {margin:g} points: {alike.sum() or 'none'}"
+    told += f"; open: {open_ or 'none'}"
+    return told + (f"; not tested: {n}." if (n := len(rows) - len(tested)) else ".")
+
+
+def _named(rows: pd.DataFrame) -> str:
+    return f" ({names_of(rows['method'])})" if len(rows) else ""

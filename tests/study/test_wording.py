@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.statistics.verdicts import EQUIVALENT, judge
+from medunlearn.statistics.verdicts import judge
 from medunlearn.study import wording
 
 ROW = {
@@ -67,7 +67,7 @@ def test_a_bias_is_told_with_the_method():
     rows = judged(("salun", -0.08, 0.01, {}), ("scrub", 0.0, 0.005, {}))
     said = wording.answer("C2", rows, BOTH)
     assert "*Different*: SalUn." in said
-    assert "confirmed for 1 of 2 methods (SalUn)" in wording.say_sexes(rows)
+    assert "women lose more than men with 1 of 2 methods (SalUn);" in wording.say_sexes(rows)
 
 
 def test_a_difference_within_the_margin_is_called_negligible_and_proves_no_bias():
@@ -115,18 +115,18 @@ def test_a_profile_may_name_no_confirmatory_method():
 
 def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
     rows = judged(*((m, -0.05, 0.005, GAP) for m in ("original", "floor", "finetune")))
-    assert "test set is confirmed for 1 of 1 methods (fine-tuning)" in wording.say_utility(rows)
+    assert "after retraining with 1 of 1 methods (fine-tuning);" in wording.say_utility(rows)
 
 
 def test_a_gain_is_no_loss():
     rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
-    assert "test set is confirmed for 1 of 2 methods (SCRUB); acc" in wording.say_utility(rows)
+    assert "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);" in wording.say_utility(rows)
     assert "supported for 1 of 2" in wording.answer("C3", rows)
 
 
 def test_a_patient_who_became_unlikely_is_not_called_recognised():
     rows = judged(("salun", 0.2, 0.01, ATTACK), ("bad_teacher", -0.2, 0.01, ATTACK))
-    assert "retraining is confirmed for 1 of 2 methods (SalUn); rec" in wording.say_privacy(rows)
+    assert "with 1 of 2 methods (SalUn), harder with 1 (bad" in wording.say_privacy(rows)
 
 
 def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
@@ -137,15 +137,13 @@ def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
     )
     sayings = (wording.say_privacy, wording.say_utility, wording.say_sexes)
     for said in (say(rows) for say in sayings):
-        assert "was not tested (control failed)" in said
+        assert "not tested (control failed)" in said
         assert "none" not in said
     two = judged(("salun", 0.0, 0.005, {}), ("scrub", 0.0, 0.1, {}), ("ssd", 0, 0.01, silent))
     assert wording.say_sexes(two) == (
-        "A bias between women and men is confirmed for none of 2 methods; equal treatment, within "
-        "the margin, is shown for 1; 1 were not tested."
+        "On the test set women lose more than men with none of 2 methods; shown to be alike within "
+        "3 points: 1; open: 1; not tested: 1."
     )
-    both = wording.say_sexes(two[two["method"] != "scrub"].assign(refused="", verdict=EQUIVALENT))
-    assert both.endswith("equal treatment, within the margin, is shown for all 2.")
 
 
 def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_known():
@@ -159,14 +157,14 @@ def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_kno
 @pytest.mark.parametrize(
     ("refused", "fitness", "first"),
     [
-        ("", "", "Easier recognition of forgotten"),
+        ("", "", "Forgotten patients are easier"),
         (
             "needs 8 paired seeds, this profile has 2",
             "",
             "A demonstration, too small for verdicts: needs 8",
         ),
         ("", "Models do not remember.", "Models do not remember."),
-        ("control failed: dose", "", "Easier recognition of forgotten"),
+        ("control failed: dose", "", "Forgotten patients are easier"),
     ],
 )
 def test_three_lines_begin_with_what_matters_most(refused, fitness, first):
@@ -178,9 +176,21 @@ def test_three_lines_begin_with_what_matters_most(refused, fitness, first):
     assert lines[0].startswith(first)
 
 
-def test_the_abstract_has_at_most_six_sentences():
+def test_the_abstract_has_six_items():
     rows = judged(*((m, -0.05, 0.01, kind) for m in BOTH for kind in ({}, GAP, ATTACK)))
     said = wording.abstract(rows, "It compares two methods.", "One costs more.")
-    assert said[0] == "It compares two methods."
+    assert said[0].startswith("It compares two methods. No method is shown to match")
     assert said[-1] == "One costs more."
     assert len(said) == 6
+
+
+def test_methods_that_match_retraining_in_both_are_named():
+    rows = judged(*((m, 0.0, 0.001, kind) for m in BOTH for kind in (GAP, ATTACK)))
+    assert wording.say_both(rows).startswith("SalUn and SCRUB are shown to match")
+    rows = rows[(rows["method"] == "salun") | (rows["claim"] == "C3")]
+    assert wording.say_both(rows).startswith("SalUn is shown to match")
+
+
+def test_a_difference_is_told_with_its_direction():
+    rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
+    assert "*Different, above 0*: SalUn. *Different, below 0*: SCRUB." in wording.answer("C3", rows)
