@@ -27,7 +27,7 @@ def say_cost(costs: pd.DataFrame, study: Study) -> str:
     if study.tuned is None or known.empty:
         return "Whether tuning costs extra compute is not tested, because nothing was tuned."
     if faults := _faults_of(study.tuned, study):
-        return f"The cost of tuning is not tested, because {'; '.join(faults)}."
+        return f"The cost of tuning is not tested: {'; '.join(faults)}."
     above = (known["total_low"] > 1).sum()
     return (
         "With the search for its settings, one request costs more than one retraining for "
@@ -85,7 +85,7 @@ def _faults_of(tuned: Tuned, study: Study) -> list[str]:
         f"tuning was timed on {tuned.device_type} and unlearning on {study.device}": (
             tuned.device_type != study.device
         ),
-        "its trials were timed without a lock that keeps others away": not tuned.exclusive,
+        "others may have computed while its trials were timed": not tuned.exclusive,
     }
     return [fault for fault, found in faults.items() if found]
 

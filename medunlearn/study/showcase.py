@@ -196,11 +196,11 @@ def compare_processors(first: Path, second: Path) -> str:
 
 
 ASKED = {
-    "C1 methods do well on retain and forget set": "*equivalent* to retraining",
-    "C2 no bias against male or female patients": "women - men *equivalent* to 0",
-    "C3 generalisation suffers, more for larger forget sets": "gap and slope *different*, below 0",
+    "C1 methods do well on both sets": "*equivalent* to retraining",
+    "C2 no bias by sex": "women - men *equivalent* to 0",
+    "C3 generalisation suffers, more for larger sets": "gap and slope *different*, below 0",
     "C4 bias against easy or hard samples": "hard - easy *different*",
-    "privacy (ours)": "attack *equivalent* to its success after retraining",
+    "privacy (ours)": "attack *equivalent*",
 }
 """Claims of the paper, and what would support each here; C5 is a sentence of its own."""
 
@@ -217,10 +217,10 @@ def results_block(folder: Path) -> str:
     for claim, support in ASKED.items():
         mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}
         answer = "; ".join(f"{key.split(': ')[1]}: {count}" for key, count in mine.items())
-        rows[claim] = {"supported if": support, "answer: methods": answer}
-    rows["C5 tuning costs extra compute"] = {
+        rows[claim] = {"supported if": support, "answer (methods)": answer}
+    rows["C5 tuning costs extra"] = {
         "supported if": "more than one retraining",
-        "answer: methods": told["cost"],
+        "answer (methods)": told["cost"],
     }
     picture = f"![Privacy against utility of each method]({here}/privacy_utility.png)"
     return f"{picture}\n\n{sentences}\n\n{_table(rows)}"

@@ -194,7 +194,7 @@ def say_both(judged: pd.DataFrame) -> str:
 
 
 def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") -> list[str]:
-    """What was done, and the answer to each claim: six items of one or two sentences.
+    """What was done, and the answer to each claim: seven items of one or two sentences.
 
     Args:
         judged: Verdicts and audits, one below the other.
@@ -205,7 +205,7 @@ def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") ->
     if fitness or is_demonstration(judged):
         return [design, *three_lines(judged, fitness)]
     sayings = (say_privacy, say_utility, say_sexes, say_difficulty)
-    return [f"{design} {say_both(judged)}", *(say(judged) for say in sayings), cost]
+    return [design, *(say(judged) for say in (say_both, *sayings)), cost]
 
 
 def _tally(worse: str, better: str, rows: pd.DataFrame, *, upwards: bool = False) -> str:
