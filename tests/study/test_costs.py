@@ -92,7 +92,7 @@ def test_without_tuning_the_claim_is_not_tested():
     ("changes", "said"),
     [
         ({"device_type": "cuda"}, "tuning was timed on cuda and unlearning on cpu"),
-        ({"exclusive": False}, "without a lock"),
+        ({"exclusive": False}, "others may have computed"),
     ],
 )
 def test_seconds_that_cannot_be_added_give_no_verdict(changes, said):
