@@ -1,5 +1,6 @@
 """The deletion record of a study: listed patients, one method, the first seed."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -72,17 +73,11 @@ def _make(study: Study, method: str, request: str) -> tuple[dict[str, Any], nn.M
         with clock("batchnorm"):
             reestimate_statistics(model, builder.batches(builder.training_rows(spec)[0]))
     tuned = study.tuned is not None and method in study.tuned.methods
+    networks = {"original": builder.trained(first), "unlearned": model}
+    networks["retrained"] = builder.trained(again)
     content = describe(
-        {
-            "original": builder.trained(first),
-            "unlearned": model,
-            "retrained": builder.trained(again),
-        },
-        {
-            "original": builder.logits(first),
-            "unlearned": predict(model, builder.images),
-            "retrained": builder.logits(again),
-        },
+        networks,
+        {name: predict(network, builder.images) for name, network in networks.items()},
         study.cohort.table,
         builder.store.forget_set(spec).patients,
         method={
@@ -90,7 +85,7 @@ def _make(study: Study, method: str, request: str) -> tuple[dict[str, Any], nn.M
             "seed": seed,
             "settings": settings,
             "found": "tuned" if tuned else "profile",
-            "recipe": study.recipe,
+            "recipe": study.recipe | {"weights": Path(study.recipe["weights"]).name},
         },
         seconds={
             "unlearned": sum(region.seconds for region in clock.regions.values()),
