@@ -5,9 +5,11 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from tests.study.conftest import until
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 CONFIGURATION = """
@@ -44,14 +46,6 @@ def why_not() -> str:
     if missing := [name for name in NEEDED if shutil.which(name) is None]:
         return f"{', '.join(missing)} missing: apt-get install slurmctld slurmd slurm-client munge"
     return "" if os.geteuid() == 0 else "Slurm's daemons are to be started by root"
-
-
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait for something that happens sooner or later."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.2)
 
 
 class Slurm:

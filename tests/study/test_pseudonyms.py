@@ -11,10 +11,15 @@ from PIL import Image
 
 from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.pseudonyms import SALT
+from medunlearn.study.design import all_models, all_timings
+from medunlearn.study.store import Store
+from medunlearn.study.study import open_study
+from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
 NAMES = (b"KLINIK-", b"aufnahme_")
-
+ONE = {"methods": {"finetune": {"epochs": 1}}, "confirmatory": ["finetune"]}
+SMALLER = {**TINY, **ONE, "forget_sizes": [0.1]}
 
 MANIFEST = {
     "name": "clinic", "kind": "table", "unit": "patient", "title": "Images of a clinic",
@@ -61,25 +66,24 @@ def naming(runs: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_no_file_of_a_study_holds_an_id_of_the_source_unless_it_is_turned_off(
-    tmp_path: Path, tiny_profile: str
+    tmp_path: Path,
 ):
     data, runs, manifest = tmp_path / "data", tmp_path / "runs", tmp_path / "clinic.yaml"
     write_clinic(data / "clinic")
     manifest.write_text(yaml.safe_dump(MANIFEST))
+    profile = tmp_path / "tiny.yaml"
+    profile.write_text(yaml.safe_dump(SMALLER))
 
-    def reproduce() -> str:
-        options = {"dataset": manifest, "data": data, "runs": runs, "device": "cpu"}
-        options |= {"profile": tiny_profile, "jobs": 2}
-        given = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-        command = [sys.executable, "-m", "medunlearn", "reproduce", *given]
-        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-
-    reproduce()
+    options = {"profile": str(profile), "runs": str(runs), "device": "cpu"}
+    given = {**options, "dataset": str(manifest), "data": str(data), "jobs": "2"}
+    arguments = [part for name, value in given.items() for part in (f"--{name}", value)]
+    command = [sys.executable, "-m", "medunlearn", "reproduce", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     written = {path.name for path in runs.rglob("*") if path.is_file()}
     assert {"cohort.parquet", "index.html", "predictions.parquet", SALT} <= written
     assert naming(runs) == []
     manifest.write_text(yaml.safe_dump({**MANIFEST, "pseudonymise": False}))
-    models = sorted(runs.glob("*/models/*"))
-    reproduce()
+    study = open_study(str(manifest), data_root=str(data), **options)
     assert naming(runs) == ["cohort.parquet"]
-    assert sorted(runs.glob("*/models/*")) == models  # no result depends on names
+    # no result depends on names
+    assert Store(study).missing([*all_models(study.profile), *all_timings(study.profile)]) == []

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -34,25 +33,29 @@ from medunlearn.study.design import (
     retrained,
 )
 from medunlearn.study.devices import fault_of_cuda
-from medunlearn.study.folders import RECORD
 from medunlearn.study.report import data_dictionary
 from medunlearn.study.status import status
 from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
 from medunlearn.study.tables import collect_tables, load_predictions, load_tables
+from tests.study.conftest import times, until
 from tests.study.test_cluster import scheduler
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(profile: str, runs: Path, *, jobs: int = 2, command: str = "reproduce", check: bool = True):
+def run(
+    profile: str, runs: Path, *more: str, jobs: int = 2, command: str = "reproduce",
+    check: bool = True, project: Path = ROOT,
+):  # fmt: skip
     arguments = ["--profile", profile, "--runs", str(runs), "--device", "cpu", "--jobs", str(jobs)]
     return subprocess.run(
-        [sys.executable, "-m", "medunlearn", command, *arguments],
-        cwd=ROOT,
+        [sys.executable, "-m", "medunlearn", command, *arguments, *more],
+        cwd=project,
         check=check,
         capture_output=True,
         text=True,
+        env={**os.environ, "PYTHONPATH": str(project)},
     )
 
 
@@ -65,10 +68,6 @@ def results(runs: Path) -> dict[str, str]:
         str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest()
         for f in sorted(files)
     }
-
-
-def times(runs: Path) -> dict[str, int]:
-    return {p.parent.name: p.stat().st_mtime_ns for p in runs.glob(f"*/models/*/{RECORD}")}
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +87,7 @@ def copy(finished, tmp_path) -> Path:
     return shutil.copytree(finished, tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_everything_of_the_design_is_there(finished, tiny_profile):
     study = open_study("phantom", tiny_profile, runs=str(finished), device="cpu")
     store, profile = Store(study), study.profile
@@ -107,6 +107,7 @@ def test_everything_of_the_design_is_there(finished, tiny_profile):
     assert (tables.costs["exclusive"] == (tables.costs["role"] == "timing")).all()
 
 
+@pytest.mark.slow
 def test_the_wide_table_is_that_of_the_protocol(finished, tiny_profile):
     study = open_study("phantom", tiny_profile, runs=str(finished), device="cpu")
     wide = load_predictions(study)
@@ -125,6 +126,7 @@ def test_the_wide_table_is_that_of_the_protocol(finished, tiny_profile):
     assert set(forgotten["model_role"]) == {"original", "retrained", "unlearned"}
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing(copy, tiny_profile):
     before = times(copy)
     again = run(tiny_profile, copy)
@@ -133,7 +135,10 @@ def test_a_second_run_computes_nothing(copy, tiny_profile):
 
 
 @pytest.mark.slow
-def test_deleting_a_model_makes_it_and_its_dependants_again(copy, tiny_profile):
+def test_a_deleted_model_and_its_dependants_are_made_again_in_the_same_bytes_by_any_worker(
+    copy, tiny_profile, tmp_path
+):
+    """By the workers of a scheduler: one original, and what is made of it."""
     study = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
     store, before, was = Store(study), times(copy), results(copy)
     specs = [*all_models(study.profile), *all_timings(study.profile)]
@@ -141,63 +146,88 @@ def test_deleting_a_model_makes_it_and_its_dependants_again(copy, tiny_profile):
     dependants = {store.entry(s).key for s in specs if gone in store.entry(s).inputs}
     assert len(dependants) == 5  # two methods at two sizes, and doing nothing at the middle one
     shutil.rmtree(store.path(original(1001)))
-    run(tiny_profile, copy)
+    with scheduler(tmp_path) as (address, _):
+        done = run(tiny_profile, copy, "--cluster", address)
+    assert "dashboard: http" in done.stdout
     after = times(copy)
     assert {key for key in after if after[key] != before[key]} == {gone} | dependants
     assert results(copy) == was
 
 
 @pytest.mark.slow
-def test_one_job_at_a_time_gives_the_same_bytes(finished, tiny_profile, tmp_path):
-    """And so does a study that draws its cohort anew."""
-    run(tiny_profile, tmp_path / "runs", jobs=1)
-    assert results(tmp_path / "runs") == results(finished)
-
-
-@pytest.mark.slow
-def test_killed_in_the_middle_and_started_again(finished, drawn, tiny_profile, tmp_path):
-    runs = shutil.copytree(drawn, tmp_path / "runs")
+def test_killed_in_the_middle_and_gone_on_with_one_job_at_a_time(finished, tiny_profile, tmp_path):
+    """A study that draws its cohort anew; it ends in the bytes of one that ran undisturbed."""
+    runs = tmp_path / "runs"
     models = runs / "phantom-tiny" / "models"
     process = subprocess.Popen(
         [sys.executable, "-m", "medunlearn", "reproduce", "--profile", tiny_profile,
          "--runs", str(runs), "--device", "cpu", "--jobs", "2"],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while len(list(models.glob(f"*/{RECORD}"))) < 5 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: len(times(runs)) >= 5 or process.poll() is not None)
     family = psutil.Process(process.pid).children(recursive=True)
     assert family
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=30)
     assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
     kept = times(runs)
     assert 5 <= len(kept) < len(times(finished))
-    run(tiny_profile, runs)
+    run(tiny_profile, runs, jobs=1)
     after = times(runs)
     assert {key: after[key] for key in kept} == kept
     assert results(runs) == results(finished)
     assert not list(models.glob(".partial-*"))
 
 
+YOURS = '''"""Yours: one epoch on the retain set."""
+
+from torch import nn
+
+from medunlearn.methods._task import Task, method, method_stream, student_of
+from medunlearn.training import train_epoch
+
+
+@method("your method", "retain", "#123456 o", learning_rate=(0.001, 0.1))
+def yours(model: nn.Module, task: Task, *, seed: int, learning_rate: float = 0.01) -> nn.Module:
+    """Train once more."""
+    student = student_of(model)
+    optimizer = task.optimizer(student, learning_rate)
+    train_epoch(student, task.retain, optimizer, method_stream("yours", seed))
+    return student
+'''
+
+
 @pytest.mark.slow
-def test_a_failing_method_fails_alone_and_the_command_says_so(copy, tiny_profile, tmp_path):
-    """A rate below 0 is refused by the optimiser, in the kernel; all else is made."""
+def test_a_new_method_is_added_by_its_file_alone_and_one_that_fails_fails_alone(
+    copy, tiny_profile, tmp_path
+):
+    """A rate below 0 is refused by the optimiser, in the kernel; what was there is not touched."""
+    project, before = tmp_path / "project", times(copy)
+    for part in ("medunlearn", "notebooks", "data_manifests"):
+        shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / "medunlearn" / "methods" / "yours.py").write_text(YOURS)
     fields = yaml.safe_load(Path(tiny_profile).read_text())
     broken = {"random_labels": {"epochs": 1, "learning_rate": -1.0}}
-    fields["methods"] = {**broken, **fields["methods"]}
-    own = tmp_path / "tiny.yaml"
+    fields["methods"] = {**broken, **fields["methods"], "yours": {"learning_rate": 0.02}}
+    own = project / "tiny.yaml"
     own.write_text(yaml.safe_dump(fields))
-    done = run(str(own), copy, check=False)
+    done = run(str(own), copy, check=False, project=project)
     assert done.returncode == 1
     assert "failed job" in done.stdout
     assert "Invalid learning rate" in done.stdout
-    report = (copy / "phantom-tiny" / "report" / "index.html").read_text()
+    assert before.items() <= times(copy).items()
+    folder = copy / "phantom-tiny" / "report"
+    report = (folder / "index.html").read_text()
     assert "models of the design</strong>" in report
-    costs = pd.read_csv(copy / "phantom-tiny" / "report" / "costs.csv")
-    assert set(costs["method"]) == {"finetune", "salun"}  # timed though the first one failed
-    told = run(str(own), copy, command="status").stdout
+    assert "your method" in report
+    made = {"finetune", "salun", "yours"}
+    assert set(pd.read_csv(folder / "results.csv")["method"]) == {
+        "original", "retrain", "floor", *made,
+    }  # fmt: skip
+    # timed though the first one failed
+    assert set(pd.read_csv(folder / "costs.csv")["method"]) == made
+    told = run(str(own), copy, command="status", project=project).stdout
     assert "failed: 03-random_labels-10-percent" in told
 
 
@@ -284,22 +314,6 @@ def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
     with pytest.raises(InputError, match="are free on this disk"):
         module.reproduce(tiny_study, workers=1)
     assert not (tiny_study.folder / "models").exists()
-
-
-@pytest.mark.slow
-def test_workers_of_a_scheduler_give_the_same_bytes(finished, tiny_profile, tmp_path):
-    """One original, and what is made of it."""
-    runs = shutil.copytree(finished, tmp_path / "runs")
-    study = open_study("phantom", tiny_profile, runs=str(runs), device="cpu")
-    shutil.rmtree(Store(study).path(original(1001)))
-    arguments = ["--profile", tiny_profile, "--runs", str(runs), "--device", "cpu", "--jobs", "2"]
-    with scheduler(tmp_path) as (address, _):
-        done = subprocess.run(
-            [sys.executable, "-m", "medunlearn", "reproduce", *arguments, "--cluster", address],
-            cwd=ROOT, check=True, capture_output=True, text=True,
-        )  # fmt: skip
-    assert "dashboard: http" in done.stdout
-    assert results(runs) == results(finished)
 
 
 WRONG = [

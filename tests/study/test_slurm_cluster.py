@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from medunlearn.study.study import PROJECT
+from medunlearn.study.builder import Builder
+from medunlearn.study.design import all_models
+from medunlearn.study.study import PROJECT, open_study
 from tests.conftest import TINY
-from tests.study.slurm_on_loopback import Slurm, slurm_on_loopback, until, why_not
+from tests.study.conftest import times, until
+from tests.study.slurm_on_loopback import Slurm, slurm_on_loopback, why_not
 
 pytestmark = [
     pytest.mark.slow,
@@ -45,11 +48,13 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def alone(profile: str, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, made without a cluster."""
+    """Its models, made in this process."""
     runs = shutil.copytree(drawn, tmp_path_factory.mktemp("alone") / "runs")
-    command = [*COMMAND, "--profile", profile, "--runs", str(runs)]
-    subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
-    return runs / "phantom-tiny"
+    study = open_study("phantom", profile, runs=str(runs), device="cpu")
+    builder, specs = Builder(study), all_models(study.profile)
+    builder.train([spec for spec in specs if spec.role != "unlearned"])
+    builder.unlearn([spec for spec in specs if spec.role == "unlearned"])
+    return study.folder
 
 
 class Run:
@@ -65,7 +70,7 @@ class Run:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something while it runs."""
-        until(lambda: condition() or self.process.poll() is not None, 900)
+        until(lambda: condition() or self.process.poll() is not None)
         assert self.process.poll() is None, self.log.read_text()
 
     def end(self) -> int:
@@ -88,20 +93,13 @@ def start(slurm: Slurm, profile: str) -> Iterator[Callable[[Path], Run]]:
             each.end()
 
 
-def finished(study: Path) -> dict[str, int]:
-    """When each model was finished."""
-    return {
-        path.parent.name: path.stat().st_mtime_ns for path in study.glob("models/[!.]*/record.json")
-    }
-
-
 def predictions(study: Path) -> dict[str, str]:
     files = study.glob("models/[!.]*/predictions.parquet")
     return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def more_than(study: Path, before: dict[str, int]) -> Callable[[], bool]:
-    return lambda: len(finished(study)) > len(before)
+    return lambda: len(times(study)) > len(before)
 
 
 def test_whatever_happens_to_its_jobs_the_study_ends_in_the_same_bytes(
@@ -111,37 +109,37 @@ def test_whatever_happens_to_its_jobs_the_study_ends_in_the_same_bytes(
     runs = shutil.copytree(drawn, tmp_path / "runs")
     first = start(runs)
     study = first.study
-    first.until(lambda: bool(finished(study)))
+    first.until(lambda: bool(times(study)))
     assert len(slurm.jobs("--states=RUNNING")) == 2
     # an interrupt leaves no job, and what is finished
     first.process.send_signal(signal.SIGINT)
     assert first.end() == 130, first.log.read_text()
     assert "Traceback" not in first.log.read_text()
     until(lambda: not slurm.jobs())
-    kept = [finished(study)]
+    kept = [times(study)]
     assert kept[0], "nothing of it was kept"
     second = start(runs)
     second.until(more_than(study, kept[-1]))
     # a controller that is stopped and started again disturbs nothing
     slurm.stop("slurmctld")
-    kept.append(finished(study))
+    kept.append(times(study))
     second.until(more_than(study, kept[-1]))
     slurm.start_controller()
     # jobs that are cancelled are submitted again
     cancelled = slurm.jobs()
     slurm.say("scancel", *cancelled)
-    kept.append(finished(study))
+    kept.append(times(study))
     second.until(lambda: bool(set(slurm.jobs("--states=RUNNING")) - set(cancelled)))
     second.until(more_than(study, kept[-1]))
     # what is submitted in place of a job on a drained node waits in vain, and is done without
     node = slurm.say("squeue", "--noheader", "--states=RUNNING", "--format=%N")[0]
     slurm.say("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     slurm.say("scancel", *slurm.jobs(f"--nodelist={node}"))
-    kept.append(finished(study))
+    kept.append(times(study))
     assert second.end() == 0, second.log.read_text()
     for before in kept:
-        assert before.items() <= finished(study).items(), "a finished model was computed twice"
-    assert len(kept[-1]) < len(finished(study)), "the study ended before its last fault"
+        assert before.items() <= times(study).items(), "a finished model was computed twice"
+    assert len(kept[-1]) < len(times(study)), "the study ended before its last fault"
     assert predictions(study) == predictions(alone)
     assert (study / "report" / "index.html").exists()
     until(lambda: not slurm.jobs())
