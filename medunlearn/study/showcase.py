@@ -21,8 +21,10 @@ from medunlearn.study.tables import Tables
 NOTEBOOKS = ("01_cohort", "04_synthesis", "08_cost")
 """Published as executed of studies on the embedded cohort: they show no image of a person."""
 
-FILES = ("summary.json", "verdicts.csv", "sensitivity.csv", "controls.csv", "costs.csv")
-FIGURES = ("privacy_utility",)
+FILES = (
+    *("summary.json", "verdicts.csv", "sensitivity.csv", "controls.csv", "costs.csv"),
+    "figures/privacy_utility.png",
+)
 OTHER = "-other_processor"
 """Ends the folder of the same study on another type of processor."""
 
@@ -114,8 +116,7 @@ def publish(study_folder: Path, folder: Path, notebooks: bool = False) -> None:
     report = study_folder / "report"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    figures = [f"figures/{name}.png" for name in FIGURES]
-    for name in (*FILES, *figures):
+    for name in FILES:
         if (report / name).is_file():
             shutil.copy(report / name, folder)
     if notebooks:
@@ -141,8 +142,7 @@ def results_page(showcase: Path) -> str:
 
 
 def _section(folder: Path) -> str:
-    told = read_summary(folder)
-    here = folder.name
+    told, here = read_summary(folder), folder.name
     lines = [
         f"## {told['title']}, profile {told['profile']}",
         " · ".join(told["facts"]),
@@ -206,11 +206,7 @@ ASKED = {
 
 
 def results_block(folder: Path) -> str:
-    """Figure, sentences and answers of the embedded cohort, for the project's README.
-
-    Args:
-        folder: Of the study, in ``notebooks/showcase``.
-    """
+    """Figure, sentences and answers of a published study, for the project's README."""
     told, here = read_summary(folder), f"notebooks/showcase/{folder.name}"
     sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][1:-1])
     rows = {}

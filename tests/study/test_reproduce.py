@@ -325,7 +325,7 @@ WRONG = [
     ("reproduce --device tpu", "choose from cpu, cuda"),
     ("reproduce --jobs 0", "expected 1 or more"),
     ("reproduce --jobs many", "expected 1 or more"),
-    ("tune --cluster slurm", "searches are timed"),
+    ("tune --cluster slurm", "computes here, one by one"),
     ("check --dataset ham10000", "DATA="),
 ]
 
