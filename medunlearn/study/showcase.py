@@ -165,8 +165,7 @@ def compare_processors(first: Path, second: Path) -> str:
         first: Folder of a published study, with ``sensitivity.csv``.
         second: Of the same study on another type of processor.
     """
-    here = pd.read_csv(first / "sensitivity.csv")
-    there = pd.read_csv(second / "sensitivity.csv")
+    here, there = (pd.read_csv(folder / "sensitivity.csv") for folder in (first, second))
     there["statistics"] += ", other processor"
     both = pd.concat([here, there], ignore_index=True)
     both["shown"] = both["verdict"].map(SYMBOLS) + both["estimate"].map(
@@ -180,7 +179,8 @@ def compare_processors(first: Path, second: Path) -> str:
         for what in ("verdict", "shown")
     }
     ours = wide["verdict"].filter(like="re-estimated")
-    changed = int((ours.iloc[:, 0] != ours.iloc[:, 1]).sum())
+    changed = ours[ours.iloc[:, 0] != ours.iloc[:, 1]]
+    opposite = int((~changed.isin([INCONCLUSIVE, NOT_TESTED])).all(axis=1).sum())
     counts = (~wide["verdict"].isin([INCONCLUSIVE, NOT_TESTED])).sum()
     decided = ", ".join(f"{count} {name}" for name, count in counts.items())
     shown = {
@@ -190,8 +190,9 @@ def compare_processors(first: Path, second: Path) -> str:
     meaning = ", ".join(f"`{symbol}` is {verdict}" for verdict, symbol in SYMBOLS.items())
     return (
         f"## The same study on another type of processor\n\nDecided of {len(ours)} confirmatory "
-        f"verdicts: {decided}. With re-estimated statistics, {changed} differ between the "
-        f"processors. {meaning}.\n\n{_table(shown)}"
+        f"verdicts: {decided}. With re-estimated statistics, {len(changed)} differ "
+        f"between the processors, and {opposite} of these are decided on both. {meaning}.\n\n"
+        + _table(shown)
     )
 
 

@@ -57,7 +57,7 @@ def test_a_page_has_every_study_once_and_compares_processors(tmp_path):
     assert "| SSD | - | -2.0 ? |" in page
     counts = "2 re-estimated, 2 raw, 1 re-estimated, other processor, 1 raw, other processor"
     assert f"Decided of 2 confirmatory verdicts: {counts}." in page
-    assert "1 differ between the processors" in page
+    assert "1 differ between the processors, and 0 of these are decided on both" in page
     assert "| C2, F - M, test, accuracy, SalUn | = +1.0 | = +1.0 | ? -2.0 | ≠ -2.0 |" in page
 
 
