@@ -168,9 +168,8 @@ def compare_processors(first: Path, second: Path) -> str:
     here, there = (pd.read_csv(folder / "sensitivity.csv") for folder in (first, second))
     there["statistics"] += ", other processor"
     both = pd.concat([here, there], ignore_index=True)
-    both["shown"] = both["verdict"].map(SYMBOLS) + both["estimate"].map(
-        lambda estimate: f" {100 * estimate:+.1f}"
-    )
+    points = (100 * both["estimate"]).map(" {:+.1f}".format)
+    both["shown"] = both["verdict"].map(SYMBOLS) + points
     both["method"] = both["method"].map(label_of)
     both["measure"] = both["measure"].str.replace("_", " ")
     key = ["claim", "contrast", "partition", "measure", "method"]
@@ -181,8 +180,8 @@ def compare_processors(first: Path, second: Path) -> str:
     ours = wide["verdict"].filter(like="re-estimated")
     changed = ours[ours.iloc[:, 0] != ours.iloc[:, 1]]
     opposite = int((~changed.isin([INCONCLUSIVE, NOT_TESTED])).all(axis=1).sum())
-    counts = (~wide["verdict"].isin([INCONCLUSIVE, NOT_TESTED])).sum()
-    decided = ", ".join(f"{count} {name}" for name, count in counts.items())
+    counts = (~wide["verdict"].isin([INCONCLUSIVE, NOT_TESTED])).sum().items()
+    decided = ", ".join(f"{count} {name}" for name, count in counts)
     shown = {
         ", ".join(map(str, row)): {str(kind): str(text) for kind, text in cells.items()}
         for row, cells in zip(wide["shown"].index, wide["shown"].to_dict("records"), strict=True)
