@@ -88,7 +88,7 @@ def test_a_stranger_can_read_the_package_in_an_evening():
     print(f"{lines.total():,} lines of code in {len(MODULES)} modules; {tests:,} lines of tests")
     assert lines.total() <= 12_290
     assert len(MODULES) <= 159
-    assert tests <= 17_150
+    assert tests <= 17_400
 
 
 def test_method_files_stay_small():

@@ -131,6 +131,7 @@ def describe_oddities(table: pd.DataFrame, pixels: Pixels) -> list[str]:
     odd = {
         f"{total} dark all over; look at the manifest's intensity": seen["high"] < DARK,
         f"{total} bright all over; look at the manifest's intensity": seen["low"] > BRIGHT,
+        f"{total} of one value all over": seen["low"] == seen["high"],
     }
     named = {what: seen["source_image"][chosen].astype(str) for what, chosen in odd.items()} | {
         "sets of copies are of different patients": sets[few["patient"] > 1],

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,17 +45,18 @@ def tell(error: Exception) -> str:
 
 @contextmanager
 def quiet(*, dicom: bool) -> Iterator[None]:
-    """Oddities of DICOM headers are no warnings.
+    """Bombs are errors, and oddities of DICOM headers no warnings.
 
-    Held by the thread that starts others, never by these: it is a setting of the whole process.
+    Held by the thread that starts others, never by these: both are settings of the whole process.
     """
-    if not dicom:
-        yield
-        return
-    from pydicom import config  # half a second that others need not pay
+    with ExitStack() as held:
+        held.enter_context(warnings.catch_warnings())
+        if dicom:
+            from pydicom import config  # half a second that others need not pay
 
-    with warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")
+            held.enter_context(config.disable_value_validation())
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
 

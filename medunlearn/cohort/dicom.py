@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.multival import MultiValue
@@ -78,6 +79,9 @@ def decode_dicom(path: str, intensity: Intensity) -> NDArray[np.uint8]:
     dataset = dcmread(path)
     if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
         raise ValueError(f"it holds {frames} frames, expected one; split it into single frames")
+    size, limit = (dataset.get("Rows") or 0) * (dataset.get("Columns") or 0), Image.MAX_IMAGE_PIXELS
+    if limit and size > limit:
+        raise ValueError(f"its {size:,} pixels exceed the limit of {limit:,}: a bomb?")
     raw = pixel_array(dataset)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         return scale(apply_color_lut(raw, dataset), (0, 255 if raw.itemsize == 1 else 65535))

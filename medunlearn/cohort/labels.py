@@ -1,5 +1,6 @@
 """Label rules: what a manifest may say of the classes, and how rows get their class by it."""
 
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -65,8 +66,9 @@ class _OneColumn(Label):
         wrong.append(Wrong(given[given == ""], remedy))
         return codes
 
+    @abstractmethod
     def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:
-        raise NotImplementedError
+        """Index of the class of each cell, none of which is empty."""
 
 
 class _Mapped(Label):

@@ -1,7 +1,5 @@
 """What a study says of the patients that a list names: estimates, and never a verdict."""
 
-import pandas as pd
-
 from medunlearn.cohort.forget_sets import LISTED
 from medunlearn.evaluation.audits.audit import audit
 from medunlearn.study import readable
@@ -23,7 +21,9 @@ def section(found: Synthesis) -> str:
     count = int(gaps.loc[gaps["partition"] == "forget", "patients"].max())
     needed, size = found.terms.verdict_patients, float(gaps["forget_size"].iloc[0])
     if count >= needed:
-        table = table.join(readable.wide(_attacks(found, size), "audit")).fillna("-")
+        audits = audit(found.measurements, size, LISTED).assign(confirmatory=False)
+        attacks = pick(audits, audit="rmia", against="retrained", group="all")
+        table = table.join(readable.wide(attacks, "audit")).fillna("-")
         told = "The last column is the excess AUC of a membership attack over retraining."
     else:
         told = f"A membership attack needs {needed} patients; there are fewer."
@@ -34,9 +34,3 @@ def section(found: Synthesis) -> str:
         f"points, with {level} intervals. {told} This is exploratory: there is no verdict.</p>"
         f'<div class="scroll">{table.to_html(border=0)}</div>'
     )
-
-
-def _attacks(found: Synthesis, size: float) -> pd.DataFrame:
-    audits = audit(found.measurements, size, LISTED)
-    audits = audits.assign(confirmatory=False)
-    return pick(audits, audit="rmia", against="retrained", group="all")

@@ -116,10 +116,15 @@ def _columns(path: Path) -> list[str]:
 
 
 def strip_notebook(path: Path) -> str:
-    """An executed notebook as JSON for publication: without clock times and folders, lighter."""
+    """An executed notebook as JSON for publication: without clock times and folders, lighter.
+
+    Of the two cells with parameters the one that was run stays.
+    """
     content = json.loads(path.read_text())
     content["metadata"].pop("papermill", None)
-    for cell in content["cells"]:
+    kept = [c for c in content["cells"] if "parameters" not in c["metadata"].get("tags", [])]
+    content["cells"] = kept
+    for cell in kept:
         cell["metadata"].pop("papermill", None)
         cell["metadata"].pop("execution", None)
         for output in cell.get("outputs", []):

@@ -19,7 +19,7 @@ def odd():
     """Eight images: 0 = 1 (one patient), 2 = 3 = 4 (two patients, two partitions), 5 is dark."""
     pixels = np.random.default_rng(0).integers(0, 256, (8, 1, 9, 9), dtype=np.uint8)
     pixels[1], pixels[3], pixels[4] = pixels[0], pixels[2], pixels[2]
-    pixels[5] = 20
+    pixels[5] = 20  # and of one value
     table = pd.DataFrame(
         {
             "source_image": list("abcdefgh"),
@@ -40,6 +40,7 @@ def test_missing_values_dark_images_and_copies_are_told(odd):
         "grey range: 0 to 255; of the median image 1 to 254",
         "images that are copies of others: 3",
         "WARNING: 1 of 8 images are dark all over; look at the manifest's intensity (f)",
+        "WARNING: 1 of 8 images are of one value all over (f)",
         "WARNING: 1 sets of copies are of different patients (c = d = e)",
         "WARNING: 1 sets of copies are in different partitions (c = d = e)",
     ]

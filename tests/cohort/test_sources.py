@@ -264,3 +264,47 @@ def test_a_download_with_another_checksum_is_refused(server, write_manifest, bui
         build(manifest)
     assert hashlib.md5(server.content).hexdigest() in str(error.value)
     assert not list((tmp_path / "data").rglob("*.npz"))
+
+
+POLICIES = {
+    ("zeros", "zeros"): [0, 0, 0, 1],
+    ("ones", "zeros"): [0, 1, 0, 1],
+    ("ignore", "zeros"): [0, None, 0, 1],
+    ("zeros", "ignore"): [0, 0, None, 1],
+}
+
+
+def codes(frame, policy, columns):
+    label = MentionsLabel(
+        rule="mentions", columns=columns, uncertain=policy[0], unmentioned=policy[1],
+        classes=("no", "yes"), reference_class="no",
+    )  # fmt: skip
+    wrong = []
+    found = label.code(frame, wrong)
+    assert not any(len(kind.cells) for kind in wrong)
+    return [None if np.isnan(code) else int(code) for code in found]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_uncertain_and_unmentioned_findings_follow_the_policy(policy):
+    frame = pd.DataFrame({"a": ["0.0", "-1.0", "", "1.0"]}, dtype="str")
+    assert codes(frame, policy, ["a"]) == POLICIES[policy]
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_another_file_than_the_published_one_is_refused_with_both_sums(
+    lay_out, write_manifest, build, tmp_path
+):
+    path = lay_out("arrays") / "data.npz"
+    published = "0" * 32
+    manifest = write_manifest("arrays", distribution=[{"name": "data.npz", "md5": published}])
+    with pytest.raises(InputError) as error:
+        build(manifest)
+    (fault,) = error.value.faults
+    assert md5(path) in fault
+    assert published in fault
+    assert not (tmp_path / "study").exists()
+    build(write_manifest("arrays", distribution=[{"name": "data.npz", "md5": md5(path)}]))

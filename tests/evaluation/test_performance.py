@@ -10,6 +10,7 @@ from medunlearn.evaluation.performance import (
     auroc,
     calibration_error,
     threshold_at,
+    weight_below,
 )
 from medunlearn.evaluation.subsets import Subset
 
@@ -139,3 +140,17 @@ def test_calibration_of_honest_and_of_overconfident_models():
     assert calibration_error(subset, honest) < 0.02
     sure = Predicted(np.tile([1.0, 0.0], (20000, 1)), 0.5)
     assert calibration_error(subset, sure) == pytest.approx((labels == 1).mean())
+
+
+def test_weight_below_counts_a_tie_half():
+    below = weight_below(np.array([0.0, 1, 2, 9]), np.array([2.0, 1, 2]), np.array([4.0, 2, 1]))
+    assert below.tolist() == [0, 1, 2 + 5 / 2, 7]
+
+
+def test_brier_and_probability_of_certainty():
+    labels = np.array([0, 1])
+    subset = Subset(np.arange(2), np.arange(2), labels, labels, 0)
+    right, wrong = Predicted(np.eye(2)[labels], 0.5), Predicted(1 - np.eye(2)[labels], 0.5)
+    assert MEASURES["brier"](subset, right).tolist() == [0, 0]
+    assert MEASURES["brier"](subset, wrong).tolist() == [2, 2]
+    assert MEASURES["probability"](subset, right).tolist() == [1, 1]

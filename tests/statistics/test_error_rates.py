@@ -141,6 +141,21 @@ def test_a_summary_counts_verdicts_and_intervals():
     assert found["standard_error"] == pytest.approx(np.mean(error[:4] ** 2) ** 0.5)
 
 
+def test_what_the_naive_analyses_are():
+    gaps = simulate_gaps(Scenario(6, 200, 4, patient_sd=0.2, women=0.4), random())
+    found = dict(zip(ANALYSES, analyse(gaps), strict=True))
+    women, men = gaps.by_patient
+    for name, first, second in (
+        ("images", *gaps.by_image),
+        ("patients", women.mean(axis=0), men.mean(axis=0)),
+    ):
+        expected = stats.ttest_ind(first, second, equal_var=False)
+        estimate, error, df = found[name]
+        assert (estimate / error, df) == pytest.approx((expected.statistic, expected.df))
+    seeds = women.mean(axis=1) - men.mean(axis=1)
+    assert found["seeds"] == pytest.approx([seeds.mean(), stats.sem(seeds), 5])
+
+
 def test_limits_are_of_the_error_that_the_truth_allows():
     cells = grid(MARGIN, seeds=[4], seed_sex_sd=[0], patient_sd=[0], most_images=[1])
     rates = error_rates(cells, MARGIN, 20, random())
@@ -157,6 +172,17 @@ def test_limits_are_of_the_error_that_the_truth_allows():
     assert not at_margin["kept"].any()
     # three or more of 20, where a limit of 0.147 allows two
     assert false["chance"].to_numpy() == pytest.approx(1 - stats.binom.cdf(2, 20, 0.05))
+
+
+def test_a_cell_is_the_same_whatever_stands_after_it():
+    cells = grid(MARGIN, seeds=[4], patients=[300], seed_sex_sd=[0.01], patient_sd=[0])
+    together = error_rates(cells, MARGIN, 5, random())
+    alone = error_rates(cells[:1], MARGIN, 5, random())
+    pd.testing.assert_frame_equal(together.head(len(ANALYSES)), alone)
+    # nor do two cells share their numbers
+    twice = error_rates([cells[0], cells[0]], MARGIN, 5, random())
+    ours = twice.loc[twice["analysis"] == OURS, "half_width"]
+    assert ours.iloc[0] != ours.iloc[1]
 
 
 def test_the_margin_reached_is_the_one_at_which_four_of_five_are_equivalent():

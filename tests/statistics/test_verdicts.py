@@ -51,6 +51,15 @@ def test_p_values_are_those_of_the_t_tests_of_statsmodels():
         )
 
 
+@pytest.mark.parametrize("estimate", [-0.02, 0.0, 0.011, 0.012, 0.05])
+def test_equivalence_is_the_ninety_percent_interval_within_the_margin(estimate):
+    difference, equivalence = p_values(estimate, 0.01, 10, 0.03)
+    low, high = stats.t.interval(0.90, 10, estimate, 0.01)
+    assert (equivalence < 0.05) == (low > -0.03 and high < 0.03)
+    low, high = stats.t.interval(0.95, 10, estimate, 0.01)
+    assert (difference < 0.05) == (low > 0 or high < 0)
+
+
 @pytest.mark.parametrize("error", [np.nan, 0.0, 1e-17])
 def test_without_a_spread_there_is_no_p_value(error):
     assert np.isnan(p_values(0.0, error, 7, 0.03)).all()
@@ -163,6 +172,13 @@ def test_holm_corrects_what_is_confirmatory_and_benjamini_hochberg_what_is_not(
     assert found["p_difference_adjusted"][:3].tolist() == pytest.approx(adjusted)
     assert found["p_difference_adjusted"][3:].tolist() == found["p_difference"][3:].tolist()
     assert set(found["correction"][:3]) == {name}
+
+
+def test_equivalence_is_corrected_apart_from_difference():
+    found = judged(contrast(0.08, 0.01), contrast(0.004, 0.01), contrast(0.0, margin=np.nan))
+    assert found["p_difference_adjusted"][0] == pytest.approx(3 * found["p_difference"][0])
+    # two are asked: the smaller p-value doubles
+    assert found["p_equivalence_adjusted"][1] == pytest.approx(2 * found["p_equivalence"][1])
 
 
 def test_the_correction_decides_the_verdict():

@@ -70,17 +70,18 @@ def test_no_folder_and_no_clock_of_the_machine_is_published(tmp_path):
     injected = {
         "cell_type": "code",
         "metadata": {"tags": ["injected-parameters"], "papermill": {"start_time": "now"}},
-        "source": 'runs = "/home/me/runs"\ndata_root = "/data"\nprofile = "laptop"',
+        "source": f'runs = "{tmp_path}/runs"\ndata_root = "{tmp_path}"\nprofile = "laptop"',
         "outputs": [],
     }
+    given = {**injected, "metadata": {"tags": ["parameters"]}, "source": 'profile = "quick"'}
     for name in showcase.NOTEBOOKS:
-        notebook = {"cells": [injected], "metadata": {"papermill": {"output_path": "/home/me"}}}
+        notebook = {"cells": [given, injected], "metadata": {"papermill": {"at": str(tmp_path)}}}
         (jobs / f"{name}.ipynb").write_text(json.dumps(notebook))
     showcase.publish(tmp_path / "study", tmp_path / "shown", notebooks=True)
     for name in showcase.NOTEBOOKS:
         copied = (tmp_path / "shown" / f"{name}.ipynb").read_text()
-        assert "/home" not in copied
-        assert "/data" not in copied
+        assert str(tmp_path) not in copied
+        assert "quick" not in copied
         assert "now" not in copied
         assert "laptop" in copied
     showcase.publish(tmp_path / "study", tmp_path / "shown")

@@ -62,11 +62,11 @@ def test_unweighted_values_are_the_components_of_delong():
 @pytest.mark.parametrize("shift", [-1.0, 0.7, 2.0])
 def test_the_attacks_have_the_areas_of_two_normal_distributions(shift):
     random = np.random.default_rng(3)
-    ours, theirs = random.normal(shift, 1, 2000), random.normal(size=2000)
-    found, a = alike(2000, 2000), norm.cdf(shift / 2**0.5)
-    assert placements(found, ours, theirs).area == pytest.approx(a, abs=0.03)
+    ours, theirs = random.normal(shift, 1, 20000), random.normal(size=20000)
+    found, a = alike(20000, 20000), norm.cdf(shift / 2**0.5)
+    assert placements(found, ours, theirs).area == pytest.approx(a, abs=0.01)
     fold = placements(found, *folded(found, ours, theirs)).area
-    assert fold == pytest.approx(a**2 + (1 - a) ** 2, abs=0.03)
+    assert fold == pytest.approx(a**2 + (1 - a) ** 2, abs=0.01)
 
 
 def test_the_fold_is_at_the_median_of_the_stratum():
@@ -176,3 +176,45 @@ def test_the_targets_own_seed_among_the_references_makes_a_leak_look_larger():
         for own in (False, True)
     }
     assert 0.55 < areas[False] < areas[True] - 0.02
+
+
+def test_members_of_an_easy_kind_do_not_win_for_being_easy():
+    """Scores depend on the stratum and on nothing else: every pair within one is a tie."""
+    members, others = (
+        people(np.random.default_rng(0), 60, 0.1),
+        people(np.random.default_rng(1), 300, 0.8, first=100),
+    )
+    found = match(members, others)
+    ours, theirs = (
+        -table.loc[ids, "difficulty"].map(HARD).to_numpy()
+        for table, ids in ((members, found.members), (others, found.others))
+    )
+    assert placements(found, ours, theirs).area == 0.5
+
+
+def test_patients_alone_vary_as_much_as_both_groups_placements_say():
+    """Without seed noise all variance is of patients: drop either group's and it is too small."""
+    random = np.random.default_rng(7)
+    areas, ours, theirs = [], [], []
+    for _ in range(200):
+        members, others = people(random, 50, 0.5), people(random, 60, 0.3, first=1000)
+        found = match(members, others)
+        first, second = (
+            random.normal(size=len(ids)) - 2 * table.loc[ids, "difficulty"].map(HARD).to_numpy()
+            for table, ids in ((members, found.members), (others, found.others))
+        )
+        placed = placements(found, first, second)
+        areas.append(placed.area)
+        ours.append(placed.members.var(ddof=1) / len(first))
+        theirs.append(placed.others.var(ddof=1) / len(second))
+    total = np.var(areas)
+    assert 0.75 < (np.mean(ours) + np.mean(theirs)) / total < 1.3
+    assert max(np.mean(ours), np.mean(theirs)) / total < 0.75
+
+
+def test_references_take_out_how_hard_a_sample_is():
+    area = np.mean(
+        [rmia_area(np.random.default_rng(s), own_seed=False, leak=1.5) for s in range(5)]
+    )
+    blind = norm.cdf(1.5 / (2 * (4 + 1)) ** 0.5)
+    assert area > blind + 0.05

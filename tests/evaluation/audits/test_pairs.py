@@ -192,3 +192,27 @@ def test_intervals_cover_what_there_is_to_tell():
     truth = np.mean([distinguish_seeds(*study(random, 1)).mean.mean() for _ in range(100)])
     assert truth > 0.6
     assert covering(1, truth) >= 0.86
+
+
+def test_a_difference_in_spread_alone_is_seen():
+    random = np.random.default_rng(4)
+    ours, theirs = random.normal(0, 4, (30, 200)), random.normal(0, 0.5, (30, 200))
+    assert np.nanmean(leave_pair_out(ours, theirs)) > 0.85
+
+
+def test_identical_models_tie():
+    values = np.random.default_rng(5).normal(size=(6, 20))
+    for same in (values, np.ones((6, 20))):
+        assert np.nanmean(leave_pair_out(same, same)) == 0.5
+
+
+def test_a_study_takes_the_mean_over_pairs_of_different_seeds():
+    ours, theirs = np.random.default_rng(9).normal(size=(2, 6, 30))
+    pairs = leave_pair_out(ours, theirs)[~np.eye(6, dtype=bool)]
+    assert distinguish_seeds(ours, theirs).mean == pytest.approx(pairs.mean(axis=0))
+
+
+def test_equal_distributions_do_not_diverge_and_disjoint_ones_by_log_two():
+    p, q = np.array([[0.5, 0.5, 0, 0]]), np.array([[0, 0, 0.1, 0.9]])
+    assert jensen_shannon(p, p)[0] == 0
+    assert jensen_shannon(p, q)[0] == pytest.approx(np.log(2))

@@ -214,6 +214,7 @@ def only(role):
 
 HUMBLE = {
     "no sex": lambda: make_study(sexes=[None], **SMALL),
+    "one sex": lambda: make_study(sexes=["F"], **SMALL),
     "no difficulty": lambda: make_study(difficulty=False, **SMALL),
     "two seeds": lambda: make_study(seeds=2, floor_seeds=2, **SMALL),
     "one seed": lambda: make_study(seeds=1, floor_seeds=1, **SMALL),
@@ -221,6 +222,7 @@ HUMBLE = {
     "fewer of set B": lambda: make_study(floor_seeds=3, **SMALL),
     "20 patients": lambda: make_study(train=40, test=20, forget=10),
     "an exploded set B": lambda: blow_up("retrained", "B"),
+    "an exploded set A": lambda: blow_up("retrained", "A"),
     "an exploded original": lambda: blow_up("original", ""),
     "no original": lambda: only("retrained"),
     "no retrained model": lambda: only("original"),
@@ -239,7 +241,7 @@ def test_humble_studies_have_a_state_and_a_reason(name):
     assert (controls["guards"] != "").all()
     by_sex = controls[controls["control"].str.contains("planted|permuted")]
     assert len(by_sex) == 7
-    if name in {"no sex", "one seed", "20 patients", "no retrained model"}:
+    if name in {"no sex", "one sex", "one seed", "20 patients", "no retrained model"}:
         assert set(by_sex["state"]) == {"not run"}, by_sex[["control", "found"]]
     if name == "two seeds":
         assert row(controls, "planted bias").found.startswith("needs 8 paired seeds")
