@@ -73,10 +73,3 @@ def test_what_is_given_stands_in_place_of_what_is_usual(make_task, monkeypatch):
     get_method("neg_grad")(model, task, seed=0)
     get_method("neg_grad")(model, task, seed=0, learning_rate=0.3, epochs=2)
     assert rates == [pytest.approx(0.01 * task.recipe.learning_rate), 0.3, 0.3]
-
-
-def test_ranges_are_of_settings_and_hold_their_usual_value():
-    for name in METHOD_NAMES:
-        method = get_method(name)
-        for setting, (low, high) in method.ranges.items():
-            assert low <= method.usual(recipe())[setting] <= high, (name, setting)

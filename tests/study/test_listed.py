@@ -16,6 +16,7 @@ from medunlearn.study.design import (
     all_timings,
     listed_cells,
     make_cell,
+    methods_at,
     original,
     retrained,
 )
@@ -65,6 +66,8 @@ def test_a_list_adds_its_own_models_and_changes_no_other(tiny_study, open_with, 
         *((f"unlearned {name}", s) for name in ("finetune", "salun") for s in (1000, 1001)),
     ]
     assert all_timings(study.profile) == all_timings(tiny_study.profile)
+    fewer = study.profile.model_copy(update={"confirmatory": ("salun",)})
+    assert methods_at(fewer, cell) == ["finetune", "salun"]
     same = keys(open_with(names[3], *reversed(names[:12])))
     assert same == after
     others = keys(open_with(*names[1:13]))

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from medunlearn.study import showcase
+from medunlearn.study.questions import QUESTIONS
+from tests.study.test_wording import GAP, judged
 
 ROOT = Path(__file__).parents[2]
+SHOWCASE = ROOT / "notebooks" / "showcase"
 SUMMARY = {
     "title": "A cohort",
     "profile": "laptop",
@@ -40,9 +43,6 @@ def write(folder, **table):
 def test_published_pages_are_those_of_the_published_summaries(page, block):
     text = (ROOT / page).read_text()
     assert text == showcase.replace_block(text, block())
-
-
-SHOWCASE = ROOT / "notebooks" / "showcase"
 
 
 def test_a_page_has_every_study_once_and_compares_processors(tmp_path):
@@ -86,3 +86,8 @@ def test_no_folder_and_no_clock_of_the_machine_is_published(tmp_path):
         assert "laptop" in copied
     showcase.publish(tmp_path / "study", tmp_path / "shown")
     assert [path.name for path in (tmp_path / "shown").iterdir()] == ["summary.json"]
+
+
+def test_support_of_a_claim_is_counted_apart_from_its_opposite_and_what_is_open():
+    rows = judged(("a", -0.08, 0.01, GAP), ("b", 0.08, 0.01, GAP), ("c", 0.0, 1.0, GAP))
+    assert showcase._count(QUESTIONS["gap"], rows) == "supported 1, not 1, open 1 (of 3)"

@@ -119,6 +119,10 @@ def test_membership_is_the_auc_of_the_surer_answer_among_like_patients(full):
     patients, auc, low, high = found(content(full), "membership", "unlearned")
     assert (patients, auc) == (8, pytest.approx(np.mean(wins), abs=1e-4))
     assert 0 <= low < auc < high <= 1
+    far = [abs(side - [np.median(sure[1][kind == k]) for k in kind]) for side in sure]
+    wins = [np.mean(far[0][i] > far[1][kind == kind[i]]) for i in range(8)]
+    folded = found(content(full), "membership_folded", "unlearned")[1]
+    assert folded == pytest.approx(np.mean(wins), abs=1e-4) != auc
 
 
 def test_the_difference_is_from_retraining_else_from_the_original(full, bare):
