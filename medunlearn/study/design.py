@@ -13,8 +13,11 @@ from medunlearn.study.profile import Profile
 Role = Literal["original", "retrained", "unlearned", "reference", "timing", "trial"]
 DRAWS = ("shared", "seed")
 
-FIRST_SEED, FIRST_FLOOR_SEED, FIRST_REFERENCE_SEED, FIRST_DEVELOPMENT_SEED = 1000, 1100, 1200, 9100
-"""Of originals and set A, set B, references, tuning; unseen before the protocol was settled."""
+FLOOR, REFERENCE, BLOCK = 100, 200, 1000
+"""A thousand seeds: a hundred of originals and set A, a hundred of set B, then references."""
+
+FIRST_DEVELOPMENT_SEED = 9100
+"""Of tuning; a profile's ``first_seed`` is below it."""
 
 KEPT = ("original", "retrained")
 """Roles whose weights are needed again, and kept."""
@@ -46,7 +49,7 @@ class Cell:
 
     def order(self, seed: int) -> str:
         """Whose order of patients it is drawn from; set B forgets what its partner in A does."""
-        own = seed - FIRST_FLOOR_SEED + FIRST_SEED if is_floor(seed) else seed
+        own = seed - FLOOR if is_floor(seed) else seed
         return f"seed{own}" if self.draw == "seed" else self.draw
 
     def draw_name(self, seed: int) -> str:
@@ -146,9 +149,9 @@ def reference(seed: int) -> ModelSpec:
     return ModelSpec("reference", seed, cell=Cell(HALF, 0.5, "seed"))
 
 
-def timing(method: str, cell: Cell) -> ModelSpec:
-    """The cost of one method (or of ``retrain``) at one size, on the first seed."""
-    return ModelSpec("timing", FIRST_SEED, method=method, cell=cell)
+def timing(method: str, cell: Cell, seed: int) -> ModelSpec:
+    """The cost of one method (or of ``retrain``) at one size."""
+    return ModelSpec("timing", seed, method=method, cell=cell)
 
 
 def trial(method: str, seed: int) -> ModelSpec:
@@ -159,12 +162,12 @@ def trial(method: str, seed: int) -> ModelSpec:
 
 def seeds(profile: Profile) -> list[int]:
     """Seeds of originals, of oracle set A and of every method."""
-    return [FIRST_SEED + number for number in range(profile.seeds)]
+    return [profile.first_seed + number for number in range(profile.seeds)]
 
 
 def is_floor(seed: int) -> bool:
     """Whether a retrained model of this seed belongs to oracle set B."""
-    return FIRST_FLOOR_SEED <= seed < FIRST_REFERENCE_SEED
+    return FLOOR <= seed % BLOCK < REFERENCE and seed < FIRST_DEVELOPMENT_SEED
 
 
 def development_seeds(profile: Profile) -> list[int]:
@@ -174,7 +177,8 @@ def development_seeds(profile: Profile) -> list[int]:
 
 def references(profile: Profile) -> list[ModelSpec]:
     """The reference models."""
-    return [reference(FIRST_REFERENCE_SEED + number) for number in range(profile.references)]
+    first = profile.first_seed + REFERENCE
+    return [reference(first + number) for number in range(profile.references)]
 
 
 def middle_cell(profile: Profile) -> Cell:
@@ -241,7 +245,7 @@ def made_from(profile: Profile, spec: ModelSpec) -> list[ModelSpec]:
 def all_models(profile: Profile) -> list[ModelSpec]:
     """Every model of the study, inputs before what needs them; measurements of cost left out."""
     pairs = [(cell, seed) for cell in cells(profile) for seed in seeds(profile)]
-    floor = range(FIRST_FLOOR_SEED, FIRST_FLOOR_SEED + profile.floor_seeds)
+    floor = [profile.first_seed + FLOOR + number for number in range(profile.floor_seeds)]
     twice = [*random_cells(profile), *listed_cells(profile)]
     return [
         *references(profile),
@@ -255,5 +259,6 @@ def all_models(profile: Profile) -> list[ModelSpec]:
 def all_timings(profile: Profile) -> list[ModelSpec]:
     """The cost pass: one retraining at the middle size, and each method at the sizes it is run."""
     pairs = [(name, cell) for name in profile.methods for cell in random_cells(profile)]
-    methods = [timing(name, cell) for name, cell in pairs if name in methods_at(profile, cell)]
-    return [timing("retrain", middle_cell(profile)), *methods]
+    kept = [(name, cell) for name, cell in pairs if name in methods_at(profile, cell)]
+    every = [("retrain", middle_cell(profile)), *kept]
+    return [timing(name, cell, profile.first_seed) for name, cell in every]

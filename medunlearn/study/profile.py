@@ -111,6 +111,7 @@ class Profile(_Strict):
     forget_sizes: list[Share] = Field(min_length=1)
     middle_size: Share
     compositions: list[Composition]
+    first_seed: int = Field(default=1000, ge=1000, lt=9000, multiple_of=1000)
     seeds: int = Field(ge=1, le=100)
     floor_seeds: int = Field(ge=0, le=100)
     references: int = Field(ge=0, multiple_of=2)

@@ -171,7 +171,7 @@ def test_statistics_are_estimated_over_what_a_model_may_keep(builder, monkeypatc
     for specs, make in (
         (trained, builder.train),
         ([unlearned("finetune", cell, 1000)], builder.unlearn),
-        ([timing("finetune", cell), timing("retrain", cell)], builder.measure_cost),
+        ([timing("finetune", cell, 1000), timing("retrain", cell, 1000)], builder.measure_cost),
     ):
         for spec in specs:
             make([spec])
@@ -295,7 +295,7 @@ def test_warm_up_runs_come_first_and_are_in_no_row(builder, fake, monkeypatch):
             fake.time += next(lengths)
 
     monkeypatch.setattr(builder, "_apply", apply)
-    spec = timing("salun", middle_cell(profile))
+    spec = timing("salun", middle_cell(profile), 1000)
     builder.train([original(1000)])
     builder.measure_cost([spec])
     rows = builder.costs([spec])
@@ -335,7 +335,7 @@ def test_what_is_timed_is_alone_on_the_device_or_does_not_say_so(builder, monkey
 
     monkeypatch.setattr(module, "clock_alone", partial(hold, "alone"))
     monkeypatch.setattr(module, "device_shared", partial(hold, "shared"))
-    spec = timing("finetune", middle_cell(builder.study.profile))
+    spec = timing("finetune", middle_cell(builder.study.profile), 1000)
     builder.train([original(1000)])
     builder.unlearn([unlearned("finetune", middle_cell(builder.study.profile), 1000)])
     assert seen == [("shared", "cpu"), "let go"] * 2

@@ -10,11 +10,11 @@ from medunlearn.errors import InputError
 from medunlearn.models import NETWORKS, build_network
 from medunlearn.study.design import (
     BY_DIFFICULTY,
-    FIRST_FLOOR_SEED,
-    FIRST_REFERENCE_SEED,
     all_models,
     all_timings,
     cells,
+    development_seeds,
+    is_floor,
     is_watched,
     make_cell,
     middle_cell,
@@ -90,13 +90,27 @@ def test_one_draw_serves_all_seeds_at_the_middle_size_and_each_its_own_elsewhere
     assert sizes.count(0.05) == sizes.count(0.2) == LAPTOP.seeds
 
 
-def test_the_floor_and_the_reference_models_use_seeds_that_nothing_else_uses():
+def seeds_of(profile):
     seeds = {"A": set(), "B": set(), None: set(), "reference": set()}
-    for spec in all_models(LAPTOP):
+    for spec in [*all_models(profile), *all_timings(profile)]:
         seeds["reference" if spec.role == "reference" else spec.oracle_set].add(spec.seed)
-    assert min(seeds["B"]) >= FIRST_FLOOR_SEED > max(seeds["A"] | seeds[None])
-    assert min(seeds["reference"]) >= FIRST_REFERENCE_SEED > max(seeds["B"])
+    return seeds
+
+
+def test_the_floor_and_the_reference_models_use_seeds_that_nothing_else_uses():
+    seeds = seeds_of(LAPTOP)
+    assert min(seeds["B"]) >= 1100 > max(seeds["A"] | seeds[None])
+    assert min(seeds["reference"]) >= 1200 > max(seeds["B"])
     assert len(seeds["reference"]) >= 16
+
+
+def test_another_first_seed_replicates_the_whole_study_on_seeds_of_its_own():
+    other = LAPTOP.model_copy(update={"first_seed": 3000})
+    moved = {role: {seed + 2000 for seed in some} for role, some in seeds_of(LAPTOP).items()}
+    assert seeds_of(other) == moved
+    own = {spec.draw for spec in all_models(other) if spec.seed in {3004, 3104} and spec.draw}
+    assert own == {"random-0.05-seed3004", "random-0.1-shared", "random-0.2-seed3004"}
+    assert not any(is_floor(seed) for seed in development_seeds(other)), "9100 and on"
 
 
 def test_the_return_of_the_forget_set_is_watched_at_the_middle_size_only():
