@@ -81,9 +81,9 @@ class Builder:
         self._make(specs, self._try)
 
     def with_settings(self, method: str, settings: Mapping[str, Setting]) -> "Builder":
-        """The same builder, images and all, for other settings of one method."""
+        """The same builder, images and all, with these settings of one method and no others."""
         other = copy.copy(self)
-        other.study = self.study.with_settings(method, settings)
+        other.study = self.study.with_settings(method, settings, anew=True)
         other.store = Store(other.study)
         return other
 

@@ -71,8 +71,15 @@ class Study:
         """The profile's settings of a method, as if nothing had been tuned."""
         return load_profile(self.profile_name).methods.get(method, {})
 
-    def with_settings(self, method: str, settings: Mapping[str, Setting]) -> "Study":
+    def with_settings(
+        self, method: str, settings: Mapping[str, Setting], *, anew: bool = False
+    ) -> "Study":
         """The same study with other settings of one method: its models get keys of their own.
+
+        Args:
+            method: Name in the registry.
+            settings: They go before the study's.
+            anew: They stand in place of all the study's settings of the method, tuned ones too.
 
         Raises:
             InputError: The method or a setting is not known.
@@ -81,7 +88,8 @@ class Study:
         faults = check_settings(method, settings) if method != "original" or settings else []
         if faults:
             raise InputError("parameters", faults)
-        methods = {**self.profile.methods, method: {**self.settings(method), **settings}}
+        kept = {} if anew else self.settings(method)
+        methods = {**self.profile.methods, method: {**kept, **settings}}
         return replace(self, profile=self.profile.model_copy(update={"methods": methods}))
 
 

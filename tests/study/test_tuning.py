@@ -57,6 +57,14 @@ def test_every_method_gets_the_same_number_of_trials_the_usual_one_first(tuned_b
         assert found.settings == found.trials[found.chosen].settings
 
 
+def test_a_trial_takes_over_nothing_that_was_tuned_before(tuned_builder):
+    """Not even a setting that is not searched: the alpha of a former SSD decided all its trials."""
+    before = tuned_builder.with_settings("salun", {"share": 0.3})
+    tried = module._with_settings(before, "salun", {"learning_rate": 0.02})
+    usual = tuned_builder.study.usual_settings("salun")
+    assert tried.study.settings("salun") == {**usual, "learning_rate": 0.02}
+
+
 def test_each_trial_is_booked_with_all_its_seeds_and_was_timed_alone(tuned_builder):
     found = tuned_builder.found.methods["salun"]
     for tried in found.trials:
