@@ -30,6 +30,17 @@ DEVELOPMENT: Literal["development"] = "development"
 LISTED: Literal["listed"] = "listed"
 """Patients that somebody named: nothing of it is drawn."""
 
+STREAM: Literal["stream"] = "stream"
+"""Requests that came one after another: all patients of the requests so far."""
+
+AT_ONCE: Literal["at_once"] = "at_once"
+"""The patients of a whole stream, to be forgotten by one request."""
+
+Kind = Composition | Literal["half", "development", "listed", "stream", "at_once"]
+
+LEAST_REQUEST = 3
+"""Patients that the first request of a stream has at least; a later one may have one less."""
+
 DEVELOPMENT_SHARE = 0.10
 """Of the training patients, reserved for tuning before any forget set is drawn."""
 
@@ -39,7 +50,8 @@ class ForgetSet:
     """A forget set: a composition, a size and whose order it was taken from.
 
     Args:
-        composition: Which patients could be drawn; ``listed``: those that a list names.
+        composition: Which patients could be drawn; ``listed``: those that a list names;
+            ``stream``, ``at_once``: as for ``random``.
         forget_size: Share of the training patients, 0 to 1.
         order: ``shared`` (one draw for all seeds) or ``seed<number>`` (a draw of that seed); of a
             list the beginning of its ``sha256``, which tells it from other lists.
@@ -47,7 +59,7 @@ class ForgetSet:
         sha256: Of the patients, so that a record cannot be mixed up.
     """
 
-    composition: Composition | Literal["half", "development", "listed"]
+    composition: Kind
     forget_size: float
     order: str
     patients: tuple[int, ...]
@@ -104,7 +116,7 @@ def draw_half(table: pd.DataFrame, seed: int) -> ForgetSet:
 
 def draw_forget_set(
     table: pd.DataFrame,
-    composition: Composition,
+    composition: Kind,
     forget_size: float,
     order: str,
     confidence: pd.Series | None = None,
@@ -113,15 +125,17 @@ def draw_forget_set(
 
     Args:
         table: The cohort: ``patient``, ``partition``, ``sex``, ``label``.
-        composition: ``random`` (stratified by sex and rarest label); women or men only; or
-            ``easy`` or ``hard``: within each such stratum those of highest or lowest confidence.
+        composition: ``random`` (stratified by sex and rarest label); women or men only;
+            ``easy`` or ``hard``: within each such stratum those of highest or lowest confidence;
+            or ``stream`` or ``at_once``: the patients of ``random``.
         forget_size: Share of all training patients, 0 to 1.
         order: ``shared`` or ``seed<number>``; names the stream of random numbers.
         confidence: For easy and hard: of each training patient, from models that never saw it.
 
     Raises:
         InputError: The size is out of range, there are not as many patients of this composition,
-            no patient or not every class would be retained, or one image alone be forgotten.
+            no patient or not every class would be retained, or one image alone be forgotten; a
+            request of a stream has too few patients.
     """
     train = table[table["partition"] == TRAIN]
     patients = patient_table(train)
@@ -136,7 +150,8 @@ def draw_forget_set(
             if confidence is None:
                 raise ValueError(f"composition {composition!r} needs the patients' confidence")
             first = _HARDEST_FIRST[composition] * confidence[eligible.index]
-        order_of_patients = stratified_order(eligible, stream("order", composition, order), first)
+        drawn_like = "random" if composition in {STREAM, AT_ONCE} else composition
+        order_of_patients = stratified_order(eligible, stream("order", drawn_like, order), first)
         chosen = np.sort(order_of_patients[:wanted])
         faults = _retention_faults(train, chosen, f"forget_size {forget_size:g} ({composition})")
     if faults:
@@ -152,12 +167,12 @@ def list_refusals(table: pd.DataFrame, wanted: Iterable[tuple[str, float, str]])
         wanted: Composition, size and order of each. Of one sex they are looked at where there are
             both; easy and hard ones wait for the reference models.
     """
-    ready = {"random", *(_SEX_OF if table["sex"].nunique() == 2 else ())}
+    ready = {"random", STREAM, AT_ONCE, *(_SEX_OF if table["sex"].nunique() == 2 else ())}
     faults: list[str] = []
     for composition, size, order in sorted(set(wanted)):
         if composition in ready:
             try:
-                draw_forget_set(table, cast("Composition", composition), size, order)
+                draw_forget_set(table, cast("Kind", composition), size, order)
             except InputError as error:
                 faults += error.faults
     return list(dict.fromkeys(faults))
@@ -205,7 +220,7 @@ def _retention_faults(train: pd.DataFrame, chosen: NDArray[np.int64], what: str)
 
 
 def _record(
-    composition: Composition | Literal["half", "development", "listed"],
+    composition: Kind,
     forget_size: float,
     order: str,
     patients: NDArray[np.int64],
@@ -227,6 +242,9 @@ def _size_faults(
     if wanted == 0:
         remedy = f"expected at least {1 / patients:.3f}"
         return [f"{given} of {patients} training patients is no patient at all: {remedy}"]
+    if composition == STREAM and wanted < LEAST_REQUEST:
+        remedy = f"expected at least {LEAST_REQUEST}: give the stream fewer or larger requests"
+        return [f"{given} of {patients} training patients is {wanted} for a request: {remedy}"]
     if wanted > available:
         free = f"{available} may be drawn for composition {composition!r} "
         free += f"({DEVELOPMENT_SHARE:.0%} are reserved for tuning)"

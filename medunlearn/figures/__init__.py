@@ -2,7 +2,7 @@
 
 from medunlearn.figures.costs import plot_costs, plot_trials, plot_tuning_costs
 from medunlearn.figures.difficulty import plot_difficulty
-from medunlearn.figures.estimates import choose_panels, plot_estimates, plot_shares
+from medunlearn.figures.estimates import choose_panels, plot_drift, plot_estimates, plot_shares
 from medunlearn.figures.style import (
     BAND,
     display_figure,
@@ -16,6 +16,6 @@ from medunlearn.figures.trade_off import plot_trade_off
 
 __all__ = [
     "BAND", "choose_panels", "display_figure", "label_of", "new_figure", "plot_costs",
-    "plot_difficulty", "plot_estimates", "plot_shares", "plot_trade_off",
+    "plot_difficulty", "plot_drift", "plot_estimates", "plot_shares", "plot_trade_off",
     "plot_trials", "plot_tuning_costs", "show_figure", "show_figures", "use_style",
 ]  # fmt: skip

@@ -21,7 +21,8 @@ from medunlearn.evaluation.relearning import relearn
 from medunlearn.methods import Setting, get_method
 from medunlearn.methods._task import Task
 from medunlearn.models import load_weights, save_weights
-from medunlearn.study.design import KEPT, ModelSpec, has_raw, is_watched, made_from, original
+from medunlearn.study import design
+from medunlearn.study.design import ModelSpec, original
 from medunlearn.study.devices import clock_alone, device_shared
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study
@@ -63,13 +64,12 @@ class Builder:
 
     def train(self, specs: Sequence[ModelSpec]) -> None:
         """Train the originals, retrained and reference models among these that are missing."""
-        self._make(self._halves(specs), self._train)
-        self._make(specs, self._train)
+        self._make([*self._sources(specs, "reference"), *specs], self._train)
 
     def unlearn(self, specs: Sequence[ModelSpec]) -> None:
-        """Unlearn those among these that are missing, each from the original of its seed."""
-        self._make(self._halves(specs), self._train)
-        self._make(specs, self._unlearn)
+        """Unlearn those among these that are missing; in a stream, those before them first."""
+        self._make(self._sources(specs, "reference"), self._train)
+        self._make([*self._sources(specs, "unlearned"), *specs], self._unlearn)
 
     def measure_cost(self, specs: Sequence[ModelSpec]) -> None:
         """Time methods alone on the device: unmeasured runs first, then the measured ones."""
@@ -87,10 +87,10 @@ class Builder:
         other.store = Store(other.study)
         return other
 
-    def _halves(self, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
-        """The reference models without which the forget sets of these cannot be drawn."""
-        sources = [source for spec in specs for source in made_from(self.study.profile, spec)]
-        return [source for source in dict.fromkeys(sources) if source.role == "reference"]
+    def _sources(self, specs: Sequence[ModelSpec], role: design.Role) -> list[ModelSpec]:
+        """Those of a role without which these cannot be made: to draw from, or to start from."""
+        found = [source for spec in specs for source in design.sources(self.study.profile, spec)]
+        return [source for source in dict.fromkeys(found) if source.role == role]
 
     def _make(self, specs: Sequence[ModelSpec], make: Callable[[Path, ModelSpec], None]) -> None:
         """Make what is missing; one that fails does not keep the others from being made.
@@ -127,8 +127,8 @@ class Builder:
         clock = Clock(self.device)
         with device_shared(self.device, runs=self.runs):
             self._start_up(spec)
-            model = self._apply(folder, spec, self.trained(original(spec.seed)), clock)
-            self.write(folder, spec, model, clock)
+            start = self.trained(design.start_of(self.study.profile, spec))
+            self.write(folder, spec, self._apply(folder, spec, start, clock), clock)
 
     def _time(self, folder: Path, spec: ModelSpec) -> None:
         cost, start = self.study.profile.cost, self.trained(original(spec.seed))
@@ -159,7 +159,7 @@ class Builder:
             self._warm.add(None)
 
     def _apply(self, folder: Path, spec: ModelSpec, start: nn.Module, clock: Clock) -> nn.Module:
-        """The method of a model, with the study's settings, on a trained original."""
+        """The method of a model, with the study's settings, on the model that it starts from."""
         name = str(spec.method)
         task, settings = self.task(spec, clock), self.study.settings(name)
         model = get_method(name)(start, task, seed=spec.seed, **settings)
@@ -171,7 +171,7 @@ class Builder:
         Before that it predicts with those it was left with, where they are compared. Of an ensemble
         every member sees the whole retain set. Doing nothing stays the original, bit for bit.
         """
-        if has_raw(self.study.profile, spec):
+        if design.has_raw(self.study.profile, spec):
             self._predict_raw(folder, spec, model)
         if self.recipe.norm == "batch" and spec.method != "original":
             kept = self.batches(self.training_rows(spec)[0])
@@ -205,16 +205,18 @@ class Builder:
         return Batches(self.images, rows, self.recipe)
 
     def task(self, spec: ModelSpec, clock: Clock) -> Task:
-        """All that a method may read to unlearn this forget set."""
+        """All that a method may read to unlearn this forget set, of a stream its last request."""
         table = self.study.cohort.table
         holdout = table.loc[table["partition"] == METHOD_VALIDATION, "sample"].to_numpy(np.int64)
-        retain, forget = (self.batches(rows) for rows in self.training_rows(spec))
+        kept, gone = self.training_rows(spec)
+        before = self.training_rows(design.start_of(self.study.profile, spec))[1]
+        retain, forget = self.batches(kept), self.batches(gone[~np.isin(gone, before)])
         rewinds = spec.method and "checkpoint" in get_method(spec.method).reads
         early = self.trained(original(spec.seed), CHECKPOINT) if rewinds else None
         return Task(retain, forget, self.batches(holdout), self.recipe, clock, early)
 
     def trained(self, spec: ModelSpec, file: str = WEIGHTS) -> nn.Module:
-        """An original or a retrained model, from its weights, in evaluation mode."""
+        """A model whose weights are kept, from these, in evaluation mode."""
         model = initial_state(self.recipe, spec.seed, "cpu")
         return load_weights(model, self.store.file(spec, file)).to(self.device).eval()
 
@@ -224,12 +226,11 @@ class Builder:
 
     def costs(self, specs: Sequence[ModelSpec]) -> pd.DataFrame:
         """Stored bills of models, one row for each timed region."""
-        bills = [
-            pd.read_parquet(self.store.file(spec, COSTS)).assign(
-                method=spec.method, forget_size=spec.cell.forget_size if spec.cell else None
-            )
-            for spec in specs
-        ]
+        bills = []
+        for spec in specs:
+            size = spec.cell.forget_size if spec.cell else None
+            bill = pd.read_parquet(self.store.file(spec, COSTS))
+            bills.append(bill.assign(method=spec.method, forget_size=size))
         return pd.concat(bills, ignore_index=True)
 
     def write(
@@ -237,7 +238,7 @@ class Builder:
     ) -> None:
         """Predictions, costs, relearning where it is watched, and weights that are needed again."""
         key = self.store.entry(spec).key
-        if is_watched(self.study.profile, spec):
+        if design.is_watched(self.study.profile, spec):
             retain, forget = map(self.batches, self.training_rows(spec))
             settings = self.study.profile.relearning.model_dump()
             seen = relearn(model, retain, forget, self.recipe, seed=spec.seed, **settings)
@@ -245,7 +246,7 @@ class Builder:
             seen.to_parquet(folder / RELEARNING, index=False)
         write_predictions(folder / PREDICTIONS, key, predict(model, self.images))
         self._bill(spec, clock, exclusive=exclusive).to_parquet(folder / COSTS, index=False)
-        if self.keep or spec.role in KEPT:
+        if self.keep or design.keeps_weights(spec):
             save_weights(model, folder / WEIGHTS)
 
     def _bill(

@@ -10,7 +10,8 @@ from medunlearn.errors import InputError, choose_from
 from medunlearn.evaluation.predictions import predict
 from medunlearn.methods import get_method
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import listed_cells, original, retrained, seeds, unlearned
+from medunlearn.study.cells import listed_cells
+from medunlearn.study.design import original, retrained, seeds, unlearned
 from medunlearn.study.reproduce import alone
 from medunlearn.study.study import Study
 from medunlearn.training import reestimate_statistics

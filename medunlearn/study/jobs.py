@@ -6,14 +6,14 @@ from typing import Any
 
 from medunlearn.cohort.forget_sets import LISTED
 from medunlearn.models import weight_bytes
+from medunlearn.study.cells import Cell
 from medunlearn.study.design import (
-    KEPT,
-    Cell,
     ModelSpec,
     Role,
     all_models,
     all_timings,
     has_raw,
+    keeps_weights,
     made_from,
     original,
     retrained,
@@ -97,11 +97,12 @@ def _job(profile: Profile, specs: Sequence[ModelSpec]) -> Job:
     """
     first, some, cell = specs[0], [spec.seed for spec in specs], _told_cell(specs[0])
     needs = [source for spec in specs for source in made_from(profile, spec)]
+    if first.method or first.oracle_set == "A":
+        needs += [original(seed) for seed in some]
     if cell and first.method:
         needs += [retrained(cell, seed) for seed in some]
         name, told = f"03-{first.method}", {"method": first.method}
     else:
-        needs += [original(seed) for seed in some] if first.oracle_set == "A" else []
         name, told = f"02-{TASKS[first.role, first.oracle_set]}", {"role": first.role}
     if cell and cell.composition == LISTED:
         name += f"-{LISTED}-{cell.draw}"
@@ -132,7 +133,7 @@ def needed_bytes(
         channels: Of the images.
     """
     predicted = sum((spec.role != "timing") + has_raw(profile, spec) for spec in specs)
-    kept = sum(spec.role in KEPT for spec in specs)
+    kept = sum(map(keeps_weights, specs))
     size = profile.image_size
     weights = kept and weight_bytes(
         profile.network, channels=channels, classes=classes, image_size=size

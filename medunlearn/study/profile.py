@@ -23,6 +23,10 @@ Margin = Literal["retain", "forget", "test", "probability", "slope", "attack"]
 the slope of accuracy per doubling of the forget size; of an attack's area under the ROC curve."""
 
 
+ANEW = ("eu_k", "r2d", "sisa")
+"""Methods that train anew, from a fresh network or a checkpoint, at every request."""
+
+
 def _know_network(given: NetworkName) -> NetworkName:
     if not is_short(given) and (fault := fault_of_network(given)):
         raise ValueError(fault)
@@ -85,6 +89,14 @@ class Relearning(_Strict):
     learning_rate: float = Field(gt=0)
 
 
+class Stream(_Strict):
+    """Requests to forget, of equal size, each unlearned from the model before; exploratory."""
+
+    requests: int = Field(ge=2)
+    up_to: Share
+    methods: list[str] = Field(min_length=1)
+
+
 class Statistics(_Strict):
     """Margins and conditions of a verdict, settled before results are seen."""
 
@@ -116,6 +128,7 @@ class Profile(_Strict):
     floor_seeds: int = Field(ge=0, le=100)
     references: int = Field(ge=0, multiple_of=2)
     relearning: Relearning
+    stream: Stream | None = None
     methods: Annotated[dict[str, dict[str, Setting]], AfterValidator(_know_methods)]
     confirmatory: list[str] = Field(max_length=5)
     cost: Cost
@@ -142,7 +155,10 @@ class Profile(_Strict):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         """Fields that are right each for itself may still make no design."""
-        strangers = ", ".join(name for name in self.confirmatory if name not in self.methods)
+        streamed = self.stream.methods if self.stream else []
+        named = [*self.confirmatory, *streamed]
+        strangers = ", ".join(name for name in named if name not in self.methods)
+        anew = ", ".join(name for name in streamed if name in ANEW)
         drawn = {"easy", "hard"} & set(self.compositions)
         needed, floor = self.statistics.verdict_seeds, self.floor_seeds
         kept = {
@@ -156,7 +172,9 @@ class Profile(_Strict):
             "norm: group is for networks with a short name; give it among its arguments": (
                 self.norm == "batch" or is_short(self.network)
             ),
-            f"confirmatory: {strangers}: not among the profile's methods": not strangers,
+            f"confirmatory, stream: {strangers}: not among the profile's methods": not strangers,
+            f"stream: {anew}: trains anew at each request, as if all had come at once; expected "
+            "methods that go on from the weights of the model before": not anew,
             f"floor_seeds is {floor}: expected at most as many as seeds, {self.seeds}": (
                 floor <= self.seeds
             ),

@@ -16,7 +16,8 @@ from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import Manifest
 from medunlearn.models import build_network, is_short, title_of
-from medunlearn.study.design import ModelSpec, all_models, all_timings, listed_cells
+from medunlearn.study.cells import listed_cells
+from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.folders import is_held, partials
 from medunlearn.study.jobs import SYNTHESIS
 from medunlearn.study.journal import failures, is_outdated

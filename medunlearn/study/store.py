@@ -155,7 +155,7 @@ class Store:
             for key in (entry.key, *entry.inputs):  # perhaps made again since they were read
                 self._verified.pop(key, None)
             fits = self._fits(entry)
-        return fits
+        return fits and all(map(self.is_done, made_from(self.study.profile, spec)))
 
     def _fits(self, entry: Entry) -> bool:
         record = self.record(entry.key)

@@ -75,6 +75,14 @@ def test_an_impossible_size_is_refused_with_what_is_possible(cohort_table, size,
         draw_forget_set(cohort_table, "random", size, "shared")
 
 
+def test_a_request_that_is_too_small_is_refused_before_anything_is_made(cohort_table):
+    draw_forget_set(cohort_table, "random", 0.004, "seed1000")
+    for composition, faults in (("stream", 1), ("at_once", 0)):
+        told = list_refusals(cohort_table, [(composition, 0.004, "seed1000")])
+        assert len(told) == faults
+        assert all("is 2 for a request: expected at least 3" in fault for fault in told)
+
+
 def test_a_set_that_takes_a_whole_class_is_refused(cohort_table):
     """One patient has class 1; all patients of her sex who may be drawn are."""
     rare = draw_forget_set(cohort_table, "female", 0.1, "shared").patients[0]

@@ -9,7 +9,8 @@ from medunlearn.cost import Clock
 from medunlearn.evaluation.relearning import relearn
 from medunlearn.evaluation.scores import levels_by_partition
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import middle_cell, original, retrained, unlearned
+from medunlearn.study.cells import middle_cell
+from medunlearn.study.design import original, retrained, unlearned
 from medunlearn.study.study import open_study
 
 SETTINGS = {"seed": 0, "steps": 5, "every": 2, "learning_rate": 0.02}

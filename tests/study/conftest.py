@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import middle_cell, original, retrained
+from medunlearn.study.cells import middle_cell
+from medunlearn.study.design import original, retrained
 from medunlearn.study.folders import RECORD
 from medunlearn.study.kernels import WarmKernels
 from medunlearn.study.profile import PROFILES, panel

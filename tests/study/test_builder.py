@@ -16,9 +16,8 @@ from medunlearn.errors import InputError
 from medunlearn.evaluation.difficulty import patient_confidence
 from medunlearn.study import builder as module
 from medunlearn.study.builder import CHECKPOINT, Builder
+from medunlearn.study.cells import Cell, middle_cell
 from medunlearn.study.design import (
-    Cell,
-    middle_cell,
     original,
     reference,
     references,

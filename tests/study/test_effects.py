@@ -11,7 +11,8 @@ from medunlearn.evaluation.predictions import predict
 from medunlearn.evaluation.scores import levels_by_partition
 from medunlearn.methods import get_method
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import middle_cell, original, retrained, unlearned
+from medunlearn.study.cells import middle_cell
+from medunlearn.study.design import original, retrained, unlearned
 from medunlearn.study.profile import panel
 from medunlearn.study.study import Study
 from medunlearn.training import reestimate_statistics

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from medunlearn.study import engine as module
-from medunlearn.study.design import Cell, original, retrained, unlearned
+from medunlearn.study.cells import Cell
+from medunlearn.study.design import original, retrained, unlearned
 from medunlearn.study.engine import Engine, Progress, tell_seconds
 from medunlearn.study.jobs import Job
 from medunlearn.study.journal import Ending, LostError

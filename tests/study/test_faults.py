@@ -13,7 +13,8 @@ import pytest
 
 from medunlearn.disk import DiskFullError
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import middle_cell, original, retrained, unlearned
+from medunlearn.study.cells import middle_cell
+from medunlearn.study.design import original, retrained, unlearned
 from medunlearn.study.folders import RECORD
 from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.status import status

@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 
 from medunlearn.__main__ import main
 from medunlearn.study.builder import WEIGHTS, Builder
-from medunlearn.study.design import listed_cells, unlearned
+from medunlearn.study.cells import listed_cells
+from medunlearn.study.design import unlearned
 from medunlearn.study.study import open_study
 from medunlearn.unlearning import record as records
 from medunlearn.unlearning.record import read_sealed

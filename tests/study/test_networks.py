@@ -11,7 +11,8 @@ from medunlearn.errors import InputError
 from medunlearn.evaluation.predictions import read_predictions
 from medunlearn.models import build_network, save_weights
 from medunlearn.study.builder import PREDICTIONS, Builder
-from medunlearn.study.design import middle_cell, original, retrained, unlearned
+from medunlearn.study.cells import middle_cell
+from medunlearn.study.design import original, retrained, unlearned
 from medunlearn.study.profile import load_profile
 from medunlearn.study.status import check
 from medunlearn.study.store import Store

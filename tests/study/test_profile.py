@@ -7,6 +7,8 @@ from medunlearn.methods import METHOD_NAMES, get_method
 from medunlearn.study.profile import PROFILES, load_profile, panel, parts_read_by, settings_of
 from tests.conftest import TINY
 
+STREAM, ANEW = {"requests": 4, "up_to": 0.2, "methods": ["finetune"]}, ("eu_k", "r2d", "sisa")
+
 
 @pytest.mark.parametrize("name", yaml.safe_load(PROFILES.read_text()))
 def test_every_profile_is_sound(name):
@@ -59,6 +61,12 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
         ({"seeds": 9, "floor_seeds": 7}, "floor_seeds is 7: a profile with verdicts needs 8"),
         ({"seeds": 7, "floor_seeds": 8}, "floor_seeds is 8: expected at most as many as seeds, 7"),
         ({"confirmatory": ["finetune", "scrub"]}, "scrub: not among the profile's methods"),
+        ({"stream": {**STREAM, "methods": ["scrub"]}}, "scrub: not among the profile's methods"),
+        ({"stream": {**STREAM, "requests": 1}}, "requests: .*greater than or equal to 2"),
+        (
+            {"stream": {**STREAM, "methods": [*ANEW]}, "methods": {name: {} for name in ANEW}},
+            "stream: eu_k, r2d, sisa: trains anew at each request",
+        ),
         ({"statistics": {**TINY["statistics"], "margins": {"test": 0.03}}}, "attack, forget"),
     ],
 )

@@ -23,10 +23,10 @@ from medunlearn.__main__ import main
 from medunlearn.errors import InputError
 from medunlearn.study import reproduce as module
 from medunlearn.study.builder import Builder
+from medunlearn.study.cells import middle_cell
 from medunlearn.study.design import (
     all_models,
     all_timings,
-    middle_cell,
     original,
     reference,
     references,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from medunlearn.study.design import Cell, original, retrained, unlearned
+from medunlearn.study.cells import Cell
+from medunlearn.study.design import original, retrained, unlearned
 from medunlearn.study.jobs import Job, plan_jobs
 from medunlearn.study.journal import Ending, failures, is_outdated, record_job
 from medunlearn.study.status import status

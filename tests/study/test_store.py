@@ -13,8 +13,8 @@ import pytest
 from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
 from medunlearn.study import folders, keys
+from medunlearn.study.cells import Cell
 from medunlearn.study.design import (
-    Cell,
     all_models,
     original,
     reference,

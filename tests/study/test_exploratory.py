@@ -10,16 +10,9 @@ import yaml
 
 from medunlearn.errors import InputError
 from medunlearn.evaluation.results import measure_results
-from medunlearn.study import listed
-from medunlearn.study.design import (
-    all_models,
-    all_timings,
-    listed_cells,
-    make_cell,
-    methods_at,
-    original,
-    retrained,
-)
+from medunlearn.study.cells import listed_cells, make_cell, methods_at
+from medunlearn.study.design import all_models, all_timings, original, retrained
+from medunlearn.study.exploratory import listed_section
 from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.status import check, status
 from medunlearn.study.store import Store
@@ -138,9 +131,9 @@ def test_the_report_has_a_section_of_the_listed_patients_without_a_verdict(patie
         methods=["salun"],
         shift=harmed,
     )
-    assert listed.section(_found(made)) == ""
+    assert listed_section(_found(made)) == ""
     renamed = replace(made, models=made.models.assign(composition="listed"))
-    section = listed.section(_found(renamed))
+    section = listed_section(_found(renamed))
     assert f"A list names {patients} patients, 10.0% of the training patients" in section
     assert ("membership (RMIA)" in section) == attacked
     gaps = re.findall(r"<th>([^<]+)</th>\s*" + r"<td>([^ <]+)[^<]*</td>\s*" * 2, section)
