@@ -16,7 +16,7 @@ from itertools import count
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any, Self
+from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -53,11 +53,10 @@ class _Kernel(ForkServerProcess):
         with _starts:
             # A child would run the owner's main script anew: it is not told where that lies.
             main = vars(sys.modules["__main__"])
-            origin: dict[str, Any] = {
-                name: main[name] for name in ("__spec__", "__file__") if name in main
-            }
+            known = [name for name in ("__spec__", "__file__") if name in main]
+            origin = {name: main[name] for name in known}
+            main.update(dict.fromkeys(origin))
             try:
-                main.update(dict.fromkeys(origin))
                 super().start()
             except EOFError:
                 raise RuntimeError("the fork server died while it imported libraries") from None
@@ -130,7 +129,7 @@ class _Manager(AsyncKernelManager):
 
 
 class WarmKernels:
-    """Starts kernels, from any number of threads, and lets none outlive it.
+    """Starts kernels, from any number of threads, until it is closed.
 
     No kernel survives the process that owns this object, however that ends. That process must not
     be daemonic. It has one fork server, which lives until it ends; the first kernel waits until
@@ -154,12 +153,6 @@ class WarmKernels:
         self._numbers, self._lock, self._running = count(), Lock(), set[_Kernel]()
         self.closed = False
         multiprocessing.get_context("forkserver").set_forkserver_preload([*KERNEL, *libraries])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End all kernels at once, from any thread; notebooks that still run end with an error."""

@@ -35,8 +35,7 @@ _MEASURED = frozenset({"medunlearn.cost"})
 """What methods import, and what decides no model but measurements of cost."""
 
 _MAKERS = frozenset(
-    f"medunlearn.study.{name}"
-    for name in ("builder", "devices", "engine", "journal", "reproduce", "store")
+    f"medunlearn.study.{name}" for name in ("builder", "devices", "engine", "reproduce", "store")
 ) | {"medunlearn.unlearning.call"}
 """What makes models and keeps them: a report reads their files, whose hashes are in its key.
 

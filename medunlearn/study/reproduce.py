@@ -13,9 +13,8 @@ from filelock import FileLock, Timeout
 from medunlearn.errors import InputError
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import check_device
-from medunlearn.study.engine import open_engine, tell_seconds
+from medunlearn.study.engine import is_outdated, open_engine, tell_seconds
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, needed_bytes, plan_jobs
-from medunlearn.study.journal import is_outdated
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
@@ -23,11 +22,11 @@ from medunlearn.study.tables import Tables, collect_tables, load_tables
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: the report, and name and fault of each failed job."""
+    """How a run ended: the report, name and fault of each failed job, what there was to make."""
 
     report: Path
     faults: dict[str, str]
-    made: int
+    jobs: int
 
 
 def reproduce(
@@ -59,14 +58,11 @@ def reproduce(
         for spec in all_timings(study.profile) if retime else []:
             store.discard(spec)
         jobs = [] if only_report else _plan(study, store)
-        todo = [spec for job in jobs for spec in job.models if not store.is_done(spec)]
         if not jobs and not only_report and not is_outdated(study, SYNTHESIS, store):
-            return Outcome(report, {}, 0)
-        if only_report and not any(map(store.is_done, all_models(study.profile))):
             return Outcome(report, {}, 0)
         with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
             faults = engine.run([*jobs, Job(SYNTHESIS, SYNTHESIS, alone=True)])
-    return Outcome(report, faults, sum(store.is_done(spec) for spec in todo))
+    return Outcome(report, faults, len(jobs))
 
 
 def obtain_tables(study: Study) -> Tables:
@@ -170,9 +166,7 @@ def _check_space(study: Study, specs: Sequence[ModelSpec]) -> None:
 
 def summary(outcome: Outcome, seconds: float) -> list[str]:
     """Lines for the end of a run: failures, if any, the result, its time, and the report."""
-    if not outcome.report.is_file() and not outcome.faults:
-        return ["no model is there yet, so there is no report: make reproduce"]
-    lines = [] if outcome.made or outcome.faults else ["nothing to compute: every model is there"]
+    lines = [] if outcome.jobs or outcome.faults else ["nothing to compute: every model is there"]
     if outcome.faults:
         width = max(len(name) for name in outcome.faults)
         lines.append(f"{'failed job':<{width}}  why")

@@ -116,8 +116,7 @@ def search(
     """
     optuna = _import_optuna()
     sampler = optuna.samplers.TPESampler(
-        n_startup_trials=max(1, trials // 2),
-        seed=int(stream("tuning", name).integers(2**31)),
+        n_startup_trials=max(1, trials // 2), seed=int(stream("tuning", name).integers(2**31))
     )
     study = optuna.create_study(sampler=sampler, direction="minimize")
     study.enqueue_trial({key: type(each.low)(usual[key]) for key, each in ranges.items()})

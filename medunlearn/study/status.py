@@ -4,7 +4,6 @@ import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import yaml
@@ -17,15 +16,12 @@ from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import Manifest
 from medunlearn.models import build_network, is_short, title_of
 from medunlearn.study.design import ModelSpec, all_models, all_timings, listed_cells
+from medunlearn.study.engine import failures, is_outdated
 from medunlearn.study.folders import is_held, partials
 from medunlearn.study.jobs import SYNTHESIS
-from medunlearn.study.journal import failures, is_outdated
 from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study, study_folder
-
-if TYPE_CHECKING:
-    from torch import nn
 
 FEW_PATIENTS = 2_000  # each order may lack what another has
 WIDTH = 400
@@ -139,26 +135,21 @@ def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
         return []
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        network = _build(manifest, profile)
+        network = build_network(
+            profile.network,
+            channels=manifest.channels,
+            classes=len(manifest.label.classes),
+            seed=0,
+            norm=profile.norm,
+            image_size=min(profile.image_size, manifest.image_size),
+            weights=profile.weights,
+        )
     count = sum(parameter.numel() for parameter in network.parameters())
     lines = [f"network {title_of(profile.network)}: {count:,} parameters"]
     if profile.weights:
         every = f"all weights are taken from {Path(profile.weights).name}"
         lines += [str(each.message) for each in told] or [every]
     return lines
-
-
-def _build(manifest: Manifest, profile: Profile) -> "nn.Module":
-    """A profile's network for the images of a manifest."""
-    return build_network(
-        profile.network,
-        channels=manifest.channels,
-        classes=len(manifest.label.classes),
-        seed=0,
-        norm=profile.norm,
-        image_size=min(profile.image_size, manifest.image_size),
-        weights=profile.weights,
-    )
 
 
 def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:

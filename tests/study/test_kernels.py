@@ -15,8 +15,8 @@ import nbformat
 import psutil
 import pytest
 
-from medunlearn.study.execution import execute
 from medunlearn.study.kernels import JobError, WarmKernels
+from medunlearn.study.worker import execute
 from tests.study.conftest import until
 
 Writer = Callable[..., Path]
@@ -26,9 +26,10 @@ LIMIT = 30  # seconds until nothing may be alive: moments, but for a busy machin
 OWNER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from medunlearn.study.execution import execute
 from medunlearn.study.kernels import JobError, WarmKernels
+from medunlearn.study.worker import execute
 
 folder, libraries, jobs = Path(sys.argv[1]), sys.argv[2].split(), int(sys.argv[3])
 print("begin", flush=True)  # not guarded against being run anew
@@ -42,7 +43,7 @@ def run(number, notebook):
         print(number, error, flush=True)
 
 
-with ThreadPoolExecutor(jobs) as pool, WarmKernels(libraries=libraries) as kernels:
+with ThreadPoolExecutor(jobs) as pool, closing(WarmKernels(libraries)) as kernels:
     list(pool.map(run, range(10), sys.argv[4:]))
 """
 
