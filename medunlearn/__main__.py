@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.study.devices import check_device, cuda_count, default_jobs, fault_of_cuda
 from medunlearn.study.engine import LostError
-from medunlearn.study.reproduce import clean, reproduce, summary
+from medunlearn.study.reproduce import clean, reproduce
 from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, Study, open_study, study_folder
 
@@ -137,8 +136,7 @@ def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int
     here = given.cluster in {"", "local"}
     places = f"{jobs or default_jobs(study.device)} at a time" if here else f"on {given.cluster}"
     say(f"{study.title}, {places}: {study.folder}")
-    start = time.monotonic()
-    outcome = reproduce(
+    faults = reproduce(
         study,
         workers=jobs,
         cluster=given.cluster,
@@ -146,8 +144,7 @@ def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int
         retime=given.command == "retime",
         write=say,
     )
-    say(*summary(outcome, time.monotonic() - start), sep="\n")
-    return 1 if outcome.faults or not outcome.report.is_file() else 0
+    return 1 if faults else 0
 
 
 def _tune(study: Study) -> int:

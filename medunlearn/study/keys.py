@@ -64,7 +64,7 @@ def describe(
         "notebook": _hash_of(NOTEBOOKS[spec.role]),
         "code": _code(spec, watched=watched),
         "cohort": study.cohort.sha256,
-        "versions": _versions(),
+        "versions": versions(),
         "device": study.device,
     }
     if spec.role == "original" and study.profile.rewinds:
@@ -107,7 +107,8 @@ def notebook_key(study: Study, notebook: str, store: "Store") -> str:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what decides a result beside the code."""
     packages = {name: version(name).split("+")[0] for name in ("torch", "monai", "numpy")}
     return {"python": ".".join(platform.python_version_tuple()[:2]), **packages}
 

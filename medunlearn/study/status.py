@@ -17,7 +17,6 @@ from medunlearn.cohort.schema import Manifest
 from medunlearn.models import build_network, is_short, title_of
 from medunlearn.study.design import ModelSpec, all_models, all_timings, listed_cells
 from medunlearn.study.engine import failures, is_outdated
-from medunlearn.study.folders import is_held, partials
 from medunlearn.study.jobs import SYNTHESIS
 from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.store import Store
@@ -25,9 +24,7 @@ from medunlearn.study.study import Study, study_folder
 
 FEW_PATIENTS = 2_000  # each order may lack what another has
 WIDTH = 400
-"""Characters of an error that are shown; the executed notebook has the rest."""
-KINDS = 4
-"""Kinds of models that a line names; of more it tells the number."""
+"""Characters of an error that are shown (the executed notebook has the rest), and of kinds."""
 STATES = ("done", "partial", "failed", "stale", "absent")
 """Those of ``store.State``, and: it is not there, for its notebook failed."""
 
@@ -55,7 +52,6 @@ def status(study: Study) -> list[str]:
         f"{shorten(record['fault'], WIDTH)}"
         for job, record in failed
     ]
-    lines += _tell_partial(store, specs)
     report = str(study.folder / "report" / "index.html")
     current = not is_outdated(study, SYNTHESIS, store)
     lines += ["", "report: " + (report if current else "missing or out of date")]
@@ -70,20 +66,9 @@ def _tell_stale(store: Store, specs: list[ModelSpec]) -> list[str]:
             found[reason].append(spec.kind)
     lines = []
     for reason, kinds in found.items():
-        names = list(dict.fromkeys(kinds))
-        told = ", ".join(names) if len(names) <= KINDS else f"{len(names)} kinds"
+        told = shorten(", ".join(dict.fromkeys(kinds)), WIDTH)
         lines.append(f"stale because of another {reason}: {len(kinds)} models ({told})")
     return lines
-
-
-def _tell_partial(store: Store, specs: list[ModelSpec]) -> list[str]:
-    """What is being written, or was left by somebody who was killed at it."""
-    titles = {store.entry(spec).key: spec.title for spec in specs}
-    fates = ("was left by a killed process; the next run removes it", "is being written")
-    return [
-        f"partial: {titles.get(key, key)} {fates[is_held(path)]}"
-        for path, key in partials(store.folder).items()
-    ]
 
 
 def check(
@@ -101,15 +86,10 @@ def check(
     root = Path(data_root).expanduser() if data_root else None
     cache = study_folder(dataset, profile, runs).parent / "cache"
     seen = examine_cohort(manifest, root, cache, asked.image_size, asked.max_patients)
-    limits = asked.statistics
     plan = Plan(
-        name=profile,
-        seeds=asked.seeds,
-        verdict_seeds=limits.verdict_seeds,
-        verdict_patients=limits.verdict_patients,
-        margins={str(name): margin for name, margin in limits.margins.items()},
-        forget_sizes=asked.forget_sizes,
-        middle_size=asked.middle_size,
+        profile,
+        **asked.model_dump(include={"seeds", "forget_sizes", "middle_size"}),
+        **asked.statistics.model_dump(include={"verdict_seeds", "verdict_patients", "margins"}),
     )
     return [
         *describe_cohort(manifest, seen.table, seen.pixels),

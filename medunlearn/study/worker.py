@@ -5,14 +5,12 @@ Of an executed notebook nothing is trusted but what it says itself.
 
 import logging
 import multiprocessing
-import platform
 import socket
 import threading
 import time
 from collections.abc import Mapping
 from contextvars import Context
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +25,7 @@ from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.devices import fault_of_cuda, pin, visible_devices
 from medunlearn.study.engine import Ending
 from medunlearn.study.kernels import LIBRARIES, JobError, WarmKernels
+from medunlearn.study.keys import versions
 from medunlearn.study.study import PROJECT
 
 START_TIMEOUT = 900
@@ -122,9 +121,7 @@ def code_version() -> str:
     patterns = ("medunlearn/**/*.py", "medunlearn/**/*.yaml", "notebooks/*.ipynb")
     files = [path for pattern in patterns for path in PROJECT.glob(pattern)]
     code = canonical_hash({str(path.relative_to(PROJECT)): file_hash(path) for path in files})
-    python = ".".join(platform.python_version_tuple()[:2])
-    packages = [f"{name} {version(name).split('+')[0]}" for name in ("torch", "monai", "numpy")]
-    return ", ".join([f"medunlearn {code[:12]}", f"python {python}", *packages])
+    return ", ".join(f"{k} {v}" for k, v in {"medunlearn": code[:12], **versions()}.items())
 
 
 def execute(

@@ -17,7 +17,6 @@ from medunlearn.errors import InputError
 from medunlearn.study import devices
 from medunlearn.study.builder import Builder
 from medunlearn.study.devices import check_device, clock_alone, device_shared
-from medunlearn.study.reproduce import Outcome
 from medunlearn.study.status import status
 from medunlearn.study.study import choose_device
 
@@ -95,7 +94,7 @@ def test_a_gpu_that_is_there_and_cannot_be_used_is_told(
     monkeypatch.delenv("DEVICE", raising=False)
     monkeypatch.setattr(command, "cuda_count", devices.cuda_count)
     monkeypatch.setattr(command, "open_study", lambda *_, **__: study)
-    monkeypatch.setattr(command, "reproduce", lambda *_, **__: Outcome(Path(__file__), {}, 1))
+    monkeypatch.setattr(command, "reproduce", lambda *_, **__: {})
     assert command.main(["reproduce", "--runs", str(tmp_path), *options]) == 0
     said = "a GPU is there and is not used, for the driver knows CUDA 12, torch was built for 13"
     assert (said in capsys.readouterr().out) == told

@@ -98,20 +98,6 @@ def test_a_job_that_needs_what_nobody_makes_fails_and_nothing_hangs(world):
     assert set(world().run([GRAPH[2]])) == {"03-u"}
 
 
-def test_no_place_is_empty_while_work_is_ready(world):
-    """Each job waits until three are running; two together would wait for ever."""
-    three = threading.Barrier(3)
-
-    class Together(World):
-        def execute(self, job):
-            three.wait(900)
-            return super().execute(job)
-
-    here = world(Together, slots=lambda: 3)
-    here.run([job(f"02-{n}", [original(n)]) for n in range(6)])
-    assert len(here.log) == 6
-
-
 @pytest.mark.parametrize("slots", [2, 4])
 def test_what_runs_alone_runs_last_and_beside_nothing_though_places_are_free(world, slots):
     here = world(takes=0.05, slots=lambda: slots)

@@ -75,16 +75,6 @@ def test_why_a_kind_is_stale_is_told_from_old_to_new(store):
     ]
 
 
-def test_what_is_being_written_is_told_from_what_a_killed_process_left(store):
-    (store.folder / f".partial-{store.entry(original(1000)).key}-0").mkdir(parents=True)
-    with store.writing(original(1001)):
-        told = [line for line in status(store.study) if line.startswith("partial: ")]
-    assert set(told) == {
-        "partial: original, seed 1000 was left by a killed process; the next run removes it",
-        "partial: original, seed 1001 is being written",
-    }
-
-
 @pytest.mark.parametrize("content", [b'{"job": "04', b"\xff", b"[]", b""])
 def test_a_harmed_record_of_a_job_is_none(store, content):
     folder = store.study.folder / "jobs"
