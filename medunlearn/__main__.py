@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,8 @@ from pathlib import Path
 from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.study.devices import check_device, cuda_count, default_jobs, fault_of_cuda
-from medunlearn.study.journal import LostError
-from medunlearn.study.reproduce import clean, reproduce, summary
+from medunlearn.study.engine import LostError
+from medunlearn.study.reproduce import clean, reproduce
 from medunlearn.study.status import check, status
 from medunlearn.study.study import PROJECT, Study, open_study, study_folder
 
@@ -56,10 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
-        for option, (default, meaning) in OPTIONS.items():
-            command.add_argument(
-                f"--{option}", default=os.environ.get(option.upper()) or default, help=meaning
-            )
+        for option, (usual, meaning) in OPTIONS.items():
+            default = os.environ.get(option.upper()) or usual
+            command.add_argument(f"--{option}", default=default, help=meaning)
     given = parser.parse_args(arguments)
     try:
         with told_when_full(Path(given.runs) if given.runs else PROJECT):
@@ -74,26 +72,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     """Commands that need no study first: they only look, or take away."""
-    data, forget = (
-        str(Path(path).expanduser().absolute()) if path else ""
-        for path in (given.data, given.forget)
-    )
+    given.data, given.forget = _absolute(given.data), _absolute(given.forget)
     if given.command == "check":
-        print("\n".join(check(given.dataset, data, given.profile, given.runs, forget)))
+        say(*check(given.dataset, given.data, given.profile, given.runs, given.forget), sep="\n")
         return 0
     if given.command == "forget" and given.verify:
         from medunlearn.unlearning.deletion import verify_record
 
-        print("\n".join(verify_record(Path(given.verify).expanduser())))
+        say(*verify_record(Path(given.verify).expanduser()), sep="\n")
         return 0
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command in {"clean", "status"} and not folder.is_dir():
-        print(f"nothing is done yet: there is no {folder}")
-        return 0
-    if given.command == "clean":
+        say(f"nothing is done yet: there is no {folder}")
+    elif given.command == "clean":
         clean(folder)
-        print(f"removed all results of {folder}")
-        return 0
+        say(f"removed all results of {folder}")
+    else:
+        return _work(given, folder)
+    return 0
+
+
+def _work(given: argparse.Namespace, folder: Path) -> int:
+    """Commands of a study, which is opened for them."""
     if given.command in {"tune", "forget"} and given.cluster:
         raise InputError("CLUSTER", [f"{given.command} computes here, one by one: leave it out"])
     jobs, here = _jobs(given.jobs), given.cluster in {"", "local"}
@@ -106,36 +106,37 @@ def _run(given: argparse.Namespace) -> int:
         check_cluster(given.cluster, jobs)
     if not (folder / "cohort.parquet").is_file():
         say("preparing the cohort: images are drawn or decoded once, in half a minute or more")
+    dataset, profile = (
+        _absolute(name) if name.endswith((".yaml", ".yml")) else name
+        for name in (given.dataset, given.profile)
+    )
     study = open_study(
-        _absolute(given.dataset),
-        _absolute(given.profile),
-        data_root=data,
+        dataset,
+        profile,
+        data_root=given.data,
         runs=given.runs,
         device=given.device,
-        forget=forget,
+        forget=given.forget,
         look_again=given.command == "reproduce",
     )
     if computes and not given.device and study.device == "cpu" and cuda_count():
-        print(f"a GPU is there and is not used, for {fault_of_cuda()}")
+        say(f"a GPU is there and is not used, for {fault_of_cuda()}")
     if given.command == "status":
-        print("\n".join(status(study)))
+        say(*status(study), sep="\n")
         return 0
     if given.command == "forget":
         from medunlearn.study.forgetting import forget_listed
 
-        print("\n".join(forget_listed(study, given.method)))
+        say(*forget_listed(study, given.method), sep="\n")
         return 0
     return _tune(study) if given.command == "tune" else _reproduce(given, study, jobs)
 
 
 def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int:
-    if given.cluster in {"", "local"}:
-        places = f"{jobs or default_jobs(study.device)} at a time"
-    else:
-        places = f"{f'at most {jobs} at a time' if jobs else 'all workers'} of {given.cluster}"
+    here = given.cluster in {"", "local"}
+    places = f"{jobs or default_jobs(study.device)} at a time" if here else f"on {given.cluster}"
     say(f"{study.title}, {places}: {study.folder}")
-    start = time.monotonic()
-    outcome = reproduce(
+    faults = reproduce(
         study,
         workers=jobs,
         cluster=given.cluster,
@@ -143,8 +144,7 @@ def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int
         retime=given.command == "retime",
         write=say,
     )
-    say("\n".join(summary(outcome, time.monotonic() - start)))
-    return 1 if outcome.faults or not outcome.report.is_file() else 0
+    return 1 if faults else 0
 
 
 def _tune(study: Study) -> int:
@@ -153,23 +153,20 @@ def _tune(study: Study) -> int:
     say(f"{study.title}, one search at a time: {study.folder}")
     path, faults = tune(study, write=say)
     lines = [f"{name}: {fault}" for name, fault in faults.items()]
-    print("\n".join([*lines, "no settings were frozen"] if faults else [f"settings: {path}"]))
+    say(*lines, "no settings were frozen" if faults else f"settings: {path}", sep="\n")
     return 1 if faults else 0
 
 
-def _absolute(given: str) -> str:
-    """A path as notebooks, which run elsewhere, can find it; a name as it is."""
-    own = given.endswith((".yaml", ".yml"))
-    return str(Path(given).expanduser().absolute()) if own else given
+def _absolute(path: str) -> str:
+    """A path as notebooks, which run elsewhere, can find it; nothing stays nothing."""
+    return str(Path(path).expanduser().absolute()) if path else ""
 
 
 def _jobs(asked: str) -> int | None:
     """Jobs at a time, if a number was asked for."""
-    if not asked:
-        return None
-    if not asked.isdecimal() or int(asked) == 0:
+    if asked and (not asked.isdecimal() or int(asked) == 0):
         raise InputError("JOBS", [f"{asked!r} is no number of jobs; expected 1 or more"])
-    return int(asked)
+    return int(asked) if asked else None
 
 
 def leave(code: int) -> None:

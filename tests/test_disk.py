@@ -74,20 +74,6 @@ def test_the_nearest_place_names_the_disk(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize(
-    ("said", "number"),
-    [
-        ("I/O error: No space left on device (os error 28)", errno.ENOSPC),
-        ("Error writing bytes to file. Detail: [errno 28] No space left", errno.ENOSPC),
-        ("Disk quota exceeded (os error 122)", errno.EDQUOT),
-    ],
-)
-def test_the_words_of_a_library_are_understood(tmp_path, said, number):
-    with pytest.raises(DiskFullError) as caught, told_when_full(tmp_path):
-        raise RuntimeError(said)
-    assert caught.value.errno == number
-
-
 def test_a_command_says_so_in_one_line(tmp_path, monkeypatch, capsys):
     def fail(_):
         raise OSError(errno.ENOSPC, "No space left on device", "somewhere")

@@ -16,7 +16,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 
 from medunlearn.errors import InputError
 from medunlearn.study.devices import default_jobs
-from medunlearn.study.journal import Ending, LostError
+from medunlearn.study.engine import Ending, LostError
 from medunlearn.study.slurm import SlurmJobs
 from medunlearn.study.study import PROJECT
 from medunlearn.study.worker import Kernels, execute_on_worker
@@ -64,14 +64,15 @@ class Workers:
         limit: At most so many notebooks at a time.
         write: Takes a line when workers come or go.
         tend: Called again and again: asks for workers in place of those that ended.
+        threads: Of all workers, as they were told last.
     """
 
     client: Client
     run: str
     limit: int
     write: Callable[[str], None]
-    tend: Callable[[], None] = lambda: None
-    threads: int | None = None
+    tend: Callable[[], None] | None
+    threads: int | None
 
     def __post_init__(self) -> None:
         self.address = self.client.scheduler_info()["address"]  # a lost scheduler has none
@@ -82,7 +83,8 @@ class Workers:
         Raises:
             LostError: The connection to the scheduler is lost, or Slurm's jobs end in vain.
         """
-        self.tend()
+        if self.tend:
+            self.tend()
         if self.client.status != "running":
             raise self._lost()
         try:
@@ -142,22 +144,21 @@ def open_workers(
     Raises:
         InputError: There is no such scheduler, or a worker cannot execute jobs of this study.
     """
+    where: Any = cluster
+    tend, local = None, cluster in {"", "local"}
     with ExitStack() as stack:
         kernels.marker.touch()
         stack.callback(kernels.marker.unlink, missing_ok=True)
         deaths = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
         stack.enter_context(dask.config.set(deaths))
-        logging.getLogger("distributed.scheduler").addFilter(_is_news)
-        where: Any = cluster
-        slurm = None
-        if cluster == "slurm":
+        if local:
+            jobs = jobs or default_jobs(kernels.device)
+            where = stack.enter_context(_open_local(jobs))
+        elif cluster == "slurm":
             logs = kernels.marker.parent / "slurm"
             slurm = SlurmJobs(kernels.name, jobs or 1, kernels.device, logs)
             stack.callback(slurm.close)
-            where = slurm.cluster
-        elif cluster in {"", "local"}:
-            jobs = jobs or default_jobs(kernels.device)
-            where = stack.enter_context(_open_local(jobs))
+            where, tend = slurm.cluster, slurm.tend
         try:
             client = Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)
         except LOST as error:
@@ -168,14 +169,10 @@ def open_workers(
         client.subscribe_topic(kernels.name, lambda event: write(event[1]))
         client.register_plugin(kernels)
         stack.callback(_dismiss, client, kernels.name)
-        workers = Workers(client, kernels.name, jobs or sys.maxsize, write)
-        if cluster in {"", "local"}:
-            workers.threads = jobs
-        else:
+        if not local:
             write(f"dashboard: {client.dashboard_link}")
-        if slurm is not None:
-            workers.tend = slurm.tend
-        yield workers
+        known = jobs if local else None
+        yield Workers(client, kernels.name, jobs or sys.maxsize, write, tend, known)
 
 
 def _check_workers(client: Client, kernels: Kernels) -> None:
@@ -188,11 +185,6 @@ def _check_workers(client: Client, kernels: Kernels) -> None:
         faults += [f"the worker {address} {fault}" for fault in found]
     if faults:
         raise InputError("CLUSTER", faults)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not a job whose workers died: `Workers.ending` tells that, with what to look at."""
-    return "workers died" not in record.getMessage()
 
 
 def _dismiss(client: Client, run: str) -> None:

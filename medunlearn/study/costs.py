@@ -40,7 +40,9 @@ def describe_costs(costs: pd.DataFrame, study: Study) -> str:
     middle = costs[costs["forget_size"] == study.profile.middle_size]
     if middle.empty:
         return NO_COST_PASS
-    lines = [say_cost(costs, study), _of_one_request(middle)]
+    low, high = middle["estimate"].min(), middle["estimate"].max()
+    lines = [say_cost(costs, study)]
+    lines.append(f"One request alone costs {low:.2f} to {high:.2f} retrainings.")
     known, tuned = middle.dropna(subset=["total"]), study.tuned
     if tuned is None or known.empty or _faults_of(tuned, study):
         return " ".join([*lines, "To tune, run `make tune`."])
@@ -52,11 +54,6 @@ def describe_costs(costs: pd.DataFrame, study: Study) -> str:
     if len(earned):
         lines.append(f"Tuning is earned after {earned.min():.1f} to {earned.max():.1f} requests.")
     return f"{' '.join(lines)}\n\n{_describe_search(tuned)}\n\n{_doubts_about(tuned, study, costs)}"
-
-
-def _of_one_request(middle: pd.DataFrame) -> str:
-    low, high = (middle["estimate"].agg(which) for which in ("min", "max"))
-    return f"One request alone costs {low:.2f} to {high:.2f} retrainings."
 
 
 def _describe_search(tuned: Tuned) -> str:

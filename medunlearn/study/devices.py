@@ -8,26 +8,15 @@ import fcntl
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from contextvars import ContextVar
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import MappingProxyType
 
 from medunlearn.errors import InputError
+from medunlearn.sources import source_of
 
 LOCKS = Path("/tmp")  # not TMPDIR, which may be another one for each user and each job of a cluster
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # a constant of Linux
-_held: ContextVar[Mapping[str, bool | None]] = ContextVar("held", default=MappingProxyType({}))
-"""Devices held by this thread: None beside others, else whether others are surely kept out."""
-
-
-def available_cores() -> int:
-    """Cores this process may use: a container may own fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cuda_count() -> int:
@@ -70,11 +59,8 @@ def check_device(device: str) -> None:
 
 def _cuda_of_torch() -> int | None:
     """Major release of CUDA that torch was built for; none if it was built without."""
-    spec = find_spec("torch")
-    assert spec is not None
-    assert spec.origin is not None
-    told = Path(spec.origin).with_name("version.py").read_text()
-    found = re.search(r"^cuda\b.*= *'(\d+)", told, re.MULTILINE)
+    source = source_of("torch.version")
+    found = source and re.search(r"^cuda\b.*= *'(\d+)", source.read_text(), re.MULTILINE)
     return int(found[1]) if found else None
 
 
@@ -98,8 +84,10 @@ def visible_devices() -> list[str]:
 
 
 def default_jobs(device: str) -> int:
-    """Jobs at a time on this machine: one for each GPU, or for each core."""
-    return max(1, len(visible_devices())) if device == "cuda" else available_cores()
+    """Jobs at a time on this machine: one for each GPU, or for each core that is ours to use."""
+    from dask.system import CPU_COUNT  # not for commands that only look
+
+    return max(1, len(visible_devices())) if device == "cuda" else CPU_COUNT
 
 
 def pin(slot: int, devices: Sequence[str]) -> dict[str, str]:
@@ -112,21 +100,17 @@ def pin(slot: int, devices: Sequence[str]) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if devices else {}
 
 
-@contextmanager
 def device_shared(
     device: str, write: Callable[[str], None] = print, *, runs: Path | None = None
-) -> Iterator[None]:
-    """Compute on a device beside others; waits while somebody times on it.
-
-    Inside `clock_alone` of the same device it changes nothing.
+) -> AbstractContextManager[bool]:
+    """Compute on a device beside others; waits while somebody times on it, oneself included.
 
     Args:
         device: ``cpu`` or ``cuda``.
         write: Takes one line if there is something to wait for.
         runs: RUNS, by which studies know of each other that share no other folder.
     """
-    with _hold(device, fcntl.LOCK_SH, write, runs):
-        yield
+    return _hold(device, fcntl.LOCK_SH, write, runs)
 
 
 @contextmanager
@@ -146,9 +130,6 @@ def clock_alone(
     Yields:
         Whether others are kept out: false where this process has a ``/tmp`` of its own, as in a
         container (unless it was given the host's), or where files cannot be locked.
-
-    Raises:
-        RuntimeError: Inside `device_shared`, where it would wait for itself.
     """
     with ExitStack() as stack:
         names = dict.fromkeys(["cpu", device])  # in this order: no two clocks wait for each other
@@ -159,25 +140,18 @@ def clock_alone(
 @contextmanager
 def _hold(
     device: str, kind: int, write: Callable[[str], None], runs: Path | None
-) -> Iterator[bool | None]:
-    name, held, alone = _device_id(device), _held.get(), kind == fcntl.LOCK_EX
-    if name in held:
-        if alone and held[name] is None:
-            raise RuntimeError(f"a clock on {device} would wait for its own process to end")
-        yield held[name]
-        return
-    reason = "another study computes" if alone else "another study times"
+) -> Iterator[bool]:
+    """Hold a device in RUNS and on the host; whether the latter's other users are kept out."""
+    reason = "another study computes" if kind == fcntl.LOCK_EX else "another study times"
     said = [f"waiting for {device}: {reason} on this device"]
     with ExitStack() as stack:
         kept = False  # what the last folder says: it is the host's
-        for path in (folder / f"medunlearn-{name}" for folder in (runs, LOCKS) if folder):
-            kept = False
+        for folder in filter(None, (runs, LOCKS)):
+            path, kept = folder / f"medunlearn-{_device_id(device)}", False
             with suppress(OSError), _locked(path.with_suffix(".turn"), fcntl.LOCK_EX, write, said):
                 # who waits for the lock holds the turnstile: nobody overtakes
                 stack.enter_context(_locked(path.with_suffix(".lock"), kind, write, said))
-                kept = _is_host_wide(path.parent)
-        token = _held.set({**held, name: kept if alone else None})
-        stack.callback(_held.reset, token)
+                kept = _is_host_wide(folder)
         yield kept
 
 

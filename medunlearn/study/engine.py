@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from medunlearn.disk import read_record, write_record
 from medunlearn.study.design import ModelSpec, all_models
-from medunlearn.study.jobs import SYNTHESIS, Job
-from medunlearn.study.journal import Ending, record_job
+from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, plan_jobs
 from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, Study, study_parameters
@@ -24,6 +25,18 @@ POLL = 0.5
 """Seconds after which workers are asked again how many notebooks they take."""
 LAG = 30.0
 """Seconds until a file of another host is surely seen: NFS may remember that it was absent."""
+
+
+class Ending(NamedTuple):
+    """How a job ended where it ran: seconds, its fault if it has one, and the host."""
+
+    seconds: float
+    fault: str | None = None
+    host: str = "unknown"
+
+
+class LostError(RuntimeError):
+    """No job can be executed any more; the message says why and what to do."""
 
 
 @dataclass
@@ -114,7 +127,8 @@ class Engine:
                     future = self._submit(job)
                     running[future] = job
                     future.add_done_callback(ended.put)
-            if (future := _next(ended)) is not None:
+            with suppress(Empty):  # none ends for a moment
+                future = ended.get(timeout=POLL)
                 job = running.pop(future)
                 endings.append((job, self._settle(job, self.workers.ending(future))))
             for job, ending in endings:
@@ -129,32 +143,36 @@ class Engine:
             raise RuntimeError(f"needs {absent[0]}, which could not be made")
         if job.name == SYNTHESIS:
             if not any(map(self.store.is_done, all_models(self.study.profile))):
-                raise RuntimeError("no model is there")
+                raise RuntimeError("no model is there yet, so there is no report: make reproduce")
             collect_tables(self.study, self.store)
 
     def _submit(self, job: Job) -> Any:
         notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
-        output = self.study.folder / "jobs" / f"{job.name}.ipynb"
         parameters = {**study_parameters(self.study), **job.parameters}
-        return self.workers.submit(notebook, output, parameters)
+        return self.workers.submit(notebook, self._output(job), parameters)
 
     def _settle(self, job: Job, ending: Ending) -> Ending:
-        """Ask the disk what a job has left, and write down how it ended."""
-        key = None
+        """Ask the disk what a job has left, and write down how it ended.
+
+        A notebook that makes no model gets the key of what decided it.
+        """
+        key, output = None, self._output(job)
         try:
             if ending.fault is None and (absent := self._absent(job.models)):
                 ending = ending._replace(fault=f"the notebook ended without {absent[0].title}")
             if ending.fault is None and job.name == SYNTHESIS:
                 from medunlearn.study.report import write_html
 
-                executed = self.study.folder / "jobs" / f"{job.name}.ipynb"
-                write_html(executed, self.study.folder / "report" / "index.html")
+                write_html(output, self.study.folder / "report" / "index.html")
             if ending.fault is None and not job.models:
                 key = notebook_key(self.study, job.notebook, self.store)
         except Exception as error:
             ending = ending._replace(fault=str(error) or type(error).__name__)
-        record_job(self.study, job, ending, key)
+        write_record(output.with_suffix(".json"), {**ending._asdict(), "key": key})
         return ending
+
+    def _output(self, job: Job) -> Path:
+        return self.study.folder / "jobs" / f"{job.name}.ipynb"
 
     def _absent(self, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
         """The models that a job was to make and has not, though they were given time to show."""
@@ -167,20 +185,31 @@ class Engine:
         return absent
 
 
-def _next(ended: SimpleQueue[Any]) -> Any:
-    """The next job that ends; none if none does for a moment."""
-    try:
-        return ended.get(timeout=POLL)
-    except Empty:
-        return None
-
-
 def _ready(waiting: Sequence[Job], running: Sequence[Job], slots: int) -> list[Job]:
     """Jobs that may start now: nobody still has to make what they need."""
     makers = {spec for job in [*waiting, *running] for spec in job.models}
     ready = [job for job in waiting if not makers.intersection(job.needs)]
     together = [job for job in ready if not job.alone][: max(0, slots - len(running))]
     return together or ready[: min(1, slots) if not running else 0]
+
+
+def is_outdated(study: Study, notebook: str, store: Store) -> bool:
+    """Whether a notebook without models was not executed yet, or not on what is there now."""
+    path = study.folder / "jobs" / f"{notebook}.json"
+    made = [path.with_suffix(".ipynb")]
+    if notebook == SYNTHESIS:
+        files = ("results.csv", "verdicts.csv", "verdicts.json", "figures/privacy_utility.png")
+        made += [study.folder / "report" / name for name in ("index.html", *files)]
+    key = (read_record(path) or {}).get("key")
+    return not all(map(Path.is_file, made)) or key != notebook_key(study, notebook, store)
+
+
+def failures(study: Study, store: Store) -> list[tuple[Job, dict[str, Any]]]:
+    """The jobs that still have something to make and failed at it, with their records."""
+    left = missing_jobs(plan_jobs(study.profile), store.is_done)
+    left += [Job(n, n) for n in (COHORT, SYNTHESIS) if is_outdated(study, n, store)]
+    found = [(job, read_record(study.folder / "jobs" / f"{job.name}.json")) for job in left]
+    return [(job, record) for job, record in found if record and record.get("fault")]
 
 
 @contextmanager

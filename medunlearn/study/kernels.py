@@ -4,6 +4,7 @@ A kernel that imports torch and MONAI by itself costs seconds. One that is forke
 that has imported them costs almost nothing: the standard library's fork server is that process.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -13,10 +14,11 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any, Self
+from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
@@ -31,7 +33,19 @@ LIBRARIES = (
     "torch._dynamo",  # loaded by the first optimiser that a process makes: 1.3 s
     "monai.networks.nets",
 )
-KERNEL = ("medunlearn.study.warm_parent", __name__, "ipykernel.kernelapp", "ipykernel.ipkernel")
+KERNEL = (__name__, "ipykernel.kernelapp", "ipykernel.ipkernel")
+IN_KERNELS = {
+    # One and two threads give different bytes, and two kernels with one thread each train more.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # Matplotlib reads it when imported, here long before a kernel could choose the backend.
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
+IN_IMPORTS = {
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's allocator would start a thread
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # looking for a GPU must not open it
+}
 _starts = Lock()
 
 
@@ -56,8 +70,8 @@ class _Kernel(ForkServerProcess):
             origin: dict[str, Any] = {
                 name: main[name] for name in ("__spec__", "__file__") if name in main
             }
+            main.update(dict.fromkeys(origin))
             try:
-                main.update(dict.fromkeys(origin))
                 super().start()
             except EOFError:
                 raise RuntimeError("the fork server died while it imported libraries") from None
@@ -85,17 +99,15 @@ class _Kernel(ForkServerProcess):
         """Be the kernel, in the child."""
         from ipykernel.kernelapp import IPKernelApp
 
-        from medunlearn.study import warm_parent
-
         os.setsid()  # an interrupt at the terminal is the owner's to handle
         Thread(target=_end_with_owner, daemon=True).start()
         multiprocessing.set_start_method(None, force=True)  # a notebook may start processes
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(self.folder or os.curdir)
-        for name in warm_parent.IMPORTS:
+        for name in IN_IMPORTS:
             os.environ.pop(name, None)
-        os.environ.update(self.environment | warm_parent.KERNEL)
-        if not warm_parent.Fork.is_sound:
+        os.environ.update(self.environment | IN_KERNELS)
+        if not Fork.is_sound:
             sys.exit(subprocess.call(self.command))
         sys.argv = self.command[self.command.index("ipykernel_launcher") :]
         IPKernelApp.launch_instance(parent_handle=os.getppid())  # it ends with the fork server
@@ -130,7 +142,7 @@ class _Manager(AsyncKernelManager):
 
 
 class WarmKernels:
-    """Starts kernels, from any number of threads, and lets none outlive it.
+    """Starts kernels, from any number of threads, until it is closed.
 
     No kernel survives the process that owns this object, however that ends. That process must not
     be daemonic. It has one fork server, which lives until it ends; the first kernel waits until
@@ -154,12 +166,6 @@ class WarmKernels:
         self._numbers, self._lock, self._running = count(), Lock(), set[_Kernel]()
         self.closed = False
         multiprocessing.get_context("forkserver").set_forkserver_preload([*KERNEL, *libraries])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End all kernels at once, from any thread; notebooks that still run end with an error."""
@@ -204,3 +210,25 @@ class WarmKernels:
             if manager.made is not None:
                 manager.made.stop_channels()
             run_sync(manager.shutdown_kernel)(now=True)
+
+
+class Fork:
+    """Whether the latest fork gave a sound child: neither threads nor an open GPU survive it."""
+
+    is_sound = False
+
+
+def _look() -> None:
+    """Look at this process before it forks; elsewhere than on Linux no fork is trusted."""
+    gc.freeze()  # a collection in a kernel would otherwise copy the pages it shares
+    with_gpu = {"/dev/nvidia-uvm", "/dev/kfd"}  # asking which GPUs there are opens neither
+    if (process := Path("/proc/self")).exists():
+        opened = {os.path.realpath(entry) for entry in (process / "fd").iterdir()}
+        threads = list((process / "task").iterdir())
+        Fork.is_sound = len(threads) == 1 and not opened & with_gpu
+
+
+if vars(sys.modules["__main__"]).get("main") is forkserver.main:  # this is the fork server
+    os.environ.update(IN_KERNELS | IN_IMPORTS)  # before it imports anything else
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt ends the imports, and says nothing
+    os.register_at_fork(before=_look)

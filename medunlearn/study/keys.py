@@ -35,8 +35,7 @@ _MEASURED = frozenset({"medunlearn.cost"})
 """What methods import, and what decides no model but measurements of cost."""
 
 _MAKERS = frozenset(
-    f"medunlearn.study.{name}"
-    for name in ("builder", "devices", "engine", "journal", "reproduce", "store")
+    f"medunlearn.study.{name}" for name in ("builder", "devices", "engine", "reproduce", "store")
 ) | {"medunlearn.unlearning.call"}
 """What makes models and keeps them: a report reads their files, whose hashes are in its key.
 
@@ -65,7 +64,7 @@ def describe(
         "notebook": _hash_of(NOTEBOOKS[spec.role]),
         "code": _code(spec, watched=watched),
         "cohort": study.cohort.sha256,
-        "versions": _versions(),
+        "versions": versions(),
         "device": study.device,
     }
     if spec.role == "original" and study.profile.rewinds:
@@ -108,7 +107,8 @@ def notebook_key(study: Study, notebook: str, store: "Store") -> str:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what decides a result beside the code."""
     packages = {name: version(name).split("+")[0] for name in ("torch", "monai", "numpy")}
     return {"python": ".".join(platform.python_version_tuple()[:2]), **packages}
 

@@ -103,10 +103,7 @@ class Statistics(_Strict):
     level: Share
     verdict_seeds: int = Field(ge=2)
     verdict_patients: int = Field(ge=2)
-    margins: Annotated[
-        dict[Margin, Share],
-        AfterValidator(_hold_all),
-    ]
+    margins: Annotated[dict[Margin, Share], AfterValidator(_hold_all)]
     justification: str
 
 

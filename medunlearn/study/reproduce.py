@@ -1,33 +1,23 @@
 """From nothing to a finished study, or from wherever the last run ended."""
 
-import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from errno import ENOSYS
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from medunlearn.disk import read_record
 from medunlearn.errors import InputError
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.devices import check_device
-from medunlearn.study.engine import open_engine, tell_seconds
+from medunlearn.study.engine import is_outdated, open_engine, tell_seconds
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, needed_bytes, plan_jobs
-from medunlearn.study.journal import is_outdated
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: the report, and name and fault of each failed job."""
-
-    report: Path
-    faults: dict[str, str]
-    made: int
 
 
 def reproduce(
@@ -38,7 +28,7 @@ def reproduce(
     only_report: bool = False,
     retime: bool = False,
     write: Callable[[str], None] = print,
-) -> Outcome:
+) -> dict[str, str]:
     """Make every model that is missing, then tables and report; what is there is kept.
 
     Args:
@@ -47,26 +37,35 @@ def reproduce(
         cluster: Where they run: empty or ``local``, ``slurm``, or the address of a scheduler.
         only_report: Make no model; write tables and report from those that are there.
         retime: Take away what the cost pass has measured, so that it is measured anew.
-        write: Takes a line of progress.
+        write: Takes a line of progress, and those of the end: failures, the result, the report.
+
+    Returns:
+        Name and fault of each failed job.
 
     Raises:
         InputError: Another run holds the study, a forget set cannot be drawn, the disk is full, or
             the cluster is not there or not fit.
         LostError: The connection to the cluster is lost.
     """
-    store, report = Store(study), study.folder / "report" / "index.html"
+    report, start = study.folder / "report" / "index.html", time.monotonic()
+    store, faults = Store(study), dict[str, str]()
     with alone(study.folder):
         for spec in all_timings(study.profile) if retime else []:
             store.discard(spec)
         jobs = [] if only_report else _plan(study, store)
-        todo = [spec for job in jobs for spec in job.models if not store.is_done(spec)]
-        if not jobs and not only_report and not is_outdated(study, SYNTHESIS, store):
-            return Outcome(report, {}, 0)
-        if only_report and not any(map(store.is_done, all_models(study.profile))):
-            return Outcome(report, {}, 0)
-        with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
-            faults = engine.run([*jobs, Job(SYNTHESIS, SYNTHESIS, alone=True)])
-    return Outcome(report, faults, sum(store.is_done(spec) for spec in todo))
+        if jobs or only_report or is_outdated(study, SYNTHESIS, store):
+            with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
+                faults = engine.run([*jobs, Job(SYNTHESIS, SYNTHESIS, alone=True)])
+    lines = [] if jobs or faults else ["nothing to compute: every model is there"]
+    width = max(map(len, faults), default=0)
+    lines += [f"{'failed job':<{width}}  why"] if faults else []
+    lines += [f"{name:<{width}}  {fault}" for name, fault in faults.items()]
+    # what was found, in three lines, as the synthesis has written them down
+    lines += (read_record(report.with_name("summary.json")) or {}).get("result", [])
+    lines.append(f"time: {tell_seconds(time.monotonic() - start)}")
+    for line in [*lines, f"report: {report if report.is_file() else 'none'}"]:
+        write(line)
+    return faults
 
 
 def obtain_tables(study: Study) -> Tables:
@@ -166,26 +165,3 @@ def _check_space(study: Study, specs: Sequence[ModelSpec]) -> None:
         fault = f"{len(specs)} models need about {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB"
         remedy = "are free on this disk: free some, or give another folder with RUNS=..."
         raise InputError(str(study.folder), [f"{fault} {remedy}"])
-
-
-def summary(outcome: Outcome, seconds: float) -> list[str]:
-    """Lines for the end of a run: failures, if any, the result, its time, and the report."""
-    if not outcome.report.is_file() and not outcome.faults:
-        return ["no model is there yet, so there is no report: make reproduce"]
-    lines = [] if outcome.made or outcome.faults else ["nothing to compute: every model is there"]
-    if outcome.faults:
-        width = max(len(name) for name in outcome.faults)
-        lines.append(f"{'failed job':<{width}}  why")
-        lines += [f"{name:<{width}}  {fault}" for name, fault in outcome.faults.items()]
-    lines += tell_result(outcome.report.parent)
-    return [*lines, f"time: {tell_seconds(seconds)}", f"report: {outcome.report}"]
-
-
-def tell_result(folder: Path) -> list[str]:
-    """What the study found, in three lines, as the synthesis has written them down.
-
-    Args:
-        folder: Of the report.
-    """
-    summary = folder / "summary.json"
-    return json.loads(summary.read_text())["result"] if summary.is_file() else []

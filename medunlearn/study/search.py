@@ -4,24 +4,28 @@ Needs optuna (the extra ``tune``).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from medunlearn.batches import Recipe
 from medunlearn.cohort.partition import EVALUATION_VALIDATION, TRAIN
 from medunlearn.errors import InputError
 from medunlearn.evaluation.scores import patient_accuracy
 from medunlearn.methods import Setting
+from medunlearn.methods._task import Method
 from medunlearn.randomness import stream
 from medunlearn.study.tuned import Trial
 
-if TYPE_CHECKING:
+try:
+    import optuna
     from optuna.distributions import FloatDistribution, IntDistribution
+except ImportError:
+    raise InputError("tuning", ["optuna is not installed: pip install optuna"]) from None
 
-    from medunlearn.batches import Recipe
-    from medunlearn.methods._task import Method
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 WORST = 2.0
 """The score of a trial whose model has diverged: none can be worse."""
@@ -61,8 +65,8 @@ def score(unlearned: tuple[float, float], original: tuple[float, float]) -> floa
 
 
 def find_ranges(
-    method: "Method", usual: Mapping[str, Setting], recipe: "Recipe"
-) -> dict[str, "IntDistribution | FloatDistribution"]:
+    method: Method, usual: Mapping[str, Setting], recipe: Recipe
+) -> dict[str, IntDistribution | FloatDistribution]:
     """Where each setting is looked for: its usual range, widened to hold the setting in use.
 
     A range that spans a factor of ten or more is searched evenly over its logarithm.
@@ -71,12 +75,8 @@ def find_ranges(
         method: Its ``ranges`` are those of the literature.
         usual: Settings of the profile; the method's own where it is silent.
         recipe: Of an original: it caps ``epochs``, for else a method's cost is decided by us.
-
-    Raises:
-        InputError: optuna is not installed.
     """
-    distributions, found = _import_optuna().distributions, {}
-    own = method.usual(recipe)
+    own, found = method.usual(recipe), dict[str, IntDistribution | FloatDistribution]()
     for name, (low, high) in method.ranges.items():
         value: Any = usual.get(name, own[name])
         if name == "epochs":
@@ -84,14 +84,14 @@ def find_ranges(
         low, high = min(low, float(value)), max(high, float(value))
         log = low > 0 and high / low >= 10
         if isinstance(own[name], int):  # a profile may say 1 where 1.0 is meant
-            found[name] = distributions.IntDistribution(int(low), int(high), log)
+            found[name] = IntDistribution(int(low), int(high), log)
         else:
-            found[name] = distributions.FloatDistribution(low, high, log)
+            found[name] = FloatDistribution(low, high, log)
     return found
 
 
 def search(
-    ranges: Mapping[str, "IntDistribution | FloatDistribution"],
+    ranges: Mapping[str, IntDistribution | FloatDistribution],
     usual: Mapping[str, Setting],
     evaluate: Callable[[dict[str, Setting]], Trial],
     *,
@@ -114,10 +114,8 @@ def search(
     Returns:
         The trials in the order they were made, without repeats.
     """
-    optuna = _import_optuna()
     sampler = optuna.samplers.TPESampler(
-        n_startup_trials=max(1, trials // 2),
-        seed=int(stream("tuning", name).integers(2**31)),
+        n_startup_trials=max(1, trials // 2), seed=int(stream("tuning", name).integers(2**31))
     )
     study = optuna.create_study(sampler=sampler, direction="minimize")
     study.enqueue_trial({key: type(each.low)(usual[key]) for key, each in ranges.items()})
@@ -134,12 +132,3 @@ def search(
 def choose(trials: Sequence[Trial]) -> Trial:
     """The trial with the lowest score; of equals the cheapest."""
     return min(trials, key=lambda trial: (trial.score, sum(trial.seconds)))
-
-
-def _import_optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise InputError("tuning", ["optuna is not installed: pip install optuna"]) from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna

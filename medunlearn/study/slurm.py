@@ -11,7 +11,7 @@ from pathlib import Path
 import dask
 
 from medunlearn.errors import InputError
-from medunlearn.study.journal import LostError
+from medunlearn.study.engine import LostError
 
 PERIOD = 30
 """Seconds after which Slurm is asked again for jobs whose worker is not there."""

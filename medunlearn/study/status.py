@@ -4,7 +4,6 @@ import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import yaml
@@ -18,21 +17,15 @@ from medunlearn.cohort.schema import Manifest
 from medunlearn.models import build_network, is_short, title_of
 from medunlearn.study.cells import listed_cells
 from medunlearn.study.design import ModelSpec, all_models, all_timings
-from medunlearn.study.folders import is_held, partials
+from medunlearn.study.engine import failures, is_outdated
 from medunlearn.study.jobs import SYNTHESIS
-from medunlearn.study.journal import failures, is_outdated
 from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study, study_folder
 
-if TYPE_CHECKING:
-    from torch import nn
-
 FEW_PATIENTS = 2_000  # each order may lack what another has
 WIDTH = 400
-"""Characters of an error that are shown; the executed notebook has the rest."""
-KINDS = 4
-"""Kinds of models that a line names; of more it tells the number."""
+"""Characters of an error that are shown (the executed notebook has the rest), and of kinds."""
 STATES = ("done", "partial", "failed", "stale", "absent")
 """Those of ``store.State``, and: it is not there, for its notebook failed."""
 
@@ -60,7 +53,6 @@ def status(study: Study) -> list[str]:
         f"{shorten(record['fault'], WIDTH)}"
         for job, record in failed
     ]
-    lines += _tell_partial(store, specs)
     report = str(study.folder / "report" / "index.html")
     current = not is_outdated(study, SYNTHESIS, store)
     lines += ["", "report: " + (report if current else "missing or out of date")]
@@ -75,20 +67,9 @@ def _tell_stale(store: Store, specs: list[ModelSpec]) -> list[str]:
             found[reason].append(spec.kind)
     lines = []
     for reason, kinds in found.items():
-        names = list(dict.fromkeys(kinds))
-        told = ", ".join(names) if len(names) <= KINDS else f"{len(names)} kinds"
+        told = shorten(", ".join(dict.fromkeys(kinds)), WIDTH)
         lines.append(f"stale because of another {reason}: {len(kinds)} models ({told})")
     return lines
-
-
-def _tell_partial(store: Store, specs: list[ModelSpec]) -> list[str]:
-    """What is being written, or was left by somebody who was killed at it."""
-    titles = {store.entry(spec).key: spec.title for spec in specs}
-    fates = ("was left by a killed process; the next run removes it", "is being written")
-    return [
-        f"partial: {titles.get(key, key)} {fates[is_held(path)]}"
-        for path, key in partials(store.folder).items()
-    ]
 
 
 def check(
@@ -106,15 +87,10 @@ def check(
     root = Path(data_root).expanduser() if data_root else None
     cache = study_folder(dataset, profile, runs).parent / "cache"
     seen = examine_cohort(manifest, root, cache, asked.image_size, asked.max_patients)
-    limits = asked.statistics
     plan = Plan(
-        name=profile,
-        seeds=asked.seeds,
-        verdict_seeds=limits.verdict_seeds,
-        verdict_patients=limits.verdict_patients,
-        margins={str(name): margin for name, margin in limits.margins.items()},
-        forget_sizes=asked.forget_sizes,
-        middle_size=asked.middle_size,
+        profile,
+        **asked.model_dump(include={"seeds", "forget_sizes", "middle_size"}),
+        **asked.statistics.model_dump(include={"verdict_seeds", "verdict_patients", "margins"}),
     )
     return [
         *describe_cohort(manifest, seen.table, seen.pixels),
@@ -140,26 +116,21 @@ def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
         return []
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        network = _build(manifest, profile)
+        network = build_network(
+            profile.network,
+            channels=manifest.channels,
+            classes=len(manifest.label.classes),
+            seed=0,
+            norm=profile.norm,
+            image_size=min(profile.image_size, manifest.image_size),
+            weights=profile.weights,
+        )
     count = sum(parameter.numel() for parameter in network.parameters())
     lines = [f"network {title_of(profile.network)}: {count:,} parameters"]
     if profile.weights:
         every = f"all weights are taken from {Path(profile.weights).name}"
         lines += [str(each.message) for each in told] or [every]
     return lines
-
-
-def _build(manifest: Manifest, profile: Profile) -> "nn.Module":
-    """A profile's network for the images of a manifest."""
-    return build_network(
-        profile.network,
-        channels=manifest.channels,
-        classes=len(manifest.label.classes),
-        seed=0,
-        norm=profile.norm,
-        image_size=min(profile.image_size, manifest.image_size),
-        weights=profile.weights,
-    )
 
 
 def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:

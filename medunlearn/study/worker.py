@@ -1,25 +1,37 @@
-"""What a dask worker has for one run: it tells whether it is fit, and executes notebooks."""
+"""What a dask worker has for one run: it tells whether it is fit, and executes notebooks.
 
+Of an executed notebook nothing is trusted but what it says itself.
+"""
+
+import logging
 import multiprocessing
-import platform
 import socket
 import threading
 import time
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Mapping
+from contextvars import Context
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import papermill
 from distributed import Worker, WorkerPlugin, get_worker
+from jupyter_core.utils import ensure_event_loop
+from nbformat import NotebookNode
 
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.devices import fault_of_cuda, pin, visible_devices
-from medunlearn.study.execution import execute
-from medunlearn.study.journal import Ending
-from medunlearn.study.kernels import LIBRARIES, WarmKernels
+from medunlearn.study.engine import Ending
+from medunlearn.study.kernels import LIBRARIES, JobError, WarmKernels
+from medunlearn.study.keys import versions
 from medunlearn.study.study import PROJECT
+
+START_TIMEOUT = 900
+"""Seconds until a kernel must answer; one that dies is noticed before."""
+
+logging.getLogger("papermill").setLevel(logging.CRITICAL + 1)  # its errors are raised as well
 
 
 class Kernels(WorkerPlugin):
@@ -55,7 +67,7 @@ class Kernels(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Know the worker; one that joins a run and is not fit for it is sent away."""
-        self.worker, self.kernels = worker, WarmKernels(libraries=self.libraries).__enter__()
+        self.worker, self.kernels = worker, WarmKernels(self.libraries)
         devices = visible_devices() if self.device == "cuda" else []
         self.places = [pin(slot, devices) for slot in range(worker.state.nthreads)]
         if faults := self.faults():
@@ -76,30 +88,25 @@ class Kernels(WorkerPlugin):
         """Show a line where the run was started."""
         self.worker.log_event(self.name, line)
 
-    def _pass_on(self, job: str) -> Callable[[str], None]:
-        """Take what a notebook prints, and tell, once each, what it waits for."""
-        told = set[str]()
-
-        def write(text: str) -> None:
-            for line in {x for x in text.splitlines() if x.startswith("waiting for ")} - told:
-                told.add(line)
+    def _pass_on(self, job: str, text: str) -> None:
+        """Take what a notebook prints, and tell what it waits for."""
+        for line in text.splitlines():
+            if line.startswith("waiting for "):
                 self.tell(f"{'':<12} {job:<46} {line}")
-
-        return write
 
     def execute(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Ending:
         """Execute a notebook; whatever fails in it is told, not raised: it may travel far."""
         for folder in (output.parent, output.parent.with_name("models")):
             list(folder.glob("*"))  # what other hosts have written is to be seen here
         start, fault, place = time.monotonic(), None, self.places.pop()
-        said = SimpleNamespace(write=self._pass_on(output.stem), flush=lambda: None)
+        said = SimpleNamespace(write=partial(self._pass_on, output.stem), flush=lambda: None)
         try:
-            execute(notebook, output, parameters, self.kernels, environment=place, stdout=said)
+            execute(notebook, output, parameters, self.kernels, place, said)
         except Exception as error:
             fault = str(error) or type(error).__name__
         finally:
             self.places.append(place)
-        return Ending(time.monotonic() - start, fault, socket.gethostname())
+        return Ending(round(time.monotonic() - start, 2), fault, socket.gethostname())
 
 
 def execute_on_worker(run: str, *job: Any) -> Ending:
@@ -114,6 +121,82 @@ def code_version() -> str:
     patterns = ("medunlearn/**/*.py", "medunlearn/**/*.yaml", "notebooks/*.ipynb")
     files = [path for pattern in patterns for path in PROJECT.glob(pattern)]
     code = canonical_hash({str(path.relative_to(PROJECT)): file_hash(path) for path in files})
-    python = ".".join(platform.python_version_tuple()[:2])
-    packages = [f"{name} {version(name).split('+')[0]}" for name in ("torch", "monai", "numpy")]
-    return ", ".join([f"medunlearn {code[:12]}", f"python {python}", *packages])
+    return ", ".join(f"{k} {v}" for k, v in {"medunlearn": code[:12], **versions()}.items())
+
+
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, Any],
+    kernels: WarmKernels,
+    environment: Mapping[str, str] | None = None,
+    stdout: Any = None,
+) -> None:
+    """Run a notebook; `output` appears whole by one rename, or not at all.
+
+    ``<stem>.partial.ipynb`` beside it holds the cells done so far; after a failure it stays as
+    ``<stem>.failed.ipynb``. May be called from many threads if none changes the working folder.
+
+    Args:
+        notebook: Notebook with a cell tagged ``parameters``.
+        output: Where the executed notebook goes; its folder exists.
+        parameters: Values for names of the parameters cell; of another name papermill only warns.
+        kernels: Where the kernel comes from.
+        environment: Variables for the kernel beside those of this process.
+        stdout: A file that gets, besides, what the notebook prints, at once.
+
+    Raises:
+        JobError: A cell failed, or the kernel died or was closed.
+    """
+    begun, failed = (output.with_suffix(f".{state}.ipynb") for state in ("partial", "failed"))
+    for stale in (output, failed):
+        stale.unlink(missing_ok=True)
+    job = {
+        "input_path": str(notebook.resolve()),
+        "output_path": str(begun.resolve()),
+        "parameters": dict(parameters),
+        "start_timeout": START_TIMEOUT,
+        "iopub_timeout": 60,  # 4 s, the default, fails cells with much output under load
+        "progress_bar": False,
+        "stdout_file": stdout,
+    }
+    try:
+        # In a context of its own, for that of the caller may hold another thread's event loop.
+        _check_complete(Context().run(_run, job, kernels, environment or {}))
+    except BaseException:
+        if begun.exists():
+            begun.replace(failed)
+        raise
+    begun.replace(output)
+
+
+def _run(
+    job: Mapping[str, Any], kernels: WarmKernels, environment: Mapping[str, str]
+) -> NotebookNode:
+    loop = ensure_event_loop()  # jupyter_core's, which leaves it open
+    try:
+        with kernels.kernel(environment) as kernel:
+            job = {**job, "km": kernel, "kernel_name": kernel.kernel_name}
+            executed: NotebookNode = papermill.execute_notebook(**job)
+            return executed
+    except papermill.PapermillExecutionError as error:
+        raise JobError(f"cell [{error.exec_count}]: {error.ename}: {error.evalue}") from error
+    except (RuntimeError, OSError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        closed = "stopped, for the kernels were closed"
+        raise JobError(closed if kernels.closed else reason) from error
+    finally:
+        if not loop.is_running():
+            loop.close()
+
+
+def _check_complete(executed: NotebookNode) -> None:
+    """Refuse a notebook that papermill calls done although its kernel had died."""
+    for cell in executed.cells:
+        if cell.cell_type == "code" and cell.source.strip():
+            # The count is set when a cell starts, the time of the reply when it has ended.
+            ended = "shell.execute_reply" in cell.metadata.get("execution", {})
+            failed = any(output.output_type == "error" for output in cell.outputs)
+            if failed or cell.execution_count is None or not ended:
+                first = cell.source.strip().splitlines()[0]
+                raise JobError(f"the cell {first!r} did not run to its end")

@@ -1,6 +1,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,5 @@ def notebook(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def kernels() -> Iterator[WarmKernels]:
     """Kernels forked from a parent that knows all libraries; its start takes ten seconds."""
-    with WarmKernels() as warm:
-        yield warm
-
-
-@pytest.fixture
-def light_kernels() -> Iterator[WarmKernels]:
-    """Forked kernels of its own for a test that ends them."""
-    with WarmKernels(libraries=()) as warm:
+    with closing(WarmKernels()) as warm:
         yield warm

@@ -1,19 +1,16 @@
 """Jobs on dask workers. The faults run the command itself over tiny notebooks (``grid.py``)."""
 
-import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import psutil
 import pytest
 from distributed import KilledWorker, LocalCluster
@@ -34,11 +31,6 @@ def is_alive(process: int) -> bool:
         return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def text(path: Path) -> str:
-    cells = nbformat.read(path, 4).cells
-    return "".join(o.text for c in cells for o in c.get("outputs", []) if o.name == "stdout")
 
 
 @pytest.fixture(scope="module")
@@ -81,36 +73,11 @@ def test_notebooks_run_and_tell_their_faults_and_nothing_is_left(carry, there, t
         assert good().seconds > 0
         assert good().host == socket.gethostname()
         assert "ZeroDivisionError" in bad().fault
-    assert text(tmp_path / "jobs" / "good.ipynb") == "42\n"
+    assert '"42\\n"' in (tmp_path / "jobs" / "good.ipynb").read_text()
     names = {path.name for path in (tmp_path / "jobs").iterdir()}
     assert names == {"good.ipynb", "bad.failed.ipynb"}
     for each in there.workers.values():
         assert not [name for name in each.plugins if name.startswith("medunlearn-")]
-
-
-def test_seconds_are_right_though_the_wall_clock_jumps(carry, monkeypatch):
-    real = time.time
-
-    def execute(*_, **__):
-        monkeypatch.setattr(time, "time", lambda: real() - 5 * 3600)
-        raise RuntimeError("the kernel died")
-
-    monkeypatch.setattr(worker, "execute", execute)
-    with carry("local") as (_, submit):
-        ending = submit("any", "1")()
-    assert 0 <= ending.seconds < 60
-    assert ending.fault == "the kernel died"
-
-
-def test_jobs_go_to_workers_that_have_none(carry, tmp_path):
-    """Each waits for the other: on one worker they would never end."""
-    meet = "import pathlib, time; p = pathlib.Path(mark); (p / str(x)).touch()\n"
-    meet += "while len(list(p.iterdir())) < 2: time.sleep(0.05)"
-    (tmp_path / "met").mkdir()
-    with carry() as (workers, submit):
-        assert workers.slots() == 2
-        both = [submit(f"{n}", meet, x=n, mark=str(tmp_path / "met")) for n in (1, 2)]
-        assert [end().fault for end in both] == [None, None]
 
 
 def test_places_follow_the_workers_up_to_the_limit(carry, there):
@@ -145,18 +112,14 @@ def test_why_a_worker_is_not_fit_is_told(tmp_path, monkeypatch, change, said):
     assert said in kernels.faults()[0]
 
 
-def test_a_job_that_kills_its_workers_is_given_up_and_told_once_with_what_to_look_at(carry, caplog):
+def test_a_job_that_kills_its_workers_is_given_up_with_what_to_look_at(carry):
     """As a walltime does that is shorter than the start of a notebook on a loaded node."""
+    dead = Future()
+    dead.set_exception(KilledWorker("02-o", SimpleNamespace(address="tcp://node7:1"), 10))
     with carry("local") as (workers, _):
-        dead = Future()
-        dead.set_exception(KilledWorker("02-o", SimpleNamespace(address="tcp://node7:1"), 10))
         fault = workers.ending(dead).fault
-        logging.getLogger("distributed.scheduler").error("%s failed: 11 workers died", "02-o")
-        logging.getLogger("distributed.scheduler").error("another fault")
     assert fault.startswith("11 workers died executing it, the last one at tcp://node7:1")
     assert "walltime" in fault
-    assert "another fault" in caplog.messages
-    assert not any("workers died" in line for line in caplog.messages)
 
 
 def test_every_worker_that_is_not_fit_at_the_start_is_named_and_stays(carry, there):
@@ -181,21 +144,14 @@ def test_a_worker_that_joins_and_is_not_fit_is_sent_away_and_told(carry, there, 
         there.scale(2)
 
 
-def test_a_worker_under_a_nanny_is_refused_with_the_remedy(tmp_path):
+def test_a_worker_under_a_nanny_is_refused_with_the_remedy(carry):
     """It is a daemonic process, which may start no other: so no kernel."""
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as nannied,
         pytest.raises(InputError, match="start it with --no-nanny"),
-        carry_nothing(tmp_path, nannied.scheduler_address),
+        carry(nannied.scheduler_address),
     ):
         pass
-
-
-@contextmanager
-def carry_nothing(folder, address):
-    (folder / "jobs").mkdir(exist_ok=True)
-    with open_workers(address, Kernels(folder, "", "cpu"), None, print):
-        yield
 
 
 @pytest.mark.parametrize("given", ["mars", "Local", "127.0.0.1:8786", "http://here"])
@@ -204,11 +160,11 @@ def test_an_unknown_cluster_is_refused_with_the_choices(given):
         check_cluster(given, None)
 
 
-def test_a_scheduler_that_does_not_answer_is_one_clear_error(tmp_path, monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_one_clear_error(carry, monkeypatch):
     monkeypatch.setattr("medunlearn.study.cluster.CONNECT_TIMEOUT", 1)
     with (
         pytest.raises(InputError, match="does not answer: start one with `dask scheduler`"),
-        carry_nothing(tmp_path, "tcp://127.0.0.1:1"),
+        carry("tcp://127.0.0.1:1"),
     ):
         pass
 
@@ -299,16 +255,6 @@ def scheduler(folder: Path):
             process.wait()
 
 
-@contextmanager
-def place(where: str, folder: Path):
-    """The value of CLUSTER: a scheduler is started for it if need be."""
-    if where != "scheduler":
-        yield where
-        return
-    with scheduler(folder) as (address, _):
-        yield address
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_command_on_this_machine_is_silent_but_for_its_progress(tmp_path, device):
@@ -362,29 +308,18 @@ def test_the_scheduler_killed_is_one_line_and_the_command_goes_on_without(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["", "scheduler"])
-def test_an_interrupt_ends_every_kernel_and_leaves_what_is_finished(tmp_path, where):
-    with (
-        place(where, tmp_path) as cluster,
-        Grid(tmp_path, "--cluster", cluster, "--jobs", "2") as grid,
-    ):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_kernel_outlives_a_command_that_is_stopped_and_what_is_finished_stays(
+    tmp_path, where, how
+):
+    with ExitStack() as stack:
+        cluster = stack.enter_context(scheduler(tmp_path))[0] if where else ""
+        grid = stack.enter_context(Grid(tmp_path, "--cluster", cluster, "--jobs", "2"))
         grid.busy()
         finished = grid.made()
-        os.killpg(grid.process.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(grid.process.pid, how)  # as a terminal does
         grid.kernels_end()
         code, _, err = grid.end()
-        assert code == 130
-        assert err.strip() == "stopped; the same command goes on from here"
-        assert finished <= grid.made() < {job.name for job in JOBS}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("where", ["", "scheduler"])
-def test_no_kernel_outlives_a_driver_that_is_killed(tmp_path, where):
-    with (
-        place(where, tmp_path) as cluster,
-        Grid(tmp_path, "--cluster", cluster, "--jobs", "2") as grid,
-    ):
-        grid.busy()
-        grid.process.kill()
-        grid.kernels_end()
-        grid.end()
+    if how == signal.SIGINT:
+        assert (code, err.strip()) == (130, "stopped; the same command goes on from here")
+    assert finished <= grid.made() < {job.name for job in JOBS}

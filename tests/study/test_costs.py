@@ -62,9 +62,9 @@ COSTS = make_costs(
 )
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
+def test_what_tuning_cost_is_told():
+    told = describe_costs(COSTS, make_study(make_tuned()))
+    for said in (
         # supported is above one retraining, and nothing else
         "one request costs more than one retraining for 2 of 4 methods",
         "costs less for 1, and 1 are undecided",
@@ -76,10 +76,8 @@ COSTS = make_costs(
         "beat doing nothing for 4 of 4",
         "nearer to them than the usual settings for 4 methods",
         "the nearest of all for 2",
-    ],
-)
-def test_what_tuning_cost_is_told(said):
-    assert said in describe_costs(COSTS, make_study(make_tuned()))
+    ):
+        assert said in told
 
 
 def test_without_tuning_the_claim_is_not_tested():
@@ -105,11 +103,7 @@ def test_seconds_that_cannot_be_added_give_no_verdict(changes, said):
 @pytest.mark.parametrize(
     ("tuned", "usual", "said"),
     [
-        (
-            make_tuned(device="another"),
-            {},
-            "timed on another, unlearning on this.",
-        ),
+        (make_tuned(device="another"), {}, "timed on another, unlearning on this."),
         (make_tuned(cohort="other"), {}, "another cohort or recipe"),
         (make_tuned(), {"salun": {"share": 0.2}}, "have changed since: SalUn"),
         (make_tuned(disturbed=3), {}, "in 3 of the 16 regions"),

@@ -11,9 +11,8 @@ import pytest
 from medunlearn.study import engine as module
 from medunlearn.study.cells import Cell
 from medunlearn.study.design import original, retrained, unlearned
-from medunlearn.study.engine import Engine, Progress, tell_seconds
+from medunlearn.study.engine import Ending, Engine, LostError, Progress, tell_seconds
 from medunlearn.study.jobs import Job
-from medunlearn.study.journal import Ending, LostError
 
 CELL = Cell("random", 0.1)
 O0, O1 = original(1000), original(1001)
@@ -93,53 +92,20 @@ def test_a_failed_job_stops_only_what_needs_it(world):
     assert "which could not be made" in faults["03-u"]
     assert set(here.log) == {"02-o", "02-r", "01-c"}
     record = json.loads((here.study.folder / "jobs" / "02-r.json").read_text())
-    assert (record["status"], record["fault"]) == ("failed", "02-r broke\nin many lines")
+    assert record["fault"] == "02-r broke\nin many lines"
 
 
 def test_a_job_that_needs_what_nobody_makes_fails_and_nothing_hangs(world):
     assert set(world().run([GRAPH[2]])) == {"03-u"}
 
 
-def test_no_place_is_empty_while_work_is_ready(world):
-    """Each job waits until three are running; two together would wait for ever."""
-    three = threading.Barrier(3)
-
-    class Together(World):
-        def execute(self, job):
-            three.wait(900)
-            return super().execute(job)
-
-    here = world(Together, slots=lambda: 3)
-    here.run([job(f"02-{n}", [original(n)]) for n in range(6)])
-    assert len(here.log) == 6
-
-
-def test_what_runs_alone_runs_last_and_beside_nothing(world):
-    here = world(takes=0.05)
+@pytest.mark.parametrize("slots", [2, 4])
+def test_what_runs_alone_runs_last_and_beside_nothing_though_places_are_free(world, slots):
+    here = world(takes=0.05, slots=lambda: slots)
     here.run([job("08-cost", [], [O0], alone=True), *GRAPH, job("08-more", alone=True)])
     assert set(here.log[-2:]) == {"08-cost", "08-more"}
     assert here.beside["08-cost"] == {"08-cost"}
     assert here.beside["08-more"] == {"08-more"}
-
-
-@pytest.mark.parametrize("slots", [2, 4])
-def test_what_runs_alone_waits_for_a_long_job_though_places_are_free(world, slots):
-    """It is ready from the start, and a worker has nothing else to do once the short job ends."""
-    ended = threading.Event()
-    overlapped = []
-
-    class Long(World):
-        def execute(self, job):
-            if job.alone:
-                overlapped.append(not ended.is_set())
-            elif job.name == "02-long":
-                time.sleep(0.3)
-                ended.set()
-            return super().execute(job)
-
-    jobs = [job("02-long", [O0]), job("02-short", [O1]), job("08-cost", alone=True)]
-    world(Long, slots=lambda: slots).run(jobs)
-    assert overlapped == [False]
 
 
 def test_a_job_is_told_when_it_starts_and_when_it_ends(world):

@@ -15,8 +15,8 @@ import nbformat
 import psutil
 import pytest
 
-from medunlearn.study.execution import execute
 from medunlearn.study.kernels import JobError, WarmKernels
+from medunlearn.study.worker import execute
 from tests.study.conftest import until
 
 Writer = Callable[..., Path]
@@ -26,9 +26,10 @@ LIMIT = 30  # seconds until nothing may be alive: moments, but for a busy machin
 OWNER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from medunlearn.study.execution import execute
 from medunlearn.study.kernels import JobError, WarmKernels
+from medunlearn.study.worker import execute
 
 folder, libraries, jobs = Path(sys.argv[1]), sys.argv[2].split(), int(sys.argv[3])
 print("begin", flush=True)  # not guarded against being run anew
@@ -42,7 +43,7 @@ def run(number, notebook):
         print(number, error, flush=True)
 
 
-with ThreadPoolExecutor(jobs) as pool, WarmKernels(libraries=libraries) as kernels:
+with ThreadPoolExecutor(jobs) as pool, closing(WarmKernels(libraries)) as kernels:
     list(pool.map(run, range(10), sys.argv[4:]))
 """
 
@@ -81,16 +82,6 @@ def assert_gone(processes: list[psutil.Process]) -> None:
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_output_is_complete_and_has_the_parameters(
-    kernels: WarmKernels, notebook: Writer, tmp_path: Path
-) -> None:
-    execute(notebook("print(x + 1)", "print('end')"), tmp_path / "out.ipynb", {"x": 41}, kernels)
-    assert text(tmp_path / "out.ipynb") == "42\nend\n"
-    cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
-    assert [cell.execution_count for cell in cells] == [1, 2, 3, 4]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["input.ipynb", "out.ipynb"]
-
-
 def test_failing_cell_leaves_only_a_failed_notebook(
     kernels: WarmKernels, notebook: Writer, tmp_path: Path
 ) -> None:
@@ -122,27 +113,22 @@ def test_a_kernel_that_ends_early_is_never_a_success(
     assert text(tmp_path / "out.failed.ipynb").startswith("start\n")
 
 
-def test_a_kernel_has_its_variables_and_computes_with_one_thread(
+def test_a_kernel_has_its_variables_one_thread_and_may_start_processes_of_its_own(
     kernels: WarmKernels, notebook: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Processes with functions of its cells: one that is not forked from the kernel lacks them."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     path = notebook(
         "import os, torch; print(os.environ['MARK'], os.environ['HOME'] != '')",
         "a = torch.rand(500, 500, requires_grad=True); (a @ a).sum().backward()",
         "print(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'])",
+        "from multiprocessing import Pool",
+        "def twice(n): return 2 * n",
+        "with Pool(2) as pool: print(pool.map(twice, [x, 3]))",
     )
-    execute(path, tmp_path / "out.ipynb", {}, kernels, environment={"MARK": "näh"})
-    assert text(tmp_path / "out.ipynb") == "näh True\n1 1\n"
-
-
-def test_a_notebook_may_start_processes_of_its_own(
-    kernels: WarmKernels, notebook: Writer, tmp_path: Path
-) -> None:
-    """With functions of its cells: a process that is not forked from the kernel lacks them."""
-    pool = "with Pool(2) as pool: print(pool.map(twice, [x, 3]))"
-    cells = ("from multiprocessing import Pool", "def twice(n): return 2 * n", pool)
-    execute(notebook(*cells), tmp_path / "out.ipynb", {}, kernels)
-    assert text(tmp_path / "out.ipynb") == "[2, 6]\n"
+    execute(path, tmp_path / "out.ipynb", {"x": 4}, kernels, environment={"MARK": "näh"})
+    assert text(tmp_path / "out.ipynb") == "näh True\n1 1\n[8, 6]\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["input.ipynb", "out.ipynb"]
 
 
 def test_many_threads_run_notebooks_at_once_and_so_does_a_running_event_loop(

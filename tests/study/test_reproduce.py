@@ -127,24 +127,18 @@ def test_the_wide_table_is_that_of_the_protocol(finished, tiny_profile):
 
 
 @pytest.mark.slow
-def test_a_second_run_computes_nothing(copy, tiny_profile):
-    before = times(copy)
-    again = run(tiny_profile, copy)
-    assert "nothing to compute" in again.stdout
-    assert times(copy) == before
-
-
-@pytest.mark.slow
 def test_a_deleted_model_and_its_dependants_are_made_again_in_the_same_bytes_by_any_worker(
     copy, tiny_profile, tmp_path
 ):
-    """By the workers of a scheduler: one original, and what is made of it."""
+    """By the workers of a scheduler: one original, and what is made of it; before that nothing."""
     study = open_study("phantom", tiny_profile, runs=str(copy), device="cpu")
     store, before, was = Store(study), times(copy), results(copy)
     specs = [*all_models(study.profile), *all_timings(study.profile)]
     gone = store.entry(original(1001)).key
     dependants = {store.entry(s).key for s in specs if gone in store.entry(s).inputs}
     assert len(dependants) == 5  # two methods at two sizes, and doing nothing at the middle one
+    assert "nothing to compute" in run(tiny_profile, copy).stdout
+    assert times(copy) == before
     shutil.rmtree(store.path(original(1001)))
     with scheduler(tmp_path) as (address, _):
         done = run(tiny_profile, copy, "--cluster", address)
@@ -279,14 +273,6 @@ def test_costs_are_measured_anew_only_when_asked_for(tiny_study, monkeypatch):
     assert discarded == all_timings(tiny_study.profile)
 
 
-def test_two_runs_at_once_are_refused(tiny_study):
-    with (
-        module.alone(tiny_study.folder),
-        pytest.raises(InputError, match="another run is at work"),
-    ):
-        module.reproduce(tiny_study, workers=1)
-
-
 @pytest.mark.skipif(fault_of_cuda() is None, reason="there is a CUDA device here")
 def test_an_unfinished_study_of_a_gpu_is_not_gone_on_with_where_there_is_none(tiny_study):
     """By a synthesis notebook that somebody opens to look at it."""
@@ -318,10 +304,7 @@ def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
 
 WRONG = [
     ("reproduce --dataset fantom", "did you mean 'phantom'? choose from "),
-    (
-        "reproduce --profile quik",
-        "did you mean 'quick'? choose from quick, laptop, compo",
-    ),
+    ("reproduce --profile quik", "did you mean 'quick'? choose from quick, laptop, compo"),
     ("reproduce --device tpu", "choose from cpu, cuda"),
     ("reproduce --jobs 0", "expected 1 or more"),
     ("reproduce --jobs many", "expected 1 or more"),
@@ -354,6 +337,7 @@ def test_clean_removes_all_but_the_lock_that_others_may_wait_for(
     runs = ["--profile", tiny_profile, "--runs", str(folder.parent)]
     with module.alone(folder):
         assert main(["clean", *runs]) == 2
+        assert "another run is at work here" in capsys.readouterr().err
         assert (folder / "cohort.parquet").exists()
     held = (folder / ".lock").stat().st_ino
     (folder / "models").mkdir()

@@ -11,7 +11,7 @@ import pytest
 from medunlearn.errors import InputError
 from medunlearn.study import slurm as module
 from medunlearn.study.cluster import check_cluster
-from medunlearn.study.journal import LostError
+from medunlearn.study.engine import LostError
 from medunlearn.study.slurm import VAIN, SlurmJobs
 
 ROOT = Path(__file__).parents[2]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from medunlearn.disk import write_record
 from medunlearn.study.cells import Cell
 from medunlearn.study.design import original, retrained, unlearned
-from medunlearn.study.jobs import Job, plan_jobs
-from medunlearn.study.journal import Ending, failures, is_outdated, record_job
+from medunlearn.study.engine import failures, is_outdated
+from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.status import status
 from medunlearn.study.store import Store
 
@@ -29,11 +30,12 @@ def make(store, *specs):
             (folder / "weights.safetensors").write_text("weights")
 
 
-def fail(study, beginning, ending=None):
-    """Note that a job of the study has failed; its models."""
+def fail(study, beginning):
+    """Note that a job of the study has failed, as the engine does; the job."""
     (study.folder / "jobs").mkdir(exist_ok=True)
     job = next(job for job in plan_jobs(study.profile) if job.name.startswith(beginning))
-    record_job(study, job, ending or Ending(7.04, "the kernel died\nat once", "node17"))
+    ending = {"seconds": 7.04, "fault": "the kernel died\nat once", "host": "node17"}
+    write_record(study.folder / "jobs" / f"{job.name}.json", ending)
     return job
 
 
@@ -74,21 +76,11 @@ def test_why_a_kind_is_stale_is_told_from_old_to_new(store):
     ]
 
 
-def test_what_is_being_written_is_told_from_what_a_killed_process_left(store):
-    (store.folder / f".partial-{store.entry(original(1000)).key}-0").mkdir(parents=True)
-    with store.writing(original(1001)):
-        told = [line for line in status(store.study) if line.startswith("partial: ")]
-    assert set(told) == {
-        "partial: original, seed 1000 was left by a killed process; the next run removes it",
-        "partial: original, seed 1001 is being written",
-    }
-
-
 @pytest.mark.parametrize("content", [b'{"job": "04', b"\xff", b"[]", b""])
 def test_a_harmed_record_of_a_job_is_none(store, content):
     folder = store.study.folder / "jobs"
     folder.mkdir()
-    record_job(store.study, Job("01_cohort", "01_cohort"), Ending(0, "why"))
+    write_record(folder / "01_cohort.json", {"fault": "why"})
     (folder / "01_cohort.ipynb").write_text("{}")
     assert [job.name for job, _ in failures(store.study, store)] == ["01_cohort"]
     (folder / "01_cohort.json").write_bytes(content)

@@ -39,14 +39,9 @@ def test_trials_forget_the_reserved_patients_who_are_in_no_reported_forget_set(t
     assert set(drawn.patients) == reserved
     assert tuned_builder.found.patients == len(reserved) > 0
     for spec in all_models(tuned_builder.study.profile):
+        assert spec.seed not in development_seeds(tuned_builder.study.profile)
         if spec.cell and spec.role != "reference":
             assert not reserved & set(draws.forget_set(spec).patients)
-
-
-def test_development_seeds_are_used_nowhere_else(tuned_builder):
-    profile = tuned_builder.study.profile
-    reported = {spec.seed for spec in all_models(profile)}
-    assert not reported & set(development_seeds(profile))
 
 
 def test_every_method_gets_the_same_number_of_trials_the_usual_one_first(tuned_builder):
@@ -147,19 +142,16 @@ def test_trials_of_two_devices_are_not_added_up(tuned_builder, monkeypatch):
         freeze(tuned_builder, ["salun"])
 
 
-def test_the_originals_that_only_tuning_needs_are_told(tuned_builder):
+def test_the_originals_that_only_tuning_needs_are_told_doing_nothing_and_retraining(tuned_builder):
     found = tuned_builder.found
     assert len(found.original_seconds) == len(found.seeds)
     assert min(found.original_seconds) > 0
     assert found.exclusive
     # two seeds, three trials: finetune has two regions, salun three; and retraining two
     assert found.timed == 2 * 3 * (2 + 3) + 2 * 2
-
-
-def test_doing_nothing_is_the_yardstick_and_retraining_the_unit(tuned_builder):
     untouched, retrained = tune_nothing(tuned_builder)
-    assert tuned_builder.found.doing_nothing == untouched.score
-    assert tuned_builder.found.retraining_seconds == list(retrained.seconds)
+    assert found.doing_nothing == untouched.score
+    assert found.retraining_seconds == list(retrained.seconds)
     # nothing is lost against the original by the original
     assert untouched.score == pytest.approx(abs(untouched.forget - untouched.evaluation), abs=0.2)
 
