@@ -1,6 +1,6 @@
 """What a manifest may say: the fields, their types, and what they mean."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -122,6 +122,8 @@ class PhantomManifest(Manifest):
 class DataManifest(Manifest):
     """Images from outside, brought to rows of text by their source."""
 
+    noun: ClassVar[str] = "file"
+    """What such a row is called in messages."""
     source: Address
     folders: InnerPaths
     links_outside: Annotated[tuple[InnerPath, ...], OneOrMore] = ()
@@ -177,6 +179,7 @@ class DataManifest(Manifest):
 class TableManifest(DataManifest):
     """Images in folders, described by one table with a row per image."""
 
+    noun: ClassVar[str] = "row"
     table: InnerPaths
     images: InnerPaths
     image_suffix: Annotated[str, AfterValidator(rules.stay_inside)] = ""
@@ -207,6 +210,7 @@ class ArraysManifest(DataManifest):
     ``image`` counts as ``train/000017``; with several labels an image they are ``label_0``, ...
     """
 
+    noun: ClassVar[str] = "image"
     columns: Columns = Columns(image=("image",), patient=("image",))
     arrays: InnerPaths
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from medunlearn.cohort.build import Cohort
-from medunlearn.cohort.forget_list import read_forget_list
+from medunlearn.cohort.patients import find_listed
 from medunlearn.errors import InputError
 
 
@@ -23,7 +23,7 @@ def names(cohort) -> pd.Series:
 def forget(cohort, tmp_path):
     def forget(*lines: str):
         (tmp_path / "ids.txt").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
-        return read_forget_list(tmp_path / "ids.txt", cohort)
+        return find_listed(tmp_path / "ids.txt", cohort.table, cohort.salt)
 
     return forget
 
@@ -75,7 +75,7 @@ def test_a_list_that_leaves_no_training_set_is_refused(cohort, names, forget, tm
     with pytest.raises(InputError, match=f"takes every image of class code {code}"):
         forget(*(names[patient] for patient in free if labels[patient] == code))
     with pytest.raises(InputError, match="one id a line"):
-        read_forget_list(tmp_path / "none.txt", cohort)
+        find_listed(tmp_path / "none.txt", cohort.table)
     (tmp_path / "odd.txt").write_bytes(np.array([0xFF, 0xFE, 0x41], np.uint8).tobytes())
     with pytest.raises(InputError, match="UTF-8"):
-        read_forget_list(tmp_path / "odd.txt", cohort)
+        find_listed(tmp_path / "odd.txt", cohort.table)

@@ -7,7 +7,7 @@ import pytest
 
 from medunlearn.cohort.build import build_cohort
 from medunlearn.cohort.manifest import load_manifest
-from medunlearn.cohort.pseudonyms import SALT, pseudonymise
+from medunlearn.cohort.patients import SALT, pseudonymise
 from medunlearn.errors import InputError
 
 

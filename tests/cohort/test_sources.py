@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.cohort import npz
 from medunlearn.cohort.labels import MentionsLabel
+from medunlearn.cohort.listings import SPLITS
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.cohort.table import read_table
@@ -46,7 +46,7 @@ def test_rows_in_another_order_than_the_file_get_their_own_images(
 ):
     folder = lay_out("arrays")
     published = np.load(folder / "data.npz")
-    names = [f"{s}/{n:07d}" for s in npz.SPLITS for n in range(len(published[f"{s}_images"]))]
+    names = [f"{s}/{n:07d}" for s in SPLITS for n in range(len(published[f"{s}_images"]))]
     random = np.random.default_rng(1).integers(0, 13, len(names))
     (folder / "who.csv").write_text(
         "image,who\n" + "".join(f"{n},P{p:02d}\n" for n, p in zip(names, random, strict=True))
@@ -119,9 +119,7 @@ def test_the_official_split_of_arrays_is_kept(lay_out, write_manifest, build):
 def test_colour_arrays_become_three_channels_or_grey(lay_out, write_manifest, build):
     folder = lay_out("arrays")
     published = dict(np.load(folder / "data.npz"))
-    published |= {
-        f"{s}_images": np.stack([published[f"{s}_images"]] * 3, axis=-1) for s in npz.SPLITS
-    }
+    published |= {f"{s}_images": np.stack([published[f"{s}_images"]] * 3, axis=-1) for s in SPLITS}
     np.savez(folder / "data.npz", **published)
     colour = build(write_manifest("arrays", channels=3)).pixels
     assert colour.shape == (52, 3, 16, 16)

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
+from medunlearn.cohort.check import describe_people
 from medunlearn.cohort.labels import AnyLabel
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import TableManifest
-from medunlearn.cohort.table import describe_people, read_table
+from medunlearn.cohort.table import read_table
 from medunlearn.errors import InputError
 
 LGG = "slice_file,patient,gender,age_at_initial_pathologic,tumour_pixels,brain_fraction,slice_index"
