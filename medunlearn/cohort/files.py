@@ -118,7 +118,7 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
     return places
 
 
-def list_files(places: Places, pattern: str) -> tuple[dict[str, str], list[str]]:
+def list_files(places: Places, pattern: str | re.Pattern[str]) -> tuple[dict[str, str], list[str]]:
     """All files below the image folders whose path there matches, in the order of their names.
 
     Returns:

@@ -35,7 +35,8 @@ def read_listing(
     check_columns(columns, needed, places.folder)
     files, faults = list_files(places, manifest.pattern)
     if not files:
-        faults = [f"no file below {places.folder} matches {manifest.pattern!r}; {places.get}"]
+        pattern = manifest.pattern.pattern
+        faults = [f"no file below {places.folder} matches {pattern!r}; {places.get}"]
     paths = pd.Series(files, dtype="str")
     frame = pd.DataFrame({"file": paths.index, "folder": [Path(f).parent.name for f in files]})
     frame = frame.set_axis(paths.index).astype("str")

@@ -65,7 +65,7 @@ def settle_sex(table: pd.DataFrame, manifest: DataManifest, faults: list[str]) -
     affected = table["source_patient"].isin(both)
     if manifest.conflicting_sex == "drop":
         return table[~affected]
-    if manifest.conflicting_sex == "null":
+    if manifest.conflicting_sex is None:
         return table.assign(sex=table["sex"].where(~affected, None))
     remedy = "correct them, or set conflicting_sex to null (sex unknown) or drop (patient left out)"
     female, male, noun = both[::2], both[1::2], manifest.noun  # sorted so
