@@ -1,8 +1,11 @@
 """From a manifest to a cohort on disk: table, partitions and decoded pixels."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,15 +21,16 @@ from medunlearn.cohort.cache import (
     store_pixels,
 )
 from medunlearn.cohort.decode import Decoding, shrink
-from medunlearn.cohort.fetch import fetch_missing, verify_files
+from medunlearn.cohort.files import fetch_missing, find_places, verify_files
 from medunlearn.cohort.forget_sets import development_patients
-from medunlearn.cohort.kept import TABLE, keep, read_kept, stamp_file, stamp_tables
+from medunlearn.cohort.patients import make_salt, pseudonym, pseudonymise
 from medunlearn.cohort.phantom import make_phantom
-from medunlearn.cohort.pseudonyms import make_salt, pseudonym, pseudonymise
 from medunlearn.cohort.table import read_table
+from medunlearn.disk import read_record, write_record, written_whole
 from medunlearn.randomness import stream
-from medunlearn.sources import canonical_hash, module_hashes
+from medunlearn.sources import canonical_hash, file_hash, module_hashes
 
+TABLE, RECORD = "cohort.parquet", "cohort.json"
 _COLUMNS = ["sample", "patient", "source_image", "source_patient", "partition", "development"]
 
 
@@ -57,6 +61,11 @@ class Cohort:
     def reference(self) -> int:
         """Code of the class that counts as negative."""
         return self.manifest.label.reference_code
+
+    @property
+    def salt(self) -> bytes | None:
+        """Of the pseudonyms in the table; none where it holds the source's own ids."""
+        return _find_salt(self.manifest, self.pixel_file.parent)
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
@@ -94,50 +103,42 @@ def build_cohort(
     size = min(image_size, manifest.image_size)
     if isinstance(manifest, schema.DataManifest):
         fetch_missing(manifest, data_root)
-    code, tables = module_hashes("medunlearn.cohort.build"), stamp_tables(manifest, data_root)
-    salt = make_salt(cache) if getattr(manifest, "pseudonymise", False) else None
+    code, tables = module_hashes("medunlearn.cohort.build"), _stamp_tables(manifest, data_root)
+    salt = _find_salt(manifest, cache)
     decisive = [manifest.model_dump(mode="json"), size, max_patients, code, tables]
     stamp = canonical_hash([*decisive, pseudonym("", salt) if salt else None])
-    record = read_kept(folder, cache)
-    if record and record["stamp"] == stamp:
-        known = cache / record["pixels"]
-        if not look_again or (not isinstance(manifest, schema.DataManifest) and read_key(known)):
-            return Cohort(pd.read_parquet(folder / TABLE), manifest, known, record["sha256"])
+    kept = _read_kept(folder, cache)
+    if kept and kept["stamp"] == stamp:
+        known = cache / kept["pixels"]
+        if not look_again or (manifest.kind == "phantom" and read_key(known)):
+            return Cohort(pd.read_parquet(folder / TABLE), manifest, known, kept["sha256"])
     if isinstance(manifest, schema.DataManifest):
-        rows = _read_rows(manifest, data_root, max_patients)
+        verify_files(manifest, data_root)
+        rows, shares = read_table(manifest, data_root), manifest.partition.model_dump()
+        rows = partition.sample_patients(rows, shares, max_patients, f"cohort {manifest.name}")
         table = finish_table(rows, manifest)
         held = decode_rows(rows, manifest, size, cache)
     elif isinstance(manifest, schema.PhantomManifest):
-        count = min(manifest.patients, max_patients or manifest.patients)
-        drawn, pixels = make_phantom(count, size=manifest.image_size)
-        table = finish_table(_with_codes(drawn, manifest), manifest)
+        table, pixels = _draw_phantom(manifest, max_patients)
         held = store_pixels(shrink(pixels, size), cache)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    pixel_stamp = {"pixels": held.path.name, "pixel_stamp": stamp_file(held.path)}
-    keep(
-        folder,
-        pseudonymise(table, salt) if salt else table,
-        {"stamp": stamp, "sha256": sha256} | pixel_stamp,
-    )
+    pixel_stamp = {"pixels": held.path.name, "pixel_stamp": _stamp_file(held.path)}
+    table = pseudonymise(table, salt) if salt else table
+    keep(folder, table, {"stamp": stamp, "sha256": sha256, **pixel_stamp})
     # as it will be read the next time: types may not differ between the first run and the second
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
 
-def _read_rows(
-    manifest: schema.DataManifest, data_root: Path | None, max_patients: int | None
-) -> pd.DataFrame:
-    """The rows to be used, of the published files where these are named."""
-    verify_files(manifest, data_root)
-    rows, shares = read_table(manifest, data_root), manifest.partition.model_dump()
-    return partition.sample_patients(rows, shares, max_patients, f"cohort {manifest.name}")
-
-
-def _with_codes(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
-    """Class names as codes."""
+def _draw_phantom(
+    manifest: schema.PhantomManifest, max_patients: int | None
+) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
+    """The finished table, with codes in place of the names of classes, and the pixels."""
+    count = min(manifest.patients, max_patients or manifest.patients)
+    rows, pixels = make_phantom(count, size=manifest.image_size)
     codes = {name: code for code, name in enumerate(manifest.label.classes)}
-    truth = {"true_label": rows["true_label"].map(codes)} if "true_label" in rows else {}
-    return rows.assign(label=rows["label"].map(codes), **truth)
+    named = {column: rows[column].map(codes) for column in ("label", "true_label")}
+    return finish_table(rows.assign(**named), manifest), pixels
 
 
 def decode_rows(
@@ -192,3 +193,59 @@ def _table_hash(table: pd.DataFrame) -> str:
     """Content of a table, whatever the file it came from looked like."""
     rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
     return canonical_hash([list(table.columns), rows.tobytes().hex()])
+
+
+def keep(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
+    """Write a cohort's table, then its record with the table's checksum, each whole.
+
+    Two notebooks opened at once may both do so: they write the same.
+
+    Raises:
+        DiskFullError: What was there before stays.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / TABLE) as partial:
+        table.to_parquet(partial, index=False)
+        content = {**record, "table": file_hash(partial)}
+    write_record(folder / RECORD, {**content, "checksum": canonical_hash(content)})
+
+
+def _read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
+    """The record; none if it, the table or the pixels' size and time are not as they were."""
+    record = read_record(folder / RECORD) or {}
+    signed = record.pop("checksum", None) == canonical_hash(record)
+    try:
+        whole = signed and record["table"] == file_hash(folder / TABLE)
+        same = whole and record["pixel_stamp"] == _stamp_file(cache / record["pixels"])
+    except OSError:
+        return None
+    return record if same else None
+
+
+def _stamp_tables(manifest: schema.Manifest, data_root: Path | None) -> list[list[Any]]:
+    """Path, size and time of the files that tell the rows, apart from the images.
+
+    Files that are added or removed more than one folder deep show only when images are looked at.
+    """
+    if not isinstance(manifest, schema.DataManifest):
+        return []
+    places = find_places(manifest, data_root)
+    lists = manifest.split.lists if manifest.split else None
+    named = [*(join.table for join in manifest.joins), *([name] for name in lists or ())]
+    paths = [places.table, *map(places.find, named)]
+    if isinstance(
+        manifest, schema.FilesManifest | schema.DicomManifest
+    ):  # folders stand for a table
+        for place in places.images:
+            paths += [place, *(Path(entry) for entry in os.scandir(place) if entry.is_dir())]
+    return [[str(path), *_stamp_file(path)] for path in paths]
+
+
+def _stamp_file(path: Path) -> list[int]:
+    """Size and time of last change."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _find_salt(manifest: schema.Manifest, cache: Path) -> bytes | None:
+    return make_salt(cache) if getattr(manifest, "pseudonymise", False) else None

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from medunlearn.cohort.cells import cut_short
 from medunlearn.cohort.decode import RULE, Decoding, Pixels, decode_array, decode_file, quiet
-from medunlearn.cohort.npz import read_images
+from medunlearn.cohort.listings import read_images
 from medunlearn.disk import DiskFullError, written_whole
 from medunlearn.errors import InputError
 

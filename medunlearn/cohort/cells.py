@@ -1,4 +1,8 @@
-"""Rows of a dataset as text, and what is wrong with them: all sources are brought to this form."""
+"""Rows of a dataset as text, and what is wrong with them: all sources are brought to this form.
+
+A frame's index says where each row stands: rows are counted as a spreadsheet shows them (the header
+is row 1), files and images of an array are named.
+"""
 
 import csv
 import gzip
@@ -18,21 +22,6 @@ SHOWN = 10  # faults of one kind that are printed
 LONGEST_HEADER, LARGEST_TABLE = 2**16, 2**29  # bytes; the largest published table has 10^8
 
 
-class Cells(NamedTuple):
-    """Rows as text.
-
-    Args:
-        frame: One row per image; the index says where it stands: rows are counted as a spreadsheet
-            shows them (the header is row 1), files and images of an array by their name.
-        subject: The file or folder that the rows come from.
-        noun: What the index counts: ``row``, ``file`` or ``image``.
-    """
-
-    frame: pd.DataFrame
-    subject: Path
-    noun: str = "row"
-
-
 class Wrong(NamedTuple):
     """Cells of one column that share a fault; their index is that of the rows."""
 
@@ -40,14 +29,13 @@ class Wrong(NamedTuple):
     remedy: str
 
 
-def list_faults(cells: Cells, wrong: Sequence[Wrong]) -> list[str]:
+def list_faults(subject: Path, wrong: Sequence[Wrong], noun: str = "row") -> list[str]:
     """One fault per cell, of each kind the first few only."""
     faults = []
     for given, remedy in wrong:
-        place = f"{cells.subject.name}, column {given.name!r}"
-        told = [f"{place}, {cells.noun} {row}: given {cell!r}; {remedy}"
-                for row, cell in given.items()]  # fmt: skip
-        faults += cut_short(told, f"such {cells.noun}s in column {given.name!r}")
+        place = f"{subject.name}, column {given.name!r}, {noun}"
+        told = [f"{place} {row}: given {cell!r}; {remedy}" for row, cell in given.items()]
+        faults += cut_short(told, f"such {noun}s in column {given.name!r}")
     return faults
 
 

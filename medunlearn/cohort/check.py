@@ -13,13 +13,14 @@ from tqdm import tqdm
 from medunlearn.cohort.build import build_cohort, decode_rows, finish_table
 from medunlearn.cohort.cache import open_pixels
 from medunlearn.cohort.decode import Pixels
-from medunlearn.cohort.fetch import verify_files
+from medunlearn.cohort.files import verify_files
 from medunlearn.cohort.partition import PARTITIONS, sample_patients
 from medunlearn.cohort.schema import DataManifest, Manifest
-from medunlearn.cohort.table import describe_people, examine_table
+from medunlearn.cohort.table import examine_table
 from medunlearn.errors import InputError
 
 SHOWN = 5  # examples of each oddity
+OLDEST = 120  # years
 DARK, BRIGHT = 32, 223  # an image that stays below or above uses an eighth of the grey range
 
 
@@ -75,7 +76,7 @@ def examine_cohort(
     reading = attempt(examine_table, manifest, data_root)
     if reading is None:
         raise InputError(f"data of {manifest.name}", faults)
-    rows, found, _ = reading
+    rows, found = reading
     faults += found
     usable = rows[rows["path"].notna() & (rows["path"] != "")]
     held = attempt(decode_rows, usable, manifest, size, cache) if len(usable) else None
@@ -144,6 +145,19 @@ def describe_oddities(table: pd.DataFrame, pixels: Pixels) -> list[str]:
         f"images that are copies of others: {seen['digest'].duplicated().sum():,}",
         *(f"WARNING: {len(n):,} {what}{_examples(n)}" for what, n in named.items() if len(n)),
     ]
+
+
+def describe_people(table: pd.DataFrame) -> list[str]:
+    """Missing values, ages that nobody has, and a sex that all have."""
+    missing = [f"{name} {table[name].isna().sum():,}" for name in ("sex", "age")]
+    lines = [f"missing values: {', '.join(missing)} of {len(table):,} images"]
+    odd = table[(table["age"] < 0) | (table["age"] > OLDEST)]
+    if len(odd):
+        some = ", ".join(f"{age:g}" for age in sorted(odd["age"].unique(), reverse=True)[:5])
+        lines.append(f"WARNING: {len(odd):,} ages are below 0 or above {OLDEST} years ({some})")
+    if len(sexes := table["sex"].dropna().unique()) == 1:
+        lines.append(f"WARNING: all whose sex is known are {sexes[0]}: sexes cannot be compared")
+    return lines
 
 
 def _scan(pixels: Pixels) -> pd.DataFrame:

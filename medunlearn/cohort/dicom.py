@@ -15,7 +15,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 
-from medunlearn.cohort.cells import Cells, cut_short
+from medunlearn.cohort.cells import cut_short
 from medunlearn.cohort.decode import quiet, scale, tell
 from medunlearn.cohort.files import Places, list_files
 from medunlearn.errors import InputError
@@ -26,7 +26,7 @@ NAMES = r"(?i)(\.dcm|\.dicom|\.ima|(^|/)(?!dicomdir$)([^./]+|[\d.]+))$"
 Intensity = tuple[float, float] | Literal["window"] | None
 
 
-def read_headers(places: Places, needed: Sequence[str]) -> tuple[Cells, "pd.Series[str]"]:
+def read_headers(places: Places, needed: Sequence[str]) -> tuple[pd.DataFrame, "pd.Series[str]"]:
     """Rows of all DICOM files below the image folders: ``file`` and the header tags needed.
 
     No other tag is parsed, so none can be stored. A tag that a file has not is an empty cell.
@@ -54,9 +54,9 @@ def read_headers(places: Places, needed: Sequence[str]) -> tuple[Cells, "pd.Seri
         rows = list(pool.map(partial(_read_tags, tags=tags), files.values()))
     if faults := faults + [row for row in rows if isinstance(row, str)]:
         raise InputError(str(places.folder), cut_short(faults, "files"))
-    frame = pd.DataFrame(rows, columns=tags, index=list(files), dtype="str")
-    cells = Cells(frame.assign(file=list(files)), places.folder, "file")
-    return cells, pd.Series(files, dtype="str")
+    paths = pd.Series(files, dtype="str")
+    frame = pd.DataFrame(rows, columns=tags, index=paths.index, dtype="str")
+    return frame.assign(file=list(files)), paths
 
 
 def decode_dicom(path: str, intensity: Intensity) -> NDArray[np.uint8]:

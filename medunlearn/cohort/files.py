@@ -1,23 +1,26 @@
-"""Where a dataset's files lie: below the data root, unless its manifest names a link out of it."""
+"""Where a dataset's files lie, and how those that are published get there.
 
+They lie below the data root, unless its manifest names a link out of it. Published files are
+fetched where that is free, and checked against their published checksums.
+"""
+
+import hashlib
 import os
 import re
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple, cast
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
-from medunlearn.cohort.cells import Cells, Wrong, check_columns, cut_short
+from medunlearn.cohort.cells import Wrong
 from medunlearn.cohort.decode import tell
-from medunlearn.cohort.schema import DataManifest, FilesManifest
+from medunlearn.cohort.schema import DataManifest, FileObject
 from medunlearn.errors import InputError
 
+TIMEOUT = 30  # seconds of a download without an answer
 _OUTSIDE = "put the files there, or name the link in the manifest's links_outside"
 
 
@@ -115,7 +118,7 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
     return places
 
 
-def list_files(places: Places, pattern: str) -> tuple[dict[str, str], list[str]]:
+def list_files(places: Places, pattern: str | re.Pattern[str]) -> tuple[dict[str, str], list[str]]:
     """All files below the image folders whose path there matches, in the order of their names.
 
     Returns:
@@ -192,40 +195,61 @@ def _list_folder(folder: str) -> list[os.DirEntry[str]]:
         ) from None
 
 
-def read_listing(
-    manifest: FilesManifest, places: Places, needed: Sequence[str]
-) -> tuple[Cells, pd.Series]:
-    """Rows of the files with columns ``file``, ``folder``, ``mask_pixels``, and their real paths.
+def fetch_missing(manifest: DataManifest, data_root: Path | None) -> None:
+    """Download what the manifest gives an address for and is not there, into the data root.
+
+    Only a whole file with the published checksum gets its name. Nothing is fetched for datasets
+    that need an account.
 
     Raises:
-        InputError: No file matches, a mask is missing or broken, or a link leaves the data root.
+        InputError: No network, not the published file, or no space; with the way to do it by hand.
     """
-    columns = ["file", "folder"] + (["mask_pixels"] if manifest.mask_suffix else [])
-    check_columns(columns, needed, places.folder)
-    files, faults = list_files(places, manifest.pattern)
-    if not files:
-        faults = [f"no file below {places.folder} matches {manifest.pattern!r}; {places.get}"]
-    frame = pd.DataFrame({"file": list(files)}, index=list(files), dtype="str")
-    frame["folder"] = [Path(name).parent.name for name in files]
-    if "mask_pixels" in needed and not faults:
-        images = [Path(path) for path in files.values()]
-        masks = [p.with_name(f"{p.stem}{manifest.mask_suffix}{p.suffix}") for p in images]
-        with ThreadPoolExecutor() as pool:
-            counts = list(pool.map(_count_pixels, masks))
-        faults += [count for count in counts if not count.isdecimal()]
-        frame["mask_pixels"] = counts
+    free = [file for file in manifest.distribution if file.url]
+    if not free or data_root is None or not data_root.expanduser().is_dir():
+        return
+    root, folder = find_folder(manifest, data_root)
+    for file in free:
+        if folder is None or not (folder / file.name).is_file():
+            _fetch(file, root / manifest.folders[0] / file.name)
+
+
+def verify_files(manifest: DataManifest, data_root: Path | None) -> None:
+    """Compare the published checksums with those of the files that are there.
+
+    Raises:
+        InputError: A file is another one; both sums are named.
+    """
+    _, folder = find_folder(manifest, data_root)
+    if folder is None:
+        return
+    faults = []
+    for file in manifest.distribution:
+        path, (name, expected) = folder / file.name, file.checksum or ("", "")
+        if name and path.is_file() and (given := _hash(path, name)) != expected:
+            faults.append(
+                f"{path}: given {name} {given}; expected {expected}, the published file; get "
+                "it again, or write a manifest of your own for this file"
+            )
     if faults:
-        raise InputError(str(places.folder), cut_short(faults, "files"))
-    return Cells(frame, places.folder, "file"), pd.Series(files, dtype="str")
+        raise InputError(f"data of {manifest.name}", faults)
 
 
-def _count_pixels(path: Path) -> str:
-    """The number of a mask's pixels above 0, or the fault that names it."""
+def _hash(path: Path, name: str) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, name).hexdigest()
+
+
+def _fetch(file: FileObject, path: Path) -> None:
+    import pooch  # a quarter of a second that others need not pay
+    from tqdm import tqdm
+
+    checksum = ":".join(file.checksum) if file.checksum else None
     try:
-        with Image.open(path) as mask:
-            return str(int(np.count_nonzero(np.asarray(mask.convert("L")))))
-    except Exception as error:  # decoders raise almost anything on broken bytes
-        return (
-            f"{path}: mask cannot be read ({tell(error)}); "
-            "put a whole mask there or remove its image"
-        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tqdm(desc=path.name, total=1, unit="B", unit_scale=True) as bar:
+            downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)
+            pooch.retrieve(file.url, checksum, path.name, path.parent, downloader=downloader)
+    except (OSError, ValueError) as error:  # of disk and network; of the checksum, named by pooch
+        fault = f"{file.url} cannot be downloaded: {tell(error)}; run again, or fetch it by hand, "
+        by_hand = f"resuming where it broke off: curl -L -C - -o {path} {file.url}"
+        raise InputError(str(path), [fault + by_hand]) from None

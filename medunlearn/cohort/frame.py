@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from medunlearn.cohort.cells import Cells, Wrong, check_columns, list_faults
+from medunlearn.cohort.cells import Wrong, check_columns, list_faults
 from medunlearn.cohort.start import find_words, how_to_read, label_rule, write_fields
 from medunlearn.errors import InputError
 
@@ -71,7 +71,7 @@ def cohort_from_frame(
         label: (rows["label"], names.notna(), f"expected one of {list(classes)}, or its code"),
     }
     faults = list_faults(
-        Cells(rows, Path("frame")),
+        Path("frame"),
         [
             Wrong(given[~fits].rename(name), f"{remedy}; correct it, or drop the row")
             for name, (given, fits, remedy) in wrong.items()

@@ -57,16 +57,15 @@ def _field_names() -> set[str]:
 
 def _find(name: str) -> tuple[Path, list[str]]:
     """The file, and the variants that the name asks for."""
-    path = Path(name)
-    own = path.suffix in {".yaml", ".yml"}
-    stem, folder, suffix = (path.stem, path.parent, path.suffix) if own else (name, FOLDER, ".yaml")
-    parts = stem.split("-")
+    own = Path(name).suffix in {".yaml", ".yml"}
+    path = Path(name) if own else FOLDER / f"{name}.yaml"
+    parts = path.stem.split("-")
     for cut in range(len(parts), 0, -1):
-        base = "-".join(parts[:cut])
-        if (folder / f"{base}{suffix}").is_file() if own else base in manifest_names():
-            return folder / f"{base}{suffix}", parts[cut:]
-    if own or name == TEMPLATE:
-        return path if own else FOLDER / f"{TEMPLATE}.yaml", []
+        file = path.with_stem("-".join(parts[:cut]))
+        if file.is_file():
+            return file, parts[cut:]
+    if own:
+        return path, []
     choices = choose_from(name, manifest_names())
     raise InputError("DATASET", [f"{name!r} is not known; {choices}, or give a .yaml file"])
 

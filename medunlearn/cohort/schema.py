@@ -1,8 +1,9 @@
 """What a manifest may say: the fields, their types, and what they mean."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from medunlearn.cohort import rules
 from medunlearn.cohort.labels import AnyLabel, Label
@@ -122,6 +123,8 @@ class PhantomManifest(Manifest):
 class DataManifest(Manifest):
     """Images from outside, brought to rows of text by their source."""
 
+    noun: ClassVar[str] = "file"
+    """What such a row is called in messages."""
     source: Address
     folders: InnerPaths
     links_outside: Annotated[tuple[InnerPath, ...], OneOrMore] = ()
@@ -131,10 +134,8 @@ class DataManifest(Manifest):
     sex: Annotated[SexValues | None, Field(validate_default=True)] = None
     ages: dict[Text, Annotated[float, Field(ge=0)] | None] = Field(default={})
     """What words in the column of ages mean in years: ``"90+": 90``, ``unknown: null``."""
-    conflicting_sex: Annotated[
-        Literal["error", "null", "drop"],
-        BeforeValidator(lambda given: "null" if given is None else given),
-    ] = "error"
+    conflicting_sex: Literal["error", "drop"] | None = "error"
+    """Of a patient with two sexes: ``null``, sex unknown; ``drop``, the patient is left out."""
     label: AnyLabel
     derive: tuple[rules.Derived, ...] = ()
     joins: Annotated[tuple[rules.Join, ...], Field(validate_default=True)] = ()
@@ -177,6 +178,7 @@ class DataManifest(Manifest):
 class TableManifest(DataManifest):
     """Images in folders, described by one table with a row per image."""
 
+    noun: ClassVar[str] = "row"
     table: InnerPaths
     images: InnerPaths
     image_suffix: Annotated[str, AfterValidator(rules.stay_inside)] = ""
@@ -191,7 +193,7 @@ class FilesManifest(DataManifest):
 
     columns: Columns = Columns(image=("file",), patient=("file",))
     images: InnerPaths
-    pattern: Text = r"(?i)\.(png|jpe?g|tiff?|bmp|webp)$"
+    pattern: re.Pattern[str] = re.compile(r"(?i)\.(png|jpe?g|tiff?|bmp|webp)$")
     mask_suffix: Text | None = None
 
 
@@ -207,6 +209,7 @@ class ArraysManifest(DataManifest):
     ``image`` counts as ``train/000017``; with several labels an image they are ``label_0``, ...
     """
 
+    noun: ClassVar[str] = "image"
     columns: Columns = Columns(image=("image",), patient=("image",))
     arrays: InnerPaths
 

@@ -1,32 +1,17 @@
 """A dataset's rows as one table, checked against its manifest and its files."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
-from medunlearn.cohort import files, rows, schema
-from medunlearn.cohort.cells import Cells, Wrong, check_columns, list_faults, read_csv
-from medunlearn.cohort.npz import read_arrays
+from medunlearn.cohort import files, patients, schema
+from medunlearn.cohort.cells import Wrong, check_columns, list_faults, read_csv
+from medunlearn.cohort.listings import read_arrays, read_listing
+from medunlearn.cohort.rules import Join, Split, order_steps
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 
-OLDEST = 120
 LAST_PART = r"([^\\/]+)$"
-
-
-class Reading(NamedTuple):
-    """A table, and what is wrong with it.
-
-    Args:
-        table: As `read_table` returns it; rows with a fault may lack a path.
-        faults: Of the rows; all of them.
-        subject: What was read.
-    """
-
-    table: pd.DataFrame
-    faults: list[str]
-    subject: Path
 
 
 def read_table(manifest: DataManifest, data_root: Path | None) -> pd.DataFrame:
@@ -47,21 +32,21 @@ def read_table(manifest: DataManifest, data_root: Path | None) -> pd.DataFrame:
     Raises:
         InputError: A file or column is missing, or rows are wrong; all faults of the rows at once.
     """
-    reading = examine_table(manifest, data_root)
-    if reading.faults:
-        raise InputError(str(reading.subject), reading.faults)
-    return reading.table
+    table, faults = examine_table(manifest, data_root)
+    if faults:
+        raise InputError(str(files.find_places(manifest, data_root).table), faults)
+    return table
 
 
-def examine_table(manifest: DataManifest, data_root: Path | None) -> Reading:
-    """As `read_table`, but faults of rows are returned beside the rows.
+def examine_table(manifest: DataManifest, data_root: Path | None) -> tuple[pd.DataFrame, list[str]]:
+    """As `read_table`, but all faults of rows are returned beside them; such a row may lack a path.
 
     Raises:
         InputError: No row can be read at all.
     """
     places = files.find_places(manifest, data_root)
-    cells, paths = _read_source(manifest, places)
-    return code_rows(cells, manifest, places, paths)
+    frame, paths = _read_source(manifest, places)
+    return code_rows(frame, manifest, places, paths)
 
 
 def needed_columns(manifest: DataManifest, header: list[str] | None = None) -> list[str]:
@@ -93,23 +78,20 @@ def choose_roles(manifest: DataManifest, header: list[str] | None) -> dict[str, 
 
 
 def code_rows(
-    cells: Cells,
-    manifest: DataManifest,
-    places: files.Places,
-    paths: "pd.Series[str] | None" = None,
-) -> Reading:
-    """Rows of text as a table: derived, joined, filtered and coded.
+    frame: pd.DataFrame, manifest: DataManifest, places: files.Places, paths: pd.Series | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Bring the rows of a source into the form of `read_table`.
 
     Args:
-        cells: The rows, with the columns of `needed_columns`.
+        frame: The rows as text, with the columns of `needed_columns`.
         manifest: Says what they mean.
         places: Where images, joined tables and lists are.
         paths: The image of each row, where the source knows it.
     """
     wrong: list[Wrong] = []
-    frame = rows.shape_rows(cells.frame, manifest, places, wrong)
+    frame = shape_rows(frame, manifest, places, wrong)
     columns = choose_roles(manifest, list(frame.columns))
-    images, patients = frame[columns["image"]], frame[columns["patient"]]
+    images, people = frame[columns["image"]], frame[columns["patient"]]
     if paths is not None:
         paths = paths.reindex(frame.index)
     else:
@@ -121,60 +103,109 @@ def code_rows(
     table = pd.DataFrame(
         {
             "source_image": images,
-            "source_patient": patients,
-            "sex": rows.code_sex(frame.get(columns.get("sex", ""), unknown), manifest, wrong),
-            "age": rows.code_age(frame.get(columns.get("age", ""), unknown), manifest, wrong),
+            "source_patient": people,
+            "sex": patients.code_sex(frame.get(columns.get("sex", ""), unknown), manifest, wrong),
+            "age": patients.code_age(frame.get(columns.get("age", ""), unknown), manifest, wrong),
             "label": manifest.label.code(frame, wrong),
             "path": paths,
         }
     )
     same = images if isinstance(manifest, schema.ArraysManifest) else paths.fillna(images)
     again = images[same.duplicated() & (images != "")]
-    wrong += rows.check_ids(patients)
+    wrong += patients.check_ids(people)
     wrong.append(Wrong(again, "this image has a row already; remove one of them"))
     if manifest.split is not None:
-        table["split"] = rows.read_split(frame, manifest.split, places, wrong)
-    faults = list_faults(cells._replace(frame=frame), wrong)
-    table = rows.settle_sex(table, manifest, faults, cells.noun)
+        table["split"] = read_split(frame, manifest.split, places, wrong)
+    faults = list_faults(places.table, wrong, manifest.noun)
+    table = patients.settle_sex(table, manifest, faults)
     table = table if faults else table[table["label"].notna()]
     if not faults and table.empty:
         faults = ["no row is left; fill the table or loosen the manifest's filters"]
     table = table.astype({"label": "float64" if faults else "int64", "age": "float64"})
-    ordered = table.sort_values(["source_patient", "source_image"], ignore_index=True)
-    return Reading(ordered, faults, cells.subject)
+    return table.sort_values(["source_patient", "source_image"], ignore_index=True), faults
 
 
-def describe_people(table: pd.DataFrame) -> list[str]:
-    """Lines for people: missing values, ages that nobody has, and a sex that all have."""
-    missing = [f"{name} {table[name].isna().sum():,}" for name in ("sex", "age")]
-    lines = [f"missing values: {', '.join(missing)} of {len(table):,} images"]
-    odd = table[(table["age"] < 0) | (table["age"] > OLDEST)]
-    if len(odd):
-        some = ", ".join(f"{age:g}" for age in sorted(odd["age"].unique(), reverse=True)[:5])
-        lines.append(f"WARNING: {len(odd):,} ages are below 0 or above {OLDEST} years ({some})")
-    if len(sexes := table["sex"].dropna().unique()) == 1:
-        lines.append(f"WARNING: all whose sex is known are {sexes[0]}: sexes cannot be compared")
-    return lines
+def shape_rows(
+    frame: pd.DataFrame, manifest: DataManifest, places: files.Places, wrong: list[Wrong]
+) -> pd.DataFrame:
+    """Derive columns, join tables and filter."""
+    for step in order_steps([*manifest.derive, *manifest.joins])[0]:
+        if isinstance(step, Join):
+            frame = join_table(frame, step, places.find(step.table), wrong)
+        else:
+            frame = frame.assign(**{step.column: step.make(frame, wrong)})
+    keep = pd.Series(True, index=frame.index)
+    for rule in manifest.filters:
+        keep &= rule.keep(frame, wrong)
+    return frame[keep]
+
+
+def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) -> pd.DataFrame:
+    """Add the columns of another table; a row there may be repeated if it says the same.
+
+    Raises:
+        InputError: The table cannot be read, or says two things of one row.
+    """
+    ours, theirs = list(join.by), list(join.by.values())
+    other = read_csv(path, [*theirs, *join.made]).drop_duplicates()
+    twice = other[other.duplicated(theirs)]
+    if len(twice):
+        key, said = ", ".join(twice.iloc[0][theirs]), list(join.made)
+        fault = f"row {twice.index[0]}: {key!r} is there twice, with different {said}"
+        raise InputError(str(path), [f"{fault}; keep one of these rows"])
+    keys = frame[ours].set_axis(theirs, axis=1)
+    found = keys.merge(other, how="left", on=theirs, indicator="found").set_axis(frame.index)
+    there = found["found"] == "both"
+    if join.unmatched == "error":
+        missing = frame[ours].agg(", ".join, axis=1)[~there].rename(", ".join(ours))
+        remedy = f"{path.name} has no such {', '.join(theirs)}; add it, or set join.unmatched"
+        wrong.append(Wrong(missing, remedy))
+    joined = frame.assign(**{name: found[name].fillna("") for name in join.made})
+    return joined[there] if join.unmatched == "drop" else joined
+
+
+def read_split(
+    frame: pd.DataFrame, split: Split, places: files.Places, wrong: list[Wrong]
+) -> "pd.Series[str]":
+    """The official part of each row: train, validation, test or train+validation.
+
+    Raises:
+        InputError: A list is not there, or two lists hold one entry.
+    """
+    given = frame[split.column]
+    words: dict[str, str] = dict(split.mapping or {})
+    expected = f"one of {list(words)}; correct it, or add it to split.mapping"
+    if split.lists is not None:
+        expected = f"it in one of {list(split.lists)}; add it there or filter the row out"
+        for name, part in split.lists.items():
+            path = places.find([name])
+            entries = {line.strip() for line in path.read_text().splitlines() if line.strip()}
+            if twice := sorted(entries & words.keys()):
+                fault = f"{twice[0]!r} ({len(twice)} in all) is in another list too; keep one"
+                raise InputError(str(path), [fault])
+            words |= dict.fromkeys(entries, part)
+    wrong.append(Wrong(given[~given.isin(list(words))], f"expected {expected}"))
+    return given.map(words)
 
 
 def _read_source(
     manifest: DataManifest, places: files.Places
-) -> tuple[Cells, "pd.Series[str] | None"]:
+) -> tuple[pd.DataFrame, "pd.Series[str] | None"]:
     """The rows, and where the images are if the source knows it."""
     if isinstance(manifest, schema.TableManifest):
         frame = read_csv(places.table)
         needed = needed_columns(manifest, list(frame.columns))
         check_columns(list(frame.columns), needed, places.table)
-        return Cells(frame[needed], places.table), None
+        return frame[needed], None
     needed = needed_columns(manifest)
     if isinstance(manifest, schema.FilesManifest):
-        return files.read_listing(manifest, places, needed)
+        return read_listing(manifest, places, needed)
     if isinstance(manifest, schema.DicomManifest):
         from medunlearn.cohort.dicom import read_headers  # half a second that others need not pay
 
         return read_headers(places, needed)
-    cells = read_arrays(places.table, needed)
-    return cells, pd.Series(str(places.table), index=cells.frame.index, dtype="str")
+    frame = read_arrays(places.table, needed)
+    return frame, pd.Series(str(places.table), index=frame.index, dtype="str")
 
 
 def _explain_missing(images: "pd.Series[str]", suffix: str, places: files.Places) -> Wrong:

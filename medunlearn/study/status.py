@@ -10,9 +10,9 @@ import yaml
 
 from medunlearn.cohort.check import describe_cohort, examine_cohort
 from medunlearn.cohort.feasibility import Plan, describe_claims, describe_listed
-from medunlearn.cohort.forget_list import find_listed
 from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
+from medunlearn.cohort.patients import find_listed
 from medunlearn.cohort.schema import Manifest
 from medunlearn.models import build_network, is_short, title_of
 from medunlearn.study.cells import listed_cells

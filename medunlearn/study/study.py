@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from medunlearn.cohort.build import Cohort, build_cohort
-from medunlearn.cohort.forget_list import read_forget_list
 from medunlearn.cohort.manifest import load_manifest
+from medunlearn.cohort.patients import find_listed
 from medunlearn.errors import InputError
 from medunlearn.methods import Setting
 from medunlearn.study.devices import fault_of_cuda
@@ -137,7 +137,7 @@ def open_study(
         kept = [c for c in settings.compositions if c not in {"female", "male"}]
         settings = settings.model_copy(update={"compositions": kept})
     if given := forget or settings.forget:
-        listed = read_forget_list(Path(given).expanduser(), cohort)
+        listed = find_listed(Path(given).expanduser(), cohort.table, cohort.salt)
         listed.write(folder / "draws")
         settings = settings.with_listed(listed)
     tuned = find_tuned(folder, profile)

@@ -79,7 +79,7 @@ SOURCES = {"table": TABLE, "dicom": DICOM, "arrays": ARRAYS, "files": FILES}
 def write_manifest(tmp_path: Path) -> Callable[..., str]:
     """Writes ``mine.yaml`` for a source, with changes, and gives its path."""
 
-    def write(source: str, **changes: object) -> str:
+    def write(source: str, /, **changes: object) -> str:
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump(WHOLE | SOURCES[source] | changes, sort_keys=False))
         return str(path)

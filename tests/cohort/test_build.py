@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from medunlearn.cohort import build as module
-from medunlearn.cohort.build import build_cohort
-from medunlearn.cohort.kept import keep
+from medunlearn.cohort.build import build_cohort, keep
 from medunlearn.cohort.manifest import load_manifest
-from medunlearn.cohort.pseudonyms import SALT
+from medunlearn.cohort.patients import SALT
 from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
 from tests.conftest import cut_off, filled_disk, flip_a_bit

@@ -177,29 +177,3 @@ def test_a_phantom_can_be_checked(tmp_path):
     manifest = load_manifest("phantom").model_copy(update={"image_size": 16})
     seen = examine_cohort(manifest, None, tmp_path / "cache", 16, 250)
     assert "250 patients" in describe_cohort(manifest, seen.table, seen.pixels)[0]
-
-
-REAL = os.environ.get("MEDUNLEARN_DATA", "")
-
-
-@pytest.mark.skipif(not REAL, reason="MEDUNLEARN_DATA names no folder with real data")
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [("ham10000", "5,948"), ("lgg_mri", "3,295"), ("nih_chestxray14", "1,000")],
-)
-def test_real_subsets_pass(name: str, count: str, look):
-    assert f"{count} images" in look(name, REAL)[0]
-
-
-@pytest.mark.skipif(not REAL, reason="MEDUNLEARN_DATA names no folder with real data")
-def test_a_variant_of_a_published_file_is_refused_and_runs_with_a_manifest_of_its_own(
-    write_manifest, look
-):
-    with pytest.raises(InputError) as error:
-        look("pneumoniamnist", f"{REAL}/medmnist_variant")
-    assert "given md5 3062d8c693378b506564f35a50301b11" in str(error.value)
-    assert "expected 28209eda62fecd6e6a2d98b1501bb15f" in str(error.value)
-    split = {"column": "split", "mapping": {"train": "train", "val": "validation", "test": "test"}}
-    own = write_manifest("arrays", folders="medmnist_variant", arrays="pneumoniamnist.npz",
-                         split=split)  # fmt: skip
-    assert "3,166 images" in look(own, REAL)[0]

@@ -140,31 +140,3 @@ def test_pydicoms_own_files_are_read_or_refused_with_a_reason(path: Path):
         assert path.stem not in READ, result
     else:
         assert result.shape == (1, 16, 16)
-
-
-@pytest.mark.parametrize(
-    ("tags", "intensity", "words"),
-    [
-        ({}, None, "intensity: window"),
-        ({}, "window", "has no window"),
-        ({"WindowCenter": 5, "WindowWidth": 9}, None, "intensity: window"),
-        ({"NumberOfFrames": 2}, "window", "2 frames, expected one"),
-        ({"PixelData": None}, "window", "no pixel data to decode"),
-        ({"Rows": None}, "window", "Missing required element.*Rows"),
-        ({"Rows": 60000, "Columns": 60000}, "window", "exceed the limit"),
-        ({"SamplesPerPixel": 4}, "window", "must be 1 or 3"),
-        ({"Rows": 32}, (0.0, 1.0), "pixel data"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_with_the_reason(make_dicom, tags, intensity, words):
-    with pytest.raises((ValueError, AttributeError), match=words):
-        decode(make_dicom(RAMP, **tags), intensity)
-
-
-def test_tags_that_were_not_asked_for_are_stored_nowhere(lay_out, write_manifest, build, tmp_path):
-    lay_out("dicom")
-    build(write_manifest("dicom"))
-    written = [p for f in ("study", "cache") for p in (tmp_path / f).rglob("*") if p.is_file()]
-    assert written
-    assert not [path for path in written if b"Secret" in path.read_bytes()]
-    assert "Secret" not in pd.read_parquet(tmp_path / "study/cohort.parquet").to_csv()

@@ -1,29 +1,33 @@
 import re
+import string
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pandas as pd
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from medunlearn.cohort.manifest import FOLDER, load_manifest, manifest_names
+from medunlearn.cohort.rules import LEAVES_FOLDER
 from medunlearn.cohort.schema import DataManifest, PhantomManifest, TableManifest
 from medunlearn.errors import InputError
+from tests.cohort.conftest import TABLE, WHOLE
 
 LABEL = {"rule": "threshold", "column": "x", "above": 0, "classes": ["no", "yes"]}
 LABEL |= {"reference_class": "no"}
-WHOLE = {
-    "name": "mine", "kind": "table", "title": "My images", "source": "https://example.org",
-    "licence": "CC0", "citation": "none", "how_to_get": "ask me", "folders": "mine",
-    "table": "table.csv", "images": ["images"], "label": LABEL, "channels": 1,
-    "columns": {"image": "file", "patient": "id", "sex": "sex"}, "sex": {"F": "f", "M": "m"},
-    "horizontal_flip": False, "partition": {"train": 0.5, "validation": 0.2, "test": 0.3},
-}  # fmt: skip
+MAPPED = {"rule": "values", "column": "dx", "classes": ["a", "b"], "reference_class": "a"}
 
 
-def _write(folder: Path, without: str = "", **changes: object) -> str:
-    fields = {name: value for name, value in (WHOLE | changes).items() if name != without}
-    path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(fields))
-    return str(path)
+@pytest.fixture
+def faults(write_manifest):
+    """What is said of a manifest for a table that is right but for these fields."""
+
+    def faults(**changes: object) -> list[str]:
+        return _faults(write_manifest("table", **({"label": LABEL} | changes)))
+
+    return faults
 
 
 def _faults(name: str) -> list[str]:
@@ -52,32 +56,29 @@ def test_unknown_dataset_lists_the_choices():
     assert all(name in fault for name in manifest_names())
 
 
-def test_five_different_faults_are_named_in_one_error(tmp_path: Path):
-    path = _write(
-        tmp_path,
-        without="licence",
-        channels=2,
-        colour="red",
+def test_five_different_faults_are_named_in_one_error(faults):
+    told = faults(
+        licence="", channels=2, colour="red", label=MAPPED | {"mapping": {"x": "a"}},
         partition={"train": 0.5, "validation": 0.2, "test": 0.4},
-        label={"rule": "values", "column": "dx", "classes": ["a", "b"], "reference_class": "c"}
-        | {"mapping": {"x": "a", "y": "b"}},
-    )
-    faults = _faults(path)
-    assert len(faults) == 5
+    )  # fmt: skip
     expected = {
-        "licence": "missing",
+        "licence": "at least 1 character",
         "channels": "given 2; expected 1 or 3",
         "colour": "no field",
         "partition.test": "sum to 1.1",
-        "label.reference_class": "given 'c'; expected one of the classes ['a', 'b']",
+        "label.mapping": "nothing maps to ['b']",
     }
+    assert len(told) == 5
     for field, words in expected.items():
-        assert any(fault.startswith(f"{field}: ") and words in fault for fault in faults), field
+        assert any(fault.startswith(f"{field}: ") and words in fault for fault in told), field
 
 
-def test_a_misspelt_field_is_told_its_likely_name(tmp_path: Path):
-    faults = _faults(_write(tmp_path, without="columns", colums=WHOLE["columns"]))
-    assert any("colums" in fault and "'columns'" in fault for fault in faults)
+def test_a_field_that_is_missing_or_misspelt_is_told(tmp_path: Path):
+    fields = {name: value for name, value in WHOLE.items() if name != "licence"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(fields | TABLE | {"colums": {}}))
+    told = _faults(str(tmp_path / "mine.yaml"))
+    assert any("licence: is missing" in fault for fault in told)
+    assert any("colums" in fault and "'columns'" in fault for fault in told)
 
 
 @pytest.mark.parametrize(
@@ -101,36 +102,29 @@ def test_a_misspelt_field_is_told_its_likely_name(tmp_path: Path):
         ({"label": LABEL | {"above": float("nan")}}, "finite"),
         ({"label": LABEL | {"classes": ["no", "yes", "maybe"]}}, "label.classes"),
         ({"label": LABEL | {"classes": ["no", "no"]}}, "repeated"),
+        ({"label": LABEL | {"reference_class": "c"}}, "given 'c'; expected one of the classes"),
         ({"label": LABEL | {"rule": "magic"}}, "'threshold'"),
         ({"label": ["no", "yes"]}, "label"),
+        ({"label": MAPPED | {"mapping": {"x": "a", "y": "B"}}}, "['y: B']"),
         ({"name": "other"}, "the file's name, 'mine'"),
     ],
 )
-def test_a_wrong_value_is_refused_with_what_was_expected(tmp_path: Path, changes, words: str):
-    assert any(words in fault for fault in _faults(_write(tmp_path, **changes)))
+def test_a_wrong_value_is_refused_with_what_was_expected(faults, changes, words: str):
+    assert any(words in fault for fault in faults(**changes))
 
 
-@pytest.mark.parametrize(
-    ("mapping", "words"),
-    [({"x": "a", "y": "B"}, "['y: B']"), ({"x": "a"}, "nothing maps to ['b']")],
-)
-def test_a_mapping_must_meet_the_classes(tmp_path: Path, mapping, words: str):
-    label = {"rule": "values", "column": "dx", "classes": ["a", "b"], "reference_class": "a"}
-    (fault,) = _faults(_write(tmp_path, label=label | {"mapping": mapping}))
-    assert words in fault
-
-
-def test_a_path_is_accepted_and_null_for_conflicting_sex_means_null(tmp_path: Path):
-    path = _write(tmp_path, without="sex", columns={"image": "a", "patient": "b"}, table="t.csv")
-    manifest = load_manifest(path)
+def test_what_may_be_left_out_is_and_null_for_conflicting_sex_means_unknown(write_manifest):
+    manifest = load_manifest(
+        write_manifest("table", columns={"image": "a", "patient": "b"}, sex=None)
+    )
     assert isinstance(manifest, TableManifest)
-    assert (manifest.table, manifest.image_size, manifest.sex) == (("t.csv",), 64, None)
+    assert (manifest.table, manifest.image_suffix, manifest.sex) == (("table.csv",), "", None)
     assert manifest.conflicting_sex == "error"
-    assert load_manifest(_write(tmp_path, conflicting_sex=None)).conflicting_sex == "null"
+    assert load_manifest(write_manifest("table", conflicting_sex=None)).conflicting_sex is None
 
 
-def test_a_repeated_key_is_a_fault_with_both_lines(tmp_path: Path):
-    path = Path(_write(tmp_path))
+def test_a_repeated_key_is_a_fault_with_both_lines(write_manifest):
+    path = Path(write_manifest("table"))
     text = path.read_text()
     path.write_text(text + "channels: 3\n")
     (fault,) = _faults(str(path))
@@ -155,3 +149,56 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path, content: bytes):
     assert "check the path" in _faults(str(path))[0]
     path.write_bytes(content)
     assert _faults(str(path))
+
+
+# Anything
+
+SHIPPED = [yaml.safe_load((FOLDER / f"{name}.yaml").read_text()) for name in manifest_names()]
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 300), st.floats(width=16),
+    st.text(string.printable, max_size=8), st.sampled_from(["../x", "/x", "~", "a/../..", "\0"]),
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(string.ascii_letters, max_size=6), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@st.composite
+def spoilt_manifests(draw: st.DrawFn) -> dict[str, object]:
+    """A shipped manifest with some of its fields, or of their fields, replaced by anything."""
+    fields = dict(draw(st.sampled_from(SHIPPED)))
+    for name in draw(st.lists(st.sampled_from(sorted(fields)), min_size=1, max_size=3)):
+        inner = fields[name]
+        if isinstance(inner, dict) and inner and draw(st.booleans()):
+            fields[name] = inner | {draw(st.sampled_from(sorted(inner))): draw(VALUES)}
+        else:
+            fields[name] = draw(VALUES)
+    return fields
+
+
+@settings(
+    max_examples=40, derandomize=True, deadline=None, database=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(spoilt_manifests())
+def test_any_manifest_is_read_or_refused_by_the_one_error(fields: dict[str, object]):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{SHIPPED[0]['name']}.yaml"
+        path.write_text(yaml.safe_dump(fields | {"name": SHIPPED[0]["name"]}), encoding="utf-8")
+        said = []
+        try:
+            manifest = load_manifest(str(path))
+        except InputError as error:
+            said = error.faults
+    if said:
+        assert all(": " in fault for fault in said)
+        return
+    assert abs(sum(manifest.partition.model_dump().values()) - 1) < 1e-6
+    assert manifest.label.reference_class in manifest.label.classes
+    if isinstance(manifest, DataManifest):
+        assert not pd.Series(manifest.folders).str.contains(LEAVES_FOLDER).any()

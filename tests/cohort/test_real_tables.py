@@ -11,13 +11,12 @@ import pandas as pd
 import pytest
 
 from medunlearn.cohort.build import finish_table
-from medunlearn.cohort.cells import Cells, Wrong, read_csv
+from medunlearn.cohort.cells import Wrong, read_csv
 from medunlearn.cohort.files import Places
 from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
-from medunlearn.cohort.rows import join_table
 from medunlearn.cohort.schema import DataManifest
-from medunlearn.cohort.table import code_rows, needed_columns
+from medunlearn.cohort.table import code_rows, join_table, needed_columns
 
 SPEC = find_spec("torchxrayvision")
 if SPEC is None or not SPEC.origin:
@@ -40,9 +39,9 @@ def read(name: str, file: str, **changes: object) -> pd.DataFrame:
 
 def coded(frame: pd.DataFrame, path: Path, manifest: DataManifest) -> pd.DataFrame:
     places, no_paths = Places(DATA, DATA, path, [], ""), pd.Series(index=frame.index, dtype="str")
-    reading = code_rows(Cells(frame, path), manifest, places, no_paths)
-    assert reading.faults == []
-    return reading.table
+    table, faults = code_rows(frame, manifest, places, no_paths)
+    assert faults == []
+    return table
 
 
 def partitioned(name: str, table: pd.DataFrame) -> pd.DataFrame:

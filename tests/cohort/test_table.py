@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
+from medunlearn.cohort.check import describe_people
 from medunlearn.cohort.labels import AnyLabel
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import TableManifest
-from medunlearn.cohort.table import describe_people, read_table
+from medunlearn.cohort.table import read_table
 from medunlearn.errors import InputError
 
 LGG = "slice_file,patient,gender,age_at_initial_pathologic,tumour_pixels,brain_fraction,slice_index"
@@ -146,7 +147,7 @@ def test_patients_with_two_sexes_are_a_fault_or_lose_it_or_are_left_out(tmp_path
     assert "'p1' is F in row 2, M in row 3" in first
     assert "'p3' is F in row 6, M in row 5" in second
     assert "conflicting_sex" in first
-    cohort = read_table(_manifest(conflicting_sex="null"), tmp_path)
+    cohort = read_table(_manifest(conflicting_sex=None), tmp_path)
     assert cohort["sex"].tolist() == [None, None, "F", None, None, None]
     cohort = read_table(_manifest(conflicting_sex="drop"), tmp_path)
     assert cohort["source_patient"].unique().tolist() == ["p2"]

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from medunlearn.cohort.patients import SALT
 from medunlearn.cohort.phantom import make_phantom
-from medunlearn.cohort.pseudonyms import SALT
 from medunlearn.study.design import all_models, all_timings
 from medunlearn.study.store import Store
 from medunlearn.study.study import open_study

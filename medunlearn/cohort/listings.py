@@ -1,6 +1,7 @@
-"""Datasets in one ``.npz`` file of MedMNIST's layout, never unpickled."""
+"""Rows of images that no table lists: files in folders, and one ``.npz`` of MedMNIST's layout."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,58 @@ import numpy as np
 import pandas as pd
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
+from PIL import Image
 
-from medunlearn.cohort.cells import Cells, check_columns
+from medunlearn.cohort.cells import check_columns, cut_short
+from medunlearn.cohort.decode import tell
+from medunlearn.cohort.files import Places, list_files
+from medunlearn.cohort.schema import FilesManifest
 from medunlearn.errors import InputError
 
 SPLITS = ("train", "val", "test")
 REMEDY = "expected MedMNIST's layout: train_images, train_labels and so on for val and test"
 
 
-def read_arrays(path: Path, needed: Sequence[str]) -> Cells:
+def read_listing(
+    manifest: FilesManifest, places: Places, needed: Sequence[str]
+) -> tuple[pd.DataFrame, "pd.Series[str]"]:
+    """Rows of the files with columns ``file``, ``folder``, ``mask_pixels``, and their real paths.
+
+    Raises:
+        InputError: No file matches, a mask is missing or broken, or a link leaves the data root.
+    """
+    columns = ["file", "folder"] + (["mask_pixels"] if manifest.mask_suffix else [])
+    check_columns(columns, needed, places.folder)
+    files, faults = list_files(places, manifest.pattern)
+    if not files:
+        pattern = manifest.pattern.pattern
+        faults = [f"no file below {places.folder} matches {pattern!r}; {places.get}"]
+    paths = pd.Series(files, dtype="str")
+    frame = pd.DataFrame({"file": paths.index, "folder": [Path(f).parent.name for f in files]})
+    frame = frame.set_axis(paths.index).astype("str")
+    if "mask_pixels" in needed and not faults:
+        images = [Path(path) for path in paths]
+        masks = [p.with_name(f"{p.stem}{manifest.mask_suffix}{p.suffix}") for p in images]
+        with ThreadPoolExecutor() as pool:
+            counts = list(pool.map(_count_pixels, masks))
+        faults += [count for count in counts if not count.isdecimal()]
+        frame["mask_pixels"] = counts
+    if faults:
+        raise InputError(str(places.folder), cut_short(faults, "files"))
+    return frame, paths
+
+
+def _count_pixels(path: Path) -> str:
+    """The number of a mask's pixels above 0, or the fault that names it."""
+    try:
+        with Image.open(path) as mask:
+            return str(int(np.count_nonzero(np.asarray(mask.convert("L")))))
+    except Exception as error:  # decoders raise almost anything on broken bytes
+        remedy = "put a whole mask there or remove its image"
+        return f"{path}: mask cannot be read ({tell(error)}); {remedy}"
+
+
+def read_arrays(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """Rows of the images: ``image``, ``split`` and the label, or ``label_0``, ... if several.
 
     Raises:
@@ -38,7 +82,7 @@ def read_arrays(path: Path, needed: Sequence[str]) -> Cells:
         raise InputError(str(path), faults)
     frame = pd.concat(frames)
     check_columns(list(frame.columns), needed, path)
-    return Cells(frame, path, "image")
+    return frame
 
 
 def read_images(path: Path, names: Sequence[str]) -> Iterator[NDArray[Any]]:

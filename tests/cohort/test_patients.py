@@ -1,10 +1,76 @@
+"""Patients are hidden behind pseudonyms, and found again by the ids of the user's table."""
+
+import stat
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from medunlearn.cohort.build import Cohort
-from medunlearn.cohort.forget_list import read_forget_list
+from medunlearn.cohort.manifest import load_manifest
+from medunlearn.cohort.patients import SALT, find_listed, pseudonymise
 from medunlearn.errors import InputError
+
+NAMES = ["source_patient", "source_image"]
+
+
+@pytest.fixture
+def made(tmp_path, lay_out, write_manifest, build):
+    """Builds a made-up dataset in a folder of results."""
+    lay_out("table")
+
+    def made(runs: str = "runs", pseudonymise: bool = True, **changes: object) -> Cohort:
+        manifest = write_manifest("table", pseudonymise=pseudonymise, **changes)
+        return build(manifest, runs=tmp_path / runs)
+
+    return made
+
+
+def test_pseudonyms_hide_names_unless_turned_off_and_nothing_else_depends_on_them(made, tmp_path):
+    assert load_manifest("ham10000").pseudonymise
+    shown, hidden, other = made("shown", pseudonymise=False), made(), made("others")
+    assert shown.sha256 == hidden.sha256 == other.sha256
+    assert set(shown.table["source_patient"]) == {f"P{n}" for n in range(20)}
+    for cohort in (hidden, other):
+        pd.testing.assert_frame_equal(
+            shown.table.drop(columns=NAMES), cohort.table.drop(columns=NAMES)
+        )
+        for name in NAMES:
+            assert cohort.table[name].str.fullmatch("[0-9a-f]{32}").all()
+            assert cohort.table[name].is_unique
+    assert not set(hidden.table["source_patient"]) & set(other.table["source_patient"])
+    again = made(conflicting_sex="drop")  # another fingerprint: built anew
+    assert hidden.table["source_patient"].tolist() == again.table["source_patient"].tolist()
+    for path in tmp_path.glob("runs/*/*.[!np]*"):  # neither pixels nor the table itself
+        assert not [name for name in (b"P17", b"17.png") if name in path.read_bytes()]
+
+
+def test_images_of_one_patient_share_a_pseudonym():
+    table = pd.DataFrame({"source_patient": ["a", "a", "b"], "source_image": ["1", "2", "3"]})
+    hidden = pseudonymise(table, b"s" * 32)["source_patient"]
+    # HMAC-SHA256 of "a", computed with openssl dgst -hmac
+    assert hidden[0] == hidden[1] == "d24f6f5deecfbbcc4dea975b4a70d5e5" != hidden[2]
+
+
+def test_the_salt_is_its_owners_alone_and_outside_the_study(made, tmp_path):
+    made()
+    salt = tmp_path / "runs/cache" / SALT
+    assert stat.S_IMODE(salt.stat().st_mode) == 0o600
+    for path in (tmp_path / "runs/study").iterdir():
+        assert salt.read_bytes() not in path.read_bytes()
+        assert salt.read_bytes().hex().encode() not in path.read_bytes()
+
+
+def test_a_lost_salt_gives_other_pseudonyms_and_a_spoilt_one_is_refused(made, tmp_path):
+    first, salt = made(), tmp_path / "runs/cache" / SALT
+    salt.write_bytes(b"short")
+    with pytest.raises(InputError, match=r"holds 5 bytes, expected 32; restore it"):
+        made()
+    salt.unlink()
+    assert not set(first.table["source_patient"]) & set(made().table["source_patient"])
+
+
+# Lists of patients
 
 
 @pytest.fixture(params=[True, False], ids=["pseudonyms", "names"])
@@ -23,7 +89,7 @@ def names(cohort) -> pd.Series:
 def forget(cohort, tmp_path):
     def forget(*lines: str):
         (tmp_path / "ids.txt").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8")
-        return read_forget_list(tmp_path / "ids.txt", cohort)
+        return find_listed(tmp_path / "ids.txt", cohort.table, cohort.salt)
 
     return forget
 
@@ -75,7 +141,7 @@ def test_a_list_that_leaves_no_training_set_is_refused(cohort, names, forget, tm
     with pytest.raises(InputError, match=f"takes every image of class code {code}"):
         forget(*(names[patient] for patient in free if labels[patient] == code))
     with pytest.raises(InputError, match="one id a line"):
-        read_forget_list(tmp_path / "none.txt", cohort)
+        find_listed(tmp_path / "none.txt", cohort.table)
     (tmp_path / "odd.txt").write_bytes(np.array([0xFF, 0xFE, 0x41], np.uint8).tobytes())
     with pytest.raises(InputError, match="UTF-8"):
-        read_forget_list(tmp_path / "odd.txt", cohort)
+        find_listed(tmp_path / "odd.txt", cohort.table)

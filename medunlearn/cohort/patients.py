@@ -1,0 +1,182 @@
+"""The patients of a dataset: their ids, sexes and ages, their pseudonyms, and lists of them.
+
+Pseudonyms hide names from those who do not know them. They do not hide who is in a study from those
+who have the list of its patients: see `pseudonymise`.
+"""
+
+import hmac
+import secrets
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from medunlearn.cohort.cells import Wrong, cut_short, read_numbers
+from medunlearn.cohort.forget_sets import ForgetSet, list_forget_set
+from medunlearn.cohort.partition import TRAIN
+from medunlearn.cohort.schema import DataManifest
+from medunlearn.disk import written_whole
+from medunlearn.errors import InputError
+
+NOBODY = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "unknown", "?", "-"}
+"""Words that programs and people write into an empty cell: no id of a patient."""
+
+SALT = "SECRET-salt-of-pseudonyms"
+"""The one file that must not be passed on: with it a single guessed id can be tried."""
+
+_BYTES = 32
+
+
+def check_ids(patients: "pd.Series[str]") -> list[Wrong]:
+    """Cells that are no patient's id."""
+    nobody = patients.str.lower().isin(NOBODY)
+    return [
+        Wrong(patients[patients == ""], "expected a patient's id; fill the cell"),
+        Wrong(patients[nobody], "is no patient's id; fill the cell, or filter the row out"),
+    ]
+
+
+def code_sex(words: "pd.Series[str]", manifest: DataManifest, wrong: list[Wrong]) -> pd.Series:
+    """F, M or None, where the manifest knows sexes."""
+    codes = manifest.sex.codes if manifest.sex else dict.fromkeys(words.unique())
+    known = ", ".join(repr(word) for word in codes if word)
+    remedy = f"expected {known} or an empty cell; correct it, or add the word to the manifest's sex"
+    wrong.append(Wrong(words[~words.isin(list(codes))], remedy))
+    return pd.Series([codes.get(word) for word in words.tolist()], index=words.index, dtype=object)
+
+
+def code_age(
+    words: "pd.Series[str]", manifest: DataManifest, wrong: list[Wrong]
+) -> "pd.Series[float]":
+    """Years; NaN where not known."""
+    years = {word: "" if age is None else str(age) for word, age in manifest.ages.items()}
+    return read_numbers(
+        words.replace(years), wrong, ", or say in the manifest's ages what it means"
+    )
+
+
+def settle_sex(table: pd.DataFrame, manifest: DataManifest, faults: list[str]) -> pd.DataFrame:
+    """What the manifest says of patients with two sexes: a fault, sex unknown, or left out."""
+    known = table[table["sex"].notna() & (table["source_patient"] != "")]
+    pairs = known.drop_duplicates(["source_patient", "sex"]).sort_values(["source_patient", "sex"])
+    both = pairs.loc[pairs.duplicated("source_patient", keep=False), "source_patient"]
+    affected = table["source_patient"].isin(both)
+    if manifest.conflicting_sex == "drop":
+        return table[~affected]
+    if manifest.conflicting_sex is None:
+        return table.assign(sex=table["sex"].where(~affected, None))
+    remedy = "correct them, or set conflicting_sex to null (sex unknown) or drop (patient left out)"
+    female, male, noun = both[::2], both[1::2], manifest.noun  # sorted so
+    told = [
+        f"patient {patient!r} is F in {noun} {row}, M in {noun} {other}; {remedy}"
+        for patient, row, other in zip(female, female.index, male.index, strict=False)
+    ]
+    faults += cut_short(told, "patients with two sexes")
+    return table
+
+
+def make_salt(cache: Path) -> bytes:
+    """The salt of this cache, made at random when it is first asked for.
+
+    Readable by its owner only, and beside the studies rather than in one of them, so that a study's
+    folder can be passed on without it.
+
+    Args:
+        cache: The folder that all studies of a RUNS share.
+
+    Raises:
+        InputError: It cannot be written or read, or is not what was written.
+    """
+    path = cache / SALT
+    try:
+        if not path.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache / ".lock"):  # two first runs must get one salt
+                if not path.exists():
+                    with written_whole(path) as partial:
+                        partial.touch(mode=0o600)
+                        partial.write_bytes(secrets.token_bytes(_BYTES))
+        salt = path.read_bytes()
+    except OSError as error:
+        remedy = "make it readable, check the folder and its permissions"
+        raise InputError(str(path), [f"cannot be kept: {error.strerror}; {remedy}"]) from None
+    if len(salt) != _BYTES:
+        remedy = "restore it, or delete it: pseudonyms will then be others"
+        raise InputError(str(path), [f"holds {len(salt)} bytes, expected {_BYTES}; {remedy}"])
+    return salt
+
+
+def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
+    """The table with pseudonyms in place of the source's ids of patients and images.
+
+    A pseudonym is the HMAC-SHA256 of the id (RFC 2104), cut to 128 bits: one id has one pseudonym
+    wherever the salt is the same, and without the salt a single guessed id cannot be tried.
+
+    That is all. Patients and rows are numbered in the order of the source's ids, and partitions
+    and draws depend on these numbers: whoever has the complete list of a study's ids finds each
+    one by its rank, without the salt. Nor are faults pseudonymised, which name files and rows:
+    they are printed, and stay in ``jobs/`` if a file changes while a study runs.
+    """
+    hidden = {
+        column: table[column].map({name: pseudonym(name, salt) for name in table[column].unique()})
+        for column in ("source_patient", "source_image")
+    }
+    return table.assign(**hidden)
+
+
+def pseudonym(given: object, salt: bytes) -> str:
+    """The pseudonym of one id."""
+    return hmac.digest(salt, str(given).encode(), "sha256").hex()[:32]
+
+
+def find_listed(path: Path, table: pd.DataFrame, salt: bytes | None = None) -> ForgetSet:
+    """The forget set of the patients in a list.
+
+    Args:
+        path: UTF-8 text, one id a line, as in the patient column of the user's table. Empty lines
+            are left out, and a repeated id counts once.
+        table: The cohort's.
+        salt: Of the pseudonyms, if the table holds them in place of ids.
+
+    Returns:
+        A forget set of composition ``listed``; it holds numbers of patients, and no id.
+
+    Raises:
+        InputError: The list cannot be read, or ids are unknown, reserved for tuning or in another
+            partition than training; all of them are named, with their lines. Or what it leaves to
+            train on is no training set (see `list_forget_set`).
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "expected a text file in UTF-8 with one id a line"
+        raise InputError(str(path), [f"cannot be read: {error}; {remedy}"]) from None
+    named = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+    people = table.drop_duplicates("patient").set_index("source_patient").to_dict("index")
+    found = [people.get(pseudonym(name, salt) if salt else name) for name in named.values()]
+    faults = [
+        f"line {number}: given {name!r}; {fault}"
+        for (number, name), patient in zip(named.items(), found, strict=True)
+        if (fault := _fault(patient))
+    ]
+    if faults:
+        raise InputError(str(path), faults)
+    chosen = [patient["patient"] for patient in found if patient]
+    return list_forget_set(table, chosen, str(path))
+
+
+def _fault(patient: Mapping[Hashable, Any] | None) -> str:
+    """Why a patient cannot be forgotten; empty if this is possible."""
+    if patient is None:
+        return (
+            "this study has no such patient; expected an id as in the table's patient column: "
+            "correct it, or raise max_patients in the profile if the dataset has this patient"
+        )
+    if patient["partition"] != TRAIN:
+        where = f"this patient is in partition {patient['partition']!r}"
+        return f"{where}, expected {TRAIN!r}: no model has learnt these images; remove the line"
+    if patient["development"]:
+        return "this patient is reserved for tuning (development), and always retained; remove it"
+    return ""
