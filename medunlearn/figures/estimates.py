@@ -1,19 +1,21 @@
-"""Estimates with intervals, margins and verdicts: one figure a panel, one line a method."""
+"""Estimates with intervals, margins and verdicts, one line a method; and what spreads them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from medunlearn.evaluation.measurements import FLOOR, PARTS
+from medunlearn.evaluation.measurements import PARTS
+from medunlearn.evaluation.yardsticks import FLOOR
 from medunlearn.figures.style import (
     BAND,
     GROUP_STYLES,
     PANEL,
     SEX_NAMES,
-    add_legend,
     frame,
     label_of,
     new_figure,
@@ -87,8 +89,12 @@ def plot_estimates(
         axis.set(title=title[0].upper() + title[1:], xlabel=axis_title)
         _label_lines(axis, places, by)
         if by == "group":
-            told = {name: style for name, style in GROUP_STYLES.items() if name in set(rows[by])}
-            add_legend(figure, {SEX_NAMES.get(name, name): style for name, style in told.items()})
+            handles = [
+                Line2D([], [], linestyle="", label=SEX_NAMES.get(name, name), **style)
+                for name, style in GROUP_STYLES.items()
+                if name in set(rows[by])
+            ]
+            figure.legend(handles=handles, loc="outside lower center", ncols=3)
         yield figure
 
 
@@ -163,8 +169,7 @@ def ends_of(points: pd.DataFrame) -> list[float]:
     half = (points["high"] - points["low"]) / 2
     usual = np.fmin(half, 2 * half.median())
     shown = [points["estimate"], points["estimate"] - usual, points["estimate"] + usual]
-    ends: list[float] = pd.concat(shown).tolist()
-    return ends
+    return list(pd.concat(shown))
 
 
 def _label_lines(axis: Axes, places: Place, by: str) -> None:
@@ -211,4 +216,26 @@ def plot_shares(rows: pd.DataFrame) -> Figure:
     figure.legend(loc="outside lower center", ncols=3)
     axis.set(xlabel="share of the variance (%)", xlim=(0, 100), ylabel="")
     axis.grid(visible=False)
+    return figure
+
+
+def plot_difficulty(difficulty: pd.DataFrame, cohort: pd.DataFrame) -> Figure:
+    """What seeing a patient adds to confidence, and confidence on the test set by stratum."""
+    table = cohort.merge(difficulty, on="sample")
+    text = "Left: memorisation by tenths of confidence. Right: confidence on the test set."
+    figure, (left, right) = new_figure(text, 2, width=9, height=3.4)
+    train = table.dropna(subset="memorisation")
+    train = train.assign(tenth=pd.qcut(train["confidence_out"], 10, labels=False))
+    means = train.groupby("tenth")[["confidence_out", "memorisation"]].mean()
+    left.plot(means["confidence_out"], 100 * means["memorisation"], "ko-", markersize=5)
+    left.set(
+        xlabel="confidence unseen (log odds), tenths",
+        ylabel="right if seen - unseen (points)",
+        title="training images: memorised",
+    )
+    strata = {name: GROUP_STYLES[name]["color"] for name in ("easy", "medium", "hard")}
+    test = table[table["partition"] == "test"]
+    look = {"palette": strata, "hue_order": list(strata), "bins": 40, "alpha": 0.7}
+    sns.histplot(test, x="confidence_out", hue="stratum", ax=right, **look)
+    right.set(xlabel="confidence (log odds)", ylabel="images", title="test set, by stratum")
     return figure
