@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.measurements import FLOOR
+from medunlearn.evaluation.yardsticks import FLOOR
 from medunlearn.figures import plot_costs, plot_estimates, plot_shares, plot_trade_off
 from medunlearn.figures.style import BAND, GROUP_STYLES, contrast, style_of
 from medunlearn.methods import METHOD_NAMES

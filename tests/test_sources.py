@@ -36,7 +36,7 @@ def test_what_decides_nothing_is_neither_hashed_nor_followed():
 def test_a_notebook_depends_on_the_modules_of_what_it_names_and_not_on_types(tmp_path):
     """Who plots one thing does not depend on all that any figure needs."""
     code = [
-        "from medunlearn.figures import plot_difficulty\n",
+        "from medunlearn.figures import plot_costs\n",
         "from medunlearn import models\n",
         "if TYPE_CHECKING:\n",
         "    from medunlearn import batches",
@@ -44,7 +44,7 @@ def test_a_notebook_depends_on_the_modules_of_what_it_names_and_not_on_types(tmp
     cell = {"cell_type": "code", "metadata": {}, "source": code}
     (tmp_path / "n.ipynb").write_text(json.dumps({"cells": [cell]}))
     found = notebook_imports(tmp_path / "n.ipynb")
-    assert found == ["medunlearn.figures.difficulty", "medunlearn.models"]
+    assert found == ["medunlearn.figures.costs", "medunlearn.models"]
 
 
 def test_parameters_and_prose_of_a_notebook_do_not_count(tmp_path):

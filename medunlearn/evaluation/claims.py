@@ -4,29 +4,21 @@ Confirmatory contrasts are those of a few methods named before results are seen,
 sets; everything else is exploratory. Verdicts are given in `statistics.verdicts`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from medunlearn.evaluation.adjustment import (
-    age_standardised_difference,
-    covariates,
-    difference_of_sexes,
-)
+from medunlearn.evaluation import estimands
 from medunlearn.evaluation.difficulty import RELIABLE
-from medunlearn.evaluation.generalisation import measure_changes
-from medunlearn.evaluation.measurements import (
-    FLOOR,
-    LineUp,
-    Measurements,
-    has_gap,
-    middle_line_ups,
-)
-from medunlearn.evaluation.subsets import UNMEMORISED
+from medunlearn.evaluation.measurements import UNMEMORISED, Measurements
+from medunlearn.evaluation.yardsticks import FLOOR, LineUp, has_gap, middle_line_ups
 from medunlearn.statistics.intervals import Interval, no_limits
 from medunlearn.statistics.verdicts import Terms, refuse
+
+Names = Mapping[str, object]
+"""Of a row: its ``adjustment``, ``method`` and ``forget_size``."""
 
 LABEL, AGE, CLASSES = "label, difficulty", "age", "classes"
 """What a difference of the sexes may be adjusted for; classes: all weigh the same."""
@@ -119,11 +111,11 @@ def measure_contrasts(
                 wanted = not confirmatory or (one.primary and line_up.method in terms.confirmatory)
                 if one.largest == largest and wanted:
                     rows += _measure(measurements, terms, line_up, one)
-    for name, method, size, change, missing in measure_changes(measurements, terms, confirmatory):
+    changes = estimands.measure_changes(measurements, terms, confirmatory)
+    for name, method, size, change, missing in changes:
         one = Contrast("C3", name, "test", primary=name.endswith("U - R"))
-        rows.append(
-            _row(terms, one, change, change.patients, method=method, size=size, missing=missing)
-        )
+        names = {"adjustment": "", "method": method, "forget_size": size}
+        rows.append(_row(terms, one, change, change.patients, names, missing))
     found = pd.DataFrame(rows)
     return found[found["confirmatory"]] if confirmatory and len(found) else found
 
@@ -135,8 +127,8 @@ def _measure(
     patients = measurements.patients(line_up, one.part, one.groups)
     found, adjustment = _estimate(measurements, line_up, one) if patients else (None, "")
     if found:
-        names = {"method": line_up.method, "adjustment": adjustment}
-        yield _row(terms, one, found, patients, size=line_up.forget_size, **names)
+        names = {"method": line_up.method, "forget_size": line_up.forget_size}
+        yield _row(terms, one, found, patients, {"adjustment": adjustment, **names})
 
 
 def _estimate(
@@ -144,48 +136,38 @@ def _estimate(
 ) -> tuple[Interval | None, str]:
     """The interval, and what it is adjusted for; none where ages are not known."""
     if one.measure == BALANCED or one.adjusted == CLASSES:
-        subset = measurements.subsets.of(line_up.runs[0].draw, one.part, "all")
+        subset = measurements.subset(line_up.runs[0].draw, one.part, "all")
         if len(set(subset.strata)) < 2:  # all classes are rare: this would be another measure
             return no_limits(np.nan, len(line_up.runs), len(subset.patient_ids)), one.adjusted
     if one.adjusted in {"", CLASSES}:
         measure = f"balanced_{one.measure}" if one.adjusted else one.measure
         where = (line_up, one.part, measure, one.groups, one.weights)
         return measurements.interval(*where), one.adjusted
-    gaps = measurements.gaps(line_up, one.part, "all", one.measure)
+    gaps, level = measurements.gaps(line_up, one.part, "all", one.measure), measurements.level
     draws = [run.draw for run in line_up.base]
-    tables = [covariates(measurements, draw, one.part) for draw in draws]
+    tables = [estimands.covariates(measurements, draw, one.part) for draw in draws]
     if one.adjusted == AGE:
-        found = age_standardised_difference(tables[0], np.stack(gaps), level=measurements.level)
-        return found, AGE
-    return difference_of_sexes(tables, gaps, draws, level=measurements.level)
+        values = np.stack(gaps)
+        return estimands.age_standardised_difference(tables[0], values, level=level), AGE
+    return estimands.difference_of_sexes(tables, gaps, draws, level=level)
 
 
 def _row(
-    terms: Terms,
-    one: Contrast,
-    found: Interval,
-    patients: int,
-    *,
-    method: str,
-    size: float,
-    adjustment: str = "",
-    missing: str = "",
+    terms: Terms, one: Contrast, found: Interval, patients: int, names: Names, missing: str = ""
 ) -> dict[str, object]:
     """A contrast as a row of the table; the first reason against a verdict is the one told."""
     unreliable = _unreliable(terms.reliability) if one.claim == "C4" else ""
-    few = refuse(terms, found.runs, patients, floor=method == FLOOR)
+    few = refuse(terms, found.seeds, patients, floor=names["method"] == FLOOR)
     balanced = one.measure == BALANCED or one.adjusted == CLASSES
     one_class = ONE_CLASS if balanced and np.isnan(found.estimate) else ""
-    confirmatory = one.primary and method in terms.confirmatory
+    confirmatory = one.primary and names["method"] in terms.confirmatory
     family = ", ".join((one.claim, one.name, one.part, one.measure))
     return {
         "claim": one.claim,
         "contrast": one.name,
         "partition": one.part,
         "measure": one.measure,
-        "adjustment": adjustment,
-        "method": method,
-        "forget_size": size,
+        **names,
         "refused": one.never or few or unreliable or one_class or missing,
         **found.columns,
         **found.share_columns,

@@ -1,6 +1,6 @@
 """Every measure of every model beside the retrained model it is held to, patient by patient."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from itertools import product
@@ -9,115 +9,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST, patient_table
-from medunlearn.evaluation.performance import (
-    MEASURES,
-    Predicted,
-    calibration_error,
-    probabilities,
-    threshold_at,
-)
+from medunlearn.cohort.partition import EVALUATION_VALIDATION, TEST, TRAIN, patient_table
+from medunlearn.evaluation import performance
+from medunlearn.evaluation.difficulty import STRATA
+from medunlearn.evaluation.performance import CALIBRATION, MEASURES, Predicted
 from medunlearn.evaluation.scores import label_confidence
-from medunlearn.evaluation.subsets import Subset, Subsets
-from medunlearn.methods import get_method
+from medunlearn.evaluation.subsets import Floats, Subset, pooled_classes
+from medunlearn.evaluation.yardsticks import LineUp, Run
 from medunlearn.statistics.intervals import Interval, contrast_interval, no_limits, runs_interval
 
-NOTHING, RETRAINED, FLOOR = "original", "retrain", "floor"
-"""Do nothing, oracle set A and oracle set B stand among the methods under these names."""
-
 PARTS = ("retain", "forget", "test")
-CALIBRATION = "calibration_error"
+
+DRAWN = ("retain", "forget")
+"""Parts of the training patients; every other part is a partition."""
+
+UNMEMORISED = "unmemorised"
+"""Training patients of the lowest tertile of memorisation."""
 
 RECENT = 256
 """Predictions kept in double precision: those of one method and group, whatever the measure."""
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One model of a line-up: its seed, its row in the models table, the draw it forgot."""
-
-    seed: int
-    row: int
-    draw: str
-
-
-@dataclass(frozen=True)
-class LineUp:
-    """A method on one forget set.
-
-    Args:
-        composition: Of the forget set.
-        forget_size: Share of the training patients.
-        method: An unlearning method, or one of ``NOTHING``, ``RETRAINED``, ``FLOOR``.
-        runs: Its models, by seed.
-        base: Beside each, the retrained model it is held to.
-    """
-
-    composition: str
-    forget_size: float
-    method: str
-    runs: list[Run]
-    base: list[Run]
-
-
-def line_ups(models: pd.DataFrame) -> Iterator[LineUp]:
-    """Every forget set and method, of the seeds that have both the model and its retrained one.
-
-    Args:
-        models: One row for each model (see ``study.tables``).
-    """
-    originals = _by_seed(models[models["role"] == "original"])
-    cells = models.loc[models["oracle_set"] == "A", ["composition", "forget_size"]]
-    for composition, size in cells.drop_duplicates().itertuples(index=False, name=None):
-        here = models[(models["composition"] == composition) & (models["forget_size"] == size)]
-        base, fresh = (_by_seed(here[here["oracle_set"] == name]) for name in "AB")
-        known = {RETRAINED: base, NOTHING: originals}
-        for method in here.loc[here["role"] == "unlearned", "method"].unique():
-            known[method] = _by_seed(here[here["method"] == method])
-        for method, runs in known.items():
-            if seeds := [seed for seed in base if seed in runs]:
-                # an original has no draw of its own: it is held to the cell's
-                ours = [Run(seed, runs[seed].row, base[seed].draw) for seed in seeds]
-                yield LineUp(composition, size, method, ours, [base[seed] for seed in seeds])
-        if pairs := _pair(fresh.values(), base.values()):
-            fresh_runs, partners = (list(side) for side in zip(*pairs, strict=True))
-            yield LineUp(composition, size, FLOOR, fresh_runs, partners)
-
-
-def _pair(fresh: Iterable[Run], base: Iterable[Run]) -> list[tuple[Run, Run]]:
-    """Fresh seeds beside retrained models of the same draw.
-
-    Where a draw is shared any pairing will do: fresh seeds share nothing with the others.
-    """
-    by_draw: dict[str, list[Run]] = {}
-    for run in base:
-        by_draw.setdefault(run.draw, []).append(run)
-    partners = {draw: iter(runs) for draw, runs in by_draw.items()}
-    found = ((run, next(partners.get(run.draw, iter(())), None)) for run in fresh)
-    return [(run, partner) for run, partner in found if partner]
-
-
-def middle_line_ups(models: pd.DataFrame, forget_size: float) -> dict[str, LineUp]:
-    """By method, on the random forget sets of this size."""
-    cell = ("random", forget_size)
-    return {
-        one.method: one for one in line_ups(models) if (one.composition, one.forget_size) == cell
-    }
-
-
-def has_gap(method: str) -> bool:
-    """Not the yardstick, nor an ensemble: its gap to its *own* retraining is 0 by construction."""
-    own = method not in {RETRAINED, NOTHING, FLOOR} and get_method(method).own_training
-    return method != RETRAINED and not own
-
-
-def _by_seed(models: pd.DataFrame) -> dict[int, Run]:
-    """Models by seed, ascending."""
-    rows = zip(models["seed"], models.index, models["draw"], strict=True)
-    runs = [Run(int(seed), int(row), str(draw)) for seed, row, draw in rows]
-    return {run.seed: run for run in sorted(runs, key=lambda run: run.seed)}
 
 
 @dataclass(eq=False)
@@ -146,9 +56,62 @@ class Measurements:
 
     def __post_init__(self) -> None:
         """Measure nothing yet."""
-        self.subsets = Subsets(self.cohort, self.draws, self.reference, self.difficulty)
+        self._made, self._pooled = cache(self._make), cache(self._pool)
         self._kept, self._threshold = cache(self._measure), cache(self._set_threshold)
         self.predicted, self.confidence = lru_cache(RECENT)(self._predict), cache(self._confide)
+
+    def subset(self, draw: str, part: str, group: str) -> Subset:
+        """The images of a partition (retain and forget as drawn) and a group of patients.
+
+        Args:
+            draw: Name of the forget set.
+            part: ``retain``, ``forget``, or a partition.
+            group: ``all``, a sex, a stratum of difficulty (whole patients), ``unmemorised``, or
+                several of these, as in ``F hard``: who is in each of them.
+        """
+        return self._made(draw if part in DRAWN else "", part, group)
+
+    def groups(self, draw: str) -> list[str]:
+        """All, and each sex that has a patient to forget."""
+        return [g for g in ("all", "F", "M") if len(self.subset(draw, "forget", g).samples)]
+
+    def _make(self, draw: str, part: str, group: str) -> Subset:
+        inside = self._part(draw, part)
+        for word in group.split():
+            inside = inside & self._groups.get(word, False)
+        rows = self.cohort[inside]
+        labels = rows["label"].to_numpy(np.int64)
+        pooled = list(self._pooled(draw.rsplit("-", 1)[0], part))
+        return Subset(
+            samples=rows["sample"].to_numpy(np.int64),
+            patients=rows["patient"].to_numpy(np.int64),
+            labels=labels,
+            strata=np.where(np.isin(labels, pooled), -1, labels),
+            reference=self.reference,
+        )
+
+    def _part(self, draw: str, part: str) -> NDArray[np.bool_]:
+        """Whether each sample of the cohort is in it."""
+        if part not in DRAWN:
+            return (self.cohort["partition"] == part).to_numpy(bool)
+        forgotten = self.cohort["patient"].isin(self.draws[draw]) == (part == "forget")
+        return ((self.cohort["partition"] == TRAIN) & forgotten).to_numpy(bool)
+
+    @cached_property
+    def _groups(self) -> dict[str, NDArray[np.bool_]]:
+        """Whether each sample of the cohort is in each group."""
+        groups = {sex: self.cohort["sex"].eq(sex).fillna(False) for sex in ("F", "M")}
+        groups["all"] = pd.Series(True, index=self.cohort.index)
+        if len(self.difficulty):
+            known = self.difficulty.set_index("sample").reindex(self.cohort["sample"])
+            groups |= {stratum: known["stratum"] == stratum for stratum in STRATA}
+            groups[UNMEMORISED] = known["little_memorised"].fillna(False)
+        return {name: inside.to_numpy(bool) for name, inside in groups.items()}
+
+    def _pool(self, cell: str, part: str) -> set[int]:
+        """Classes too rare to be averaged by themselves: the same for all draws of a cell."""
+        draws = [name for name in self.draws if name.rsplit("-", 1)[0] == cell] if cell else [""]
+        return pooled_classes([self.cohort[self._part(draw, part)] for draw in draws])
 
     @cached_property
     def is_finite(self) -> NDArray[np.bool_]:
@@ -176,11 +139,11 @@ class Measurements:
     def patients(self, line_up: LineUp, part: str, groups: Sequence[str]) -> int:
         """Patients in the smallest of these groups, of any run."""
         pairs = product({run.draw for run in line_up.runs}, groups)
-        return min(len(self.subsets.of(draw, part, group).patient_ids) for draw, group in pairs)
+        return min(len(self.subset(draw, part, group).patient_ids) for draw, group in pairs)
 
     def values(self, run: Run, part: str, group: str, measure: str) -> Floats:
         """Patient values of one model, ascending by patient; calibration has one value only."""
-        return self._kept(run.row, self.subsets.of(run.draw, part, group), measure)
+        return self._kept(run.row, self.subset(run.draw, part, group), measure)
 
     def levels(self, line_up: LineUp, part: str, group: str, measure: str) -> list[Floats]:
         """Patient values of each run."""
@@ -208,7 +171,7 @@ class Measurements:
         """
         take, first = self.gaps if gap else self.levels, line_up.runs[0].draw
         values = [take(line_up, part, group, measure) for group in groups]
-        patients = sum(len(self.subsets.of(first, part, group).patient_ids) for group in groups)
+        patients = sum(len(self.subset(first, part, group).patient_ids) for group in groups)
         with np.errstate(invalid="ignore"):
             means = np.array(weights) @ np.array([[v.mean() for v in each] for each in values])
         if measure == CALIBRATION:
@@ -222,20 +185,18 @@ class Measurements:
         known = not self.sparse or np.isfinite(self.logits[row, subset.samples]).all()
         if not (known and self.is_finite[row]):  # a model that has diverged has no measure
             return np.full(len(subset.patient_ids), np.nan)
-        predicted = self.predicted(row, subset)
-        if measure == CALIBRATION:
-            return np.array([calibration_error(subset, predicted)])
-        return MEASURES[measure](subset, predicted)
+        return MEASURES[measure](subset, self.predicted(row, subset))
 
     def _predict(self, row: int, subset: Subset) -> Predicted:
         """Probabilities of a model on a subset, with the model's own threshold."""
-        return Predicted(probabilities(self.logits[row, subset.samples]), self._threshold(row))
+        chosen = performance.probabilities(self.logits[row, subset.samples])
+        return Predicted(chosen, self._threshold(row))
 
     def _set_threshold(self, row: int) -> float:
         """The same for both sexes."""
-        subset = self.subsets.of("", EVALUATION_VALIDATION, "all")
-        chosen = probabilities(self.logits[row, subset.samples])
-        return threshold_at(subset, 1 - chosen[:, self.reference])
+        subset = self.subset("", EVALUATION_VALIDATION, "all")
+        chosen = performance.probabilities(self.logits[row, subset.samples])
+        return performance.threshold_at(subset, 1 - chosen[:, self.reference])
 
     def _confide(self, row: int) -> Floats:
         """Logit-scaled confidence in the label of each sample; NaN of a model that diverged."""

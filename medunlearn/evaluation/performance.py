@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from medunlearn.evaluation.subsets import Subset
+from medunlearn.evaluation.subsets import Floats, Ints, Subset
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+CALIBRATION = "calibration_error"
 
 
 @dataclass(frozen=True)
@@ -29,33 +28,28 @@ class Predicted:
     @cached_property
     def decisions(self) -> Ints:
         """The most probable class, (n,)."""
-        decided: Ints = self.probabilities.argmax(axis=1)
-        return decided
+        return np.asarray(self.probabilities.argmax(axis=1))
 
 
 def probabilities(logits: NDArray[np.float32]) -> Floats:
     """Softmax in double precision, (n, classes)."""
-    result: Floats = softmax(logits.astype(np.float64), axis=1)
-    return result
+    return np.asarray(softmax(logits.astype(np.float64), axis=1))
 
 
 def right(subset: Subset, predicted: Predicted) -> Floats:
     """Whether the decision about each image is right."""
-    decided: Floats = (predicted.decisions == subset.labels).astype(np.float64)
-    return decided
+    return np.asarray((predicted.decisions == subset.labels).astype(np.float64))
 
 
 def of_label(subset: Subset, predicted: Predicted) -> Floats:
     """Probability given to the true class of each image."""
-    chosen: Floats = predicted.probabilities[np.arange(len(subset.labels)), subset.labels]
-    return chosen
+    return np.asarray(predicted.probabilities[np.arange(len(subset.labels)), subset.labels])
 
 
 def squared_distance(subset: Subset, predicted: Predicted) -> Floats:
     """Squared distance of the probabilities from the label, summed over classes (Brier score)."""
     truth = np.eye(predicted.probabilities.shape[1])[subset.labels]
-    distance: Floats = ((predicted.probabilities - truth) ** 2).sum(axis=1)
-    return distance
+    return np.asarray(((predicted.probabilities - truth) ** 2).sum(axis=1))
 
 
 def auroc(subset: Subset, predicted: Predicted) -> Floats:
@@ -80,8 +74,9 @@ MEASURES: dict[str, Callable[[Subset, Predicted], Floats]] = {
     "brier": lambda subset, found: subset.total(squared_distance(subset, found)),
     "probability": lambda subset, found: subset.total(of_label(subset, found)),
     "balanced_probability": lambda subset, found: balance(subset, of_label(subset, found)),
+    CALIBRATION: lambda subset, found: np.array([calibration_error(subset, found)]),
 }
-"""Patient values, (patients,), of a model on a subset.
+"""Patient values, (patients,), of a model on a subset; of calibration one value for all.
 
 Balanced measures average over the subset's strata; rates are the shares, of images with a finding
 and of images of the reference class, that exceed the model's threshold.
@@ -196,8 +191,7 @@ def weight_below(scores: Floats, others: Floats, weights: Floats) -> Floats:
     order = np.argsort(others, kind="stable")
     reached = np.concatenate([[0.0], np.cumsum(weights[order])])
     left, right = (np.searchsorted(others[order], scores, side=side) for side in ("left", "right"))
-    below: Floats = (reached[left] + reached[right]) / 2
-    return below
+    return np.asarray((reached[left] + reached[right]) / 2)
 
 
 def pseudo_values(everyone: float | Floats, without: Floats) -> Floats:
@@ -211,5 +205,4 @@ def pseudo_values(everyone: float | Floats, without: Floats) -> Floats:
     """
     theta, count = np.asarray(everyone)[..., None], without.shape[-1]
     values = count * theta - (count - 1) * without
-    shifted: Floats = values - values.mean(axis=-1, keepdims=True) + theta
-    return shifted
+    return np.asarray(values - values.mean(axis=-1, keepdims=True) + theta)

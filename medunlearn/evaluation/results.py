@@ -13,17 +13,9 @@ import numpy as np
 import pandas as pd
 
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.measurements import (
-    CALIBRATION,
-    PARTS,
-    RETRAINED,
-    LineUp,
-    Measurements,
-    has_gap,
-    line_ups,
-    middle_line_ups,
-)
+from medunlearn.evaluation.measurements import PARTS, Measurements
 from medunlearn.evaluation.performance import MEASURES
+from medunlearn.evaluation.yardsticks import RETRAINED, LineUp, has_gap, line_ups, middle_line_ups
 from medunlearn.statistics.intervals import Interval, contrast_interval, no_limits
 
 DIFFERENCE = "F - M"
@@ -52,9 +44,9 @@ def measure_results(measurements: Measurements) -> pd.DataFrame:
     rows = []
     for names, line_up, sides in _groups(measurements):
         part, weights = names["partition"], (1, -1)[: len(sides)]
-        whole = measurements.subsets.of(line_up.runs[0].draw, part, "all")
+        whole = measurements.subset(line_up.runs[0].draw, part, "all")
         by_stratum, classes = not {"easy", "hard"}.isdisjoint(sides), len(set(whole.strata))
-        for measure in OF_STRATA if by_stratum else (*MEASURES, CALIBRATION):
+        for measure in OF_STRATA if by_stratum else MEASURES:
             if measure.startswith("balanced") and classes < 2:
                 continue  # all classes are rare and pooled: that is no balance
             for quantity in ("level", "gap") if has_gap(line_up.method) else ("level",):
@@ -151,7 +143,7 @@ def measure_fitness(measurements: Measurements, forget_size: float) -> pd.DataFr
     columns = ["measure", "estimate", "low", "high", "name", "baseline", "fit"]
     if line_up is None:
         return pd.DataFrame(columns=columns)
-    subset = measurements.subsets.of("", TEST, "all")
+    subset = measurements.subset("", TEST, "all")
     majority = float(np.bincount(subset.labels, subset.weights).max() / subset.weights.sum())
     rows, baselines = [], (("accuracy", "majority", majority), ("auroc", "chance", CHANCE))
     for measure, name, baseline in baselines:
@@ -164,9 +156,7 @@ def measure_fitness(measurements: Measurements, forget_size: float) -> pd.DataFr
     return pd.DataFrame(rows, columns=columns)
 
 
-def _groups(
-    measurements: Measurements,
-) -> Iterator[tuple[dict[str, Any], LineUp, Sequence[str]]]:
+def _groups(measurements: Measurements) -> Iterator[tuple[dict[str, Any], LineUp, Sequence[str]]]:
     """What every row begins with, for each group that has a patient; its one or two sides."""
     for line_up in line_ups(measurements.models):
         for part, group in product(PARTS, GROUPS):

@@ -1,8 +1,8 @@
 """Every figure of the study, in one style."""
 
 from medunlearn.figures.costs import plot_costs, plot_trials, plot_tuning_costs
-from medunlearn.figures.difficulty import plot_difficulty
-from medunlearn.figures.estimates import choose_panels, plot_drift, plot_estimates, plot_shares
+from medunlearn.figures.drift import plot_drift
+from medunlearn.figures.estimates import choose_panels, plot_difficulty, plot_estimates, plot_shares
 from medunlearn.figures.style import (
     BAND,
     display_figure,

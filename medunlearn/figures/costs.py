@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -76,15 +75,11 @@ def plot_tuning_costs(costs: pd.DataFrame) -> Figure:
     figure, (axis,) = new_figure(text, width=7.2, height=1.2 + 0.32 * len(rows))
     for place, row in enumerate(rows.to_dict("records")):
         style = {"linestyle": "", "capsize": 2, **style_of(row["method"])}
-        for what, (low, high), fill in (
-            ("estimate", ("low", "high"), "none"),
-            ("total", ("total_low", "total_high"), style["color"]),
-        ):
-            spread = np.array([[row[what] - row[low]], [row[high] - row[what]]])
+        for what, of, fill in (("estimate", "", "none"), ("total", "total_", style["color"])):
+            spread = [[row[what] - row[f"{of}low"]], [row[f"{of}high"] - row[what]]]
             axis.errorbar(row[what], place, xerr=spread, markerfacecolor=fill, **style)
-        axis.plot(
-            [row["estimate"], row["total"]], [place] * 2, color="#767676", linewidth=0.8, zorder=0
-        )
+        both = [row["estimate"], row["total"]]
+        axis.plot(both, [place] * 2, color="#767676", linewidth=0.8, zorder=0)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.annotate(" one retraining", (1, len(rows) - 1), ha="left", va="bottom", size=9)
     axis.set_xscale("log")

@@ -1,21 +1,21 @@
-"""Estimates with intervals, margins and verdicts: one figure a panel, one line a method."""
+"""Estimates with intervals, margins and verdicts, one line a method; and what spreads them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from medunlearn.cohort.forget_sets import AT_ONCE, STREAM
-from medunlearn.evaluation.measurements import FLOOR, PARTS
+from medunlearn.evaluation.measurements import PARTS
+from medunlearn.evaluation.yardsticks import FLOOR
 from medunlearn.figures.style import (
     BAND,
     GROUP_STYLES,
     PANEL,
     SEX_NAMES,
-    add_legend,
     frame,
     label_of,
     new_figure,
@@ -89,8 +89,12 @@ def plot_estimates(
         axis.set(title=title[0].upper() + title[1:], xlabel=axis_title)
         _label_lines(axis, places, by)
         if by == "group":
-            told = {name: style for name, style in GROUP_STYLES.items() if name in set(rows[by])}
-            add_legend(figure, {SEX_NAMES.get(name, name): style for name, style in told.items()})
+            handles = [
+                Line2D([], [], linestyle="", label=SEX_NAMES.get(name, name), **style)
+                for name, style in GROUP_STYLES.items()
+                if name in set(rows[by])
+            ]
+            figure.legend(handles=handles, loc="outside lower center", ncols=3)
         yield figure
 
 
@@ -165,8 +169,7 @@ def ends_of(points: pd.DataFrame) -> list[float]:
     half = (points["high"] - points["low"]) / 2
     usual = np.fmin(half, 2 * half.median())
     shown = [points["estimate"], points["estimate"] - usual, points["estimate"] + usual]
-    ends: list[float] = pd.concat(shown).tolist()
-    return ends
+    return list(pd.concat(shown))
 
 
 def _label_lines(axis: Axes, places: Place, by: str) -> None:
@@ -192,47 +195,6 @@ def describe(title: str, rows: pd.DataFrame, axis_title: str) -> str:
     return f"{told} From {' to '.join(names)}." if names else told
 
 
-def plot_drift(results: pd.DataFrame) -> Iterator[Figure]:
-    """Gap after each request of a stream; hollow, of the same patients by one request.
-
-    Args:
-        results: As from ``measure_results``.
-
-    Yields:
-        One figure for the forget set and one for the test set; none without a stream.
-    """
-    asked = "quantity == 'gap' and measure == 'accuracy' and group == 'all'"
-    gaps = results[results["composition"].isin([STREAM, AT_ONCE])].query(asked)
-    sizes = sorted(gaps.loc[gaps["composition"] == STREAM, "forget_size"].unique())
-    for part in ("forget", "test") if sizes else ():
-        rows = gaps[gaps["partition"] == part]
-        title = f"{part.capitalize()} set"
-        last = rows[(rows["forget_size"] == sizes[-1]) & (rows["composition"] == STREAM)]
-        text = describe(f"{title} after {len(sizes)} requests", last, "gap to retraining (points)")
-        figure, (axis,) = new_figure(text, width=PANEL, height=4.2)
-        methods = list(dict.fromkeys(rows["method"]))
-        for method, beside in zip(methods, np.linspace(-0.2, 0.2, len(methods)), strict=True):
-            own, look = rows[rows["method"] == method], style_of(method)
-            stream, at_once = (own[own["composition"] == way] for way in (STREAM, AT_ONCE))
-            _draw_gaps(axis, stream, np.searchsorted(sizes, stream["forget_size"]) + beside, look)
-            _draw_gaps(axis, at_once, len(sizes) + beside, {**look, "markerfacecolor": "white"})
-        axis.axhline(0, color="black", linewidth=0.8, zorder=1)
-        axis.set_ylim(frame([0, *ends_of(100 * rows[["estimate", "low", "high"]])], 0.06))
-        names = [*map(str, range(1, len(sizes) + 1)), "at once"]
-        axis.set_xticks(range(len(names)), names)
-        axis.set(title=title, xlabel="requests", ylabel="gap to retraining (points)")
-        add_legend(figure, {label_of(method): style_of(method) for method in methods})
-        yield figure
-
-
-def _draw_gaps(axis: Axes, rows: pd.DataFrame, places: Any, look: dict[str, Any]) -> None:
-    """Estimates with intervals, one after another, joined by a line."""
-    middle, *ends = 100 * rows[["estimate", "low", "high"]].to_numpy().T
-    axis.errorbar(
-        places + 0 * middle, middle, np.abs(np.stack(ends) - middle), elinewidth=0.8, **look
-    )
-
-
 def plot_shares(rows: pd.DataFrame) -> Figure:
     """What the variance of each contrast is due to, mean over methods, a bar for each contrast.
 
@@ -254,4 +216,26 @@ def plot_shares(rows: pd.DataFrame) -> Figure:
     figure.legend(loc="outside lower center", ncols=3)
     axis.set(xlabel="share of the variance (%)", xlim=(0, 100), ylabel="")
     axis.grid(visible=False)
+    return figure
+
+
+def plot_difficulty(difficulty: pd.DataFrame, cohort: pd.DataFrame) -> Figure:
+    """What seeing a patient adds to confidence, and confidence on the test set by stratum."""
+    table = cohort.merge(difficulty, on="sample")
+    text = "Left: memorisation by tenths of confidence. Right: confidence on the test set."
+    figure, (left, right) = new_figure(text, 2, width=9, height=3.4)
+    train = table.dropna(subset="memorisation")
+    train = train.assign(tenth=pd.qcut(train["confidence_out"], 10, labels=False))
+    means = train.groupby("tenth")[["confidence_out", "memorisation"]].mean()
+    left.plot(means["confidence_out"], 100 * means["memorisation"], "ko-", markersize=5)
+    left.set(
+        xlabel="confidence unseen (log odds), tenths",
+        ylabel="right if seen - unseen (points)",
+        title="training images: memorised",
+    )
+    strata = {name: GROUP_STYLES[name]["color"] for name in ("easy", "medium", "hard")}
+    test = table[table["partition"] == "test"]
+    look = {"palette": strata, "hue_order": list(strata), "bins": 40, "alpha": 0.7}
+    sns.histplot(test, x="confidence_out", hue="stratum", ax=right, **look)
+    right.set(xlabel="confidence (log odds)", ylabel="images", title="test set, by stratum")
     return figure

@@ -10,14 +10,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from seaborn.utils import relative_luminance
 
 from medunlearn.disk import written_whole
-from medunlearn.evaluation.measurements import FLOOR
+from medunlearn.evaluation.yardsticks import FLOOR
 from medunlearn.methods import get_method
 
 SEX_NAMES = {"F": "women", "M": "men"}
-GROUP_STYLES = {
+GROUP_STYLES: dict[str, dict[str, Any]] = {
     "F": {"color": "#7B1E57", "marker": "o"},
     "M": {"color": "#0F6B2F", "marker": "s"},
     "easy": {"color": "#1A5E9A", "marker": "o"},
@@ -38,25 +38,8 @@ PANEL = 5.4
 
 def use_style() -> None:
     """Set fonts, grid and resolution; called once in every notebook that draws."""
-    sns.set_theme(
-        context="notebook",
-        style="ticks",
-        rc={
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.grid.axis": "y",
-            "axes.titlelocation": "left",
-            "axes.titlesize": 12,
-            "axes.labelsize": 11,
-            "grid.color": "#eeeeee",
-            "figure.dpi": 140,
-            "savefig.dpi": 200,
-            "legend.fontsize": 10,
-            "legend.frameon": False,
-            "pdf.fonttype": 42,  # text stays text in the PDF
-        },
-    )
+    sns.set_theme(context="notebook", style="ticks")
+    plt.style.use(Path(__file__).with_name("study.mplstyle"))
 
 
 def new_figure(
@@ -128,9 +111,7 @@ def darken(colour: str) -> str:
 
 def contrast(one: str, other: str) -> float:
     """Ratio of the luminances of two colours, 1 to 21 (WCAG 2.2)."""
-    rgb = np.array([to_rgb(one), to_rgb(other)])
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    dark, light = np.sort(linear @ [0.2126, 0.7152, 0.0722])
+    dark, light = sorted(map(relative_luminance, (one, other)))
     return float((light + 0.05) / (dark + 0.05))
 
 
@@ -140,9 +121,3 @@ def frame(values: Iterable[float], room: float) -> tuple[float, float]:
     low, high = known.min(), known.max()
     room *= (high - low) or 1
     return low - room, high + room
-
-
-def add_legend(figure: Figure, styles: dict[str, dict[str, Any]], **options: Any) -> None:
-    """One entry for each name, below the panels."""
-    handles = [Line2D([], [], linestyle="", label=name, **style) for name, style in styles.items()]
-    figure.legend(handles=handles, loc="outside lower center", **{"ncols": 3, **options})

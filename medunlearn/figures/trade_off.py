@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from medunlearn.evaluation.measurements import FLOOR, NOTHING
+from medunlearn.evaluation.yardsticks import FLOOR, NOTHING
 from medunlearn.figures.style import BAND, frame, label_of, new_figure, style_of
 
 CORNERS = {
@@ -90,25 +91,23 @@ def _name_points(
     taken += [text.get_window_extent() for text in axis.texts]
     for method, spot in zip(methods, np.column_stack([across, up]), strict=True):
         strong = "normal" if method not in {NOTHING, FLOOR} else "bold"
-        best = None
-        for x, y in AROUND:
-            side = "center" if x == 0 else "left" if x > 0 else "right"
-            level = "center" if y == 0 else "bottom" if y > 0 else "top"
-            text = axis.annotate(
-                label_of(method), spot, (x, y), textcoords="offset points", ha=side, va=level,
-                size=10, weight=strong, zorder=4, path_effects=HALO,
-            )  # fmt: skip
-            box = text.get_window_extent()
-            hidden = sum(box.overlaps(other) for other in taken)
-            hidden += 5 * (not axis.bbox.contains(*box.min) or not axis.bbox.contains(*box.max))
-            if best is None or hidden < best[0]:
-                if best:
-                    best[1].remove()
-                best = (hidden, text, box)
-            else:
-                text.remove()
-        if best:
-            taken.append(best[2])
+        text = axis.annotate(
+            label_of(method), spot, AROUND[0], textcoords="offset points", size=10,
+            weight=strong, zorder=4, path_effects=HALO,
+        )  # fmt: skip
+        hidden = [_move(axis, text, place, taken) for place in AROUND]
+        _move(axis, text, AROUND[hidden.index(min(hidden))], taken)
+        taken.append(text.get_window_extent())
+
+
+def _move(axis: Axes, text: Annotation, place: tuple[int, int], taken: Sequence[Bbox]) -> int:
+    """Put a name beside its point; what it hides there, and whether it leaves the frame."""
+    x, y = text.xyann = place
+    text.set_horizontalalignment("center" if x == 0 else "left" if x > 0 else "right")
+    text.set_verticalalignment("center" if y == 0 else "bottom" if y > 0 else "top")
+    box = text.get_window_extent()
+    outside = not axis.bbox.contains(*box.min) or not axis.bbox.contains(*box.max)
+    return sum(box.overlaps(other) for other in taken) + 5 * outside
 
 
 def describe_places(across: pd.DataFrame, up: pd.DataFrame) -> str:

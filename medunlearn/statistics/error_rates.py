@@ -12,17 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from medunlearn.statistics import verdicts
 from medunlearn.statistics.intervals import contrast_interval, runs_interval
 from medunlearn.statistics.simulation import Gaps, Scenario, draw_contrasts, simulate_gaps
-from medunlearn.statistics.verdicts import (
-    DIFFERENT,
-    EQUIVALENT,
-    INCONCLUSIVE,
-    NEGLIGIBLE,
-    judge,
-    p_values,
-    reachable_margin,
-)
+from medunlearn.statistics.verdicts import DIFFERENT, EQUIVALENT, INCONCLUSIVE, NEGLIGIBLE
 
 Floats = NDArray[np.float64]
 
@@ -106,7 +99,7 @@ def family_errors(
     ]
     names = ["family", "contrast", "estimate", "standard_error", "df"]
     table = pd.DataFrame(rows, columns=names).assign(margin=margin, refused="", confirmatory=True)
-    judged = judge(table)
+    judged = verdicts.judge(table)
     size, verdict = judged["contrast"].abs(), judged["verdict"]
     wrong = {
         DIFFERENT: (size == 0) & verdict.isin([DIFFERENT, NEGLIGIBLE]),
@@ -173,7 +166,7 @@ def power_curve(
         needed = np.abs(estimate) + stats.t.isf(ALPHA, df) * spread
         needed = np.where(np.isnan(needed), np.inf, needed)
         margin, low, high = np.quantile(needed, levels, method="higher")
-        formula = float(np.nanmedian(reachable_margin(spread, df, power=power)))
+        formula = float(np.nanmedian(verdicts.reachable_margin(spread, df, power=power)))
         found_here = {"margin": margin, "low": low, "high": high, "formula": formula}
         rows.append({**asdict(truth), "replicates": replicates, "power": power, **found_here})
     return pd.DataFrame(rows)
@@ -199,7 +192,7 @@ def summarise(
         Carlo standard error ``coverage_mcse``, ``half_width`` (mean), ``spread`` (standard
         deviation of the estimates) and ``standard_error`` (what it was taken for).
     """
-    difference, equivalence = p_values(estimate, error, df, margin)
+    difference, equivalence = verdicts.p_values(estimate, error, df, margin)
     differs, equals = difference < ALPHA, equivalence < ALPHA  # False where NaN
     half = stats.t.isf(ALPHA / 2, df) * np.where(np.isnan(difference), np.nan, error)
     coverage = float((np.abs(estimate - truth) <= half).mean())

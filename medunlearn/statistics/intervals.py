@@ -1,7 +1,7 @@
 """Intervals of means, contrasts, adjusted contrasts and slopes; seeds and patients are random."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,36 +19,28 @@ class Interval:
 
     Args:
         estimate: The contrast.
-        standard_error: Square root of its variance; NaN if it cannot be estimated.
-        df: Degrees of freedom of the t distribution.
         low: Lower limit; NaN if the variance is 0 (everything at a ceiling) or unknown.
         high: Upper limit.
-        runs: Training seeds.
+        standard_error: Square root of its variance; NaN if it cannot be estimated.
+        df: Degrees of freedom of the t distribution.
+        seeds: Training seeds.
         patients: Patients.
         shares: Of the variance, due to seeds, to patients and to their residual; NaN if unknown.
     """
 
     estimate: float
-    standard_error: float
-    df: float
     low: float
     high: float
-    runs: int
+    standard_error: float
+    df: float
+    seeds: int
     patients: int
     shares: Shares = (np.nan, np.nan, np.nan)
 
     @property
     def columns(self) -> dict[str, float]:
         """As every table of results has it."""
-        return {
-            "estimate": self.estimate,
-            "low": self.low,
-            "high": self.high,
-            "standard_error": self.standard_error,
-            "df": self.df,
-            "seeds": self.runs,
-            "patients": self.patients,
-        }
+        return {name: value for name, value in vars(self).items() if name != "shares"}
 
     @property
     def share_columns(self) -> dict[str, float]:
@@ -57,9 +49,9 @@ class Interval:
         return {f"share_{name}": x for name, x in zip(names, self.shares, strict=True)}
 
 
-def no_limits(estimate: float, runs: int, patients: int) -> Interval:
+def no_limits(estimate: float, seeds: int, patients: int) -> Interval:
     """An estimate (or NaN) of unknown spread."""
-    return Interval(estimate, np.nan, np.nan, np.nan, np.nan, runs, patients)
+    return Interval(estimate, np.nan, np.nan, np.nan, np.nan, seeds, patients)
 
 
 def contrast_interval(
@@ -87,16 +79,9 @@ def contrast_interval(
     Returns:
         The interval; no limits with fewer than two seeds, or fewer than two patients in any group:
         the spread of a lone patient is unknown, however small the weight. Pool such groups first.
-
-    Raises:
-        ValueError: The groups do not have the same number of seeds, or not one weight each.
     """
     weights = (1, -1)[: len(groups)] if weights is None else weights
-    runs = {len(group) for group in groups}
-    if len(runs) != 1 or len(weights) != len(groups):
-        expected = "the same number of seeds in each group, and one weight for each"
-        raise ValueError(f"groups: {len(groups)} of {runs} seeds, weights: {weights}; {expected}")
-    count, sizes = runs.pop(), [group.shape[1] for group in groups]
+    count, sizes = len(groups[0]), [group.shape[1] for group in groups]
     patients, alone = sum(sizes), count < 2 or min(sizes) < 2
     theta, parts = np.zeros(count), list[Part]()
     with np.errstate(invalid="ignore"):
@@ -184,15 +169,9 @@ def slope_interval(
 
     Args:
         values: For each size one array (seeds, patients): seeds and patients in one order.
-        sizes: Forget sizes (shares or counts), one for each array.
+        sizes: Forget sizes (shares or counts), one for each array; two of them differ.
         level: Of the interval.
-
-    Raises:
-        ValueError: Fewer than two different sizes, or one not positive.
     """
-    if len(sizes) != len(values) or len(set(sizes)) < 2 or min(sizes) <= 0:
-        expected = f"{len(values)} positive sizes, two of them different"
-        raise ValueError(f"forget sizes are {list(sizes)}; expected {expected}")
     centred = np.log2(sizes) - np.log2(sizes).mean()
     slopes = np.tensordot(centred / (centred @ centred), np.stack(values), axes=1)
     return contrast_interval([slopes], level=level)
@@ -238,13 +217,13 @@ def _t_interval(
     estimate: float,
     variance: float,
     df: float,
-    runs: int,
+    seeds: int,
     patients: int,
     level: float,
     shares: Shares,
 ) -> Interval:
     if not variance > 1e-20:  # exact ties come out as rounding error of order 1e-34, not as 0
-        return Interval(estimate, np.nan, df, np.nan, np.nan, runs, patients)
+        return replace(no_limits(estimate, seeds, patients), df=df)
     error = variance**0.5
     half = float(stdtrit(df, 0.5 + level / 2)) * error
-    return Interval(estimate, error, df, estimate - half, estimate + half, runs, patients, shares)
+    return Interval(estimate, estimate - half, estimate + half, error, df, seeds, patients, shares)

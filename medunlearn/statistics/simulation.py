@@ -155,8 +155,7 @@ def draw_contrasts(gaps: Gaps, share: float, random: np.random.Generator) -> Flo
     def mean(values: Floats) -> Floats:
         count = round(share * values.shape[1])
         drawn = random.permuted(np.tile(np.arange(values.shape[1]), (len(values), 1)), axis=1)
-        means: Floats = np.take_along_axis(values, drawn[:, :count], axis=1).mean(axis=1)
-        return means
+        return np.asarray(np.take_along_axis(values, drawn[:, :count], axis=1).mean(axis=1))
 
     women, men = gaps.by_patient
     return mean(women) - mean(men)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED
+from medunlearn.evaluation.yardsticks import FLOOR, NOTHING, RETRAINED
 from medunlearn.statistics.verdicts import (
     DIFFERENT,
     EQUIVALENT,

@@ -1,6 +1,6 @@
 """Results as tables for reading: points with intervals, symbols with words, labels for names."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.controls.outcomes import FAILED, PASSED
+from medunlearn.evaluation.controls.resampling import FAILED, PASSED
 from medunlearn.evaluation.difficulty import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
 from medunlearn.statistics.verdicts import NOT_TESTED
@@ -28,18 +28,10 @@ NAMES = {
     "rmia": "membership (RMIA)", "rmia_folded": "membership (RMIA), folded",
     "population": "membership (loss)", "population_folded": "membership (loss), folded",
     "forgetting_quality": "distinguishable from retraining",
-    "js_divergence": "Jensen-Shannon divergence", "agreement": "equal decisions",
     "true_positive_rate": "TPR", "false_positive_rate": "FPR",
     "calibration_error": "calibration error",
 }  # fmt: skip
 """What tables call measures, audits and groups; other names stand as they are, without ``_``."""
-
-
-FIRST_FIGURE = (
-    "**Figure 1.** Privacy against utility. A method is shown to be as good as retraining only if "
-    "both its lines, which are intervals, lie in the shaded region. Above it forgotten patients "
-    "are still recognised; far below it they stand out as well, by too little confidence.\n\n"
-)
 
 
 def name(raw: object) -> str:
@@ -54,19 +46,14 @@ def points(row: Mapping[Any, Any]) -> str:
     return f"{shown} ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else shown
 
 
-def wide(
-    rows: pd.DataFrame,
-    columns: str | Sequence[str],
-    show: Callable[[Mapping[Any, Any]], str] = points,
-) -> pd.DataFrame:
+def wide(rows: pd.DataFrame, columns: str | Sequence[str]) -> pd.DataFrame:
     """Estimates with intervals, one line a method, one column for each of these.
 
     Args:
         rows: With ``method``, ``estimate``, ``low``, ``high``, and the columns that are named.
         columns: What the columns tell apart, for example ``composition``.
-        show: Makes the text of a cell.
     """
-    shown = rows.assign(shown=[show(row) for row in rows.to_dict("records")])
+    shown = rows.assign(shown=[points(row) for row in rows.to_dict("records")])
     table = shown.pivot_table(
         index="method", columns=columns, values="shown", aggfunc="first", sort=False
     )

@@ -107,12 +107,9 @@ def data_dictionary(folder: Path) -> pd.DataFrame:
     for path in sorted(folder.glob("*.csv")):
         file = f'<a href="{path.name}">{path.name}</a>'
         rows.append((file, "", known["files"].get(path.stem, "-")))
-        rows += [("", column, known["columns"].get(column, "-")) for column in _columns(path)]
+        columns = map(str, pd.read_csv(path, nrows=0))
+        rows += [("", column, known["columns"].get(column, "-")) for column in columns]
     return pd.DataFrame(rows, columns=["file", "column", "meaning"]).set_index("file")
-
-
-def _columns(path: Path) -> list[str]:
-    return path.open().readline().strip().split(",")
 
 
 def strip_notebook(path: Path) -> str:

@@ -142,7 +142,7 @@ def results_page(showcase: Path) -> str:
 
 
 def _section(folder: Path) -> str:
-    told, here = read_summary(folder), folder.name
+    told, here = json.loads((folder / "summary.json").read_text()), folder.name
     lines = [
         f"## {told['title']}, profile {told['profile']}",
         " · ".join(told["facts"]),
@@ -182,16 +182,13 @@ def compare_processors(first: Path, second: Path) -> str:
     opposite = int((~changed.isin([INCONCLUSIVE, NOT_TESTED])).all(axis=1).sum())
     counts = (~wide["verdict"].isin([INCONCLUSIVE, NOT_TESTED])).sum().items()
     decided = ", ".join(f"{count} {name}" for name, count in counts)
-    shown = {
-        ", ".join(map(str, row)): {str(kind): str(text) for kind, text in cells.items()}
-        for row, cells in zip(wide["shown"].index, wide["shown"].to_dict("records"), strict=True)
-    }
+    names = [", ".join(row) for row in wide["shown"].index]
     meaning = ", ".join(f"`{symbol}` is {verdict}" for verdict, symbol in SYMBOLS.items())
     return (
         f"## The same study on another type of processor\n\nDecided of {len(ours)} confirmatory "
         f"verdicts: {decided}. With re-estimated statistics, {len(changed)} differ "
         f"between the processors, and {opposite} of these are decided on both. {meaning}.\n\n"
-        + _table(shown)
+        + _table(wide["shown"].set_axis(names).to_dict("index"))
     )
 
 
@@ -201,31 +198,23 @@ ASKED = {
     "C3 generalisation suffers, more for larger sets": "gap and slope *different*, below 0",
     "C4 bias against easy or hard samples": "hard - easy *different*",
     "privacy (ours)": "attack *equivalent*",
+    "C5 tuning costs extra": "more than one retraining",
 }
-"""Claims of the paper, and what would support each here; C5 is a sentence of its own."""
+"""Claims of the paper, and what would support each here; C5 is answered in a sentence."""
 
 
 def results_block(folder: Path) -> str:
     """Figure, sentences and answers of a published study, for the project's README."""
-    told, here = read_summary(folder), f"notebooks/showcase/{folder.name}"
+    told = json.loads((folder / "summary.json").read_text())
     sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][1:-1])
     rows = {}
     for claim, support in ASKED.items():
         mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}
-        answer = "; ".join(f"{key.split(': ')[1]}: {count}" for key, count in mine.items())
+        answers = [f"{key.split(': ')[1]}: {count}" for key, count in mine.items()]
+        answer = "; ".join(answers) or told["cost"]
         rows[claim] = {"supported if": support, "answer (methods)": answer}
-    rows["C5 tuning costs extra"] = {
-        "supported if": "more than one retraining",
-        "answer (methods)": told["cost"],
-    }
-    picture = f"![Privacy against utility of each method]({here}/privacy_utility.png)"
-    return f"{picture}\n\n{sentences}\n\n{_table(rows)}"
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """What `summarise` has found of a published study."""
-    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return summary
+    picture = f"notebooks/showcase/{folder.name}/privacy_utility.png"
+    return f"![Privacy against utility of each method]({picture})\n\n{sentences}\n\n{_table(rows)}"
 
 
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
@@ -250,7 +239,7 @@ def write_pages(project: Path) -> None:
         path.write_text(replace_block(path.read_text(), block))
 
 
-def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
+def _table(rows: Mapping[Any, Mapping[Any, str]]) -> str:
     """Markdown of a table, given by row, then by column."""
     columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     lines = [["", *columns], ["---"] * (len(columns) + 1)]

@@ -11,29 +11,18 @@ from numpy.typing import NDArray
 from medunlearn.cohort.partition import TEST
 from medunlearn.disk import written_whole
 from medunlearn.evaluation.audits.audit import audit
-from medunlearn.evaluation.calibration import measure_calibration
 from medunlearn.evaluation.claims import measure_contrasts
-from medunlearn.evaluation.controls.run_controls import (
-    AREAS,
-    AUDITS,
-    run_controls,
-    switched_off,
-)
+from medunlearn.evaluation.controls.run_controls import AREAS, AUDITS, run_controls, switched_off
 from medunlearn.evaluation.costs import add_tuning, cost_intervals
-from medunlearn.evaluation.measurements import FLOOR, NOTHING, RETRAINED, Measurements
-from medunlearn.evaluation.results import (
-    measure_fitness,
-    measure_relearning,
-    measure_results,
-)
-from medunlearn.evaluation.worst_groups import measure_worst_groups
+from medunlearn.evaluation.fairness import measure_calibration, measure_worst_groups
+from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.results import measure_fitness, measure_relearning, measure_results
+from medunlearn.evaluation.yardsticks import FLOOR, NOTHING, RETRAINED
 from medunlearn.sources import canonical_hash
 from medunlearn.statistics.reading import read_verdicts, settled_by
 from medunlearn.statistics.verdicts import Terms, judge, refuse
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables
-
-COMPARED = ["seeds", "patients", "method", "against"]
 
 GREATEST = 1.0
 """Difference of two shares; intervals beyond it are shown as not estimable."""
@@ -41,17 +30,17 @@ GREATEST = 1.0
 
 @dataclass(frozen=True)
 class Synthesis:
-    """Everything that the report tells, as tables.
+    """Everything that the report tells: each table becomes a CSV file of its name.
 
     Args:
         measurements: All measures, by model and patient.
         terms: What was settled before results were seen.
         results: Levels and gaps (`measure_results`).
-        controls: How each control came out (`run_controls`).
         verdicts: Contrasts of the claims, judged (`measure_contrasts`, `judge`).
         audits: Audits of the forget set, those against retraining judged.
+        controls: How each control came out (`run_controls`).
         calibration: Of women and men (`measure_calibration`).
-        worst: Worst groups.
+        worst_groups: Of test patients (`measure_worst_groups`).
         costs: Ratios to one retraining (`cost_intervals`).
         sensitivity: Confirmatory contrasts twice, columns as of ``verdicts`` and ``statistics``:
             with BatchNorm statistics re-estimated, as everywhere else, and as training left them
@@ -64,11 +53,11 @@ class Synthesis:
     measurements: Measurements
     terms: Terms
     results: pd.DataFrame
-    controls: pd.DataFrame
     verdicts: pd.DataFrame
     audits: pd.DataFrame
+    controls: pd.DataFrame
     calibration: pd.DataFrame
-    worst: pd.DataFrame
+    worst_groups: pd.DataFrame
     costs: pd.DataFrame
     sensitivity: pd.DataFrame
     fitness: pd.DataFrame
@@ -82,35 +71,30 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
         study: The study: its profile holds margins and confirmatory methods.
         tables: Its tables; no model is run.
     """
-    measurements = Measurements(
-        models=tables.models,
-        logits=tables.logits,
-        cohort=tables.cohort,
-        draws=tables.draws,
-        reference=study.cohort.reference,
-        difficulty=tables.difficulty,
-        level=study.profile.statistics.level,
-    )
+    names = ("models", "logits", "cohort", "draws", "difficulty")
+    known = {name: getattr(tables, name) for name in names}
+    level, reference = study.profile.statistics.level, study.cohort.reference
+    measurements = Measurements(**known, reference=reference, level=level)
     terms = terms_of(study, tables)
     contrasts = measure_contrasts(measurements, terms)
     audits = _audit(measurements, terms)
-    controls = run_controls(measurements, terms, contrasts, audits)
+    asked = pd.concat([contrasts, audits], ignore_index=True)
+    controls = run_controls(measurements, terms, asked)
     off = switched_off(controls)
-    judged = _judge(pd.concat([contrasts, audits], ignore_index=True), off)
+    judged = _judge(asked, off)
     added = [c for c in judged if c not in contrasts and c not in audits]
     verdicts = judged.loc[judged["claim"] != AUDITS, [*contrasts, *added]]
-    raw = tables.raw_logits
     return Synthesis(
         measurements=measurements,
         terms=terms,
         results=measure_results(measurements),
-        controls=controls,
         verdicts=verdicts,
         audits=judged.loc[judged["claim"] == AUDITS, [*audits, *added]],
+        controls=controls,
         calibration=measure_calibration(measurements, terms.middle_size),
-        worst=measure_worst_groups(measurements, terms),
+        worst_groups=measure_worst_groups(measurements, terms),
         costs=_costs(study, tables),
-        sensitivity=_sensitivity(measurements, raw, terms, verdicts, off),
+        sensitivity=_sensitivity(measurements, tables.raw_logits, terms, verdicts, off),
         fitness=measure_fitness(measurements, terms.middle_size),
         relearning=measure_relearning(measurements, tables.relearning, terms.middle_size),
     )
@@ -118,22 +102,19 @@ def synthesise(study: Study, tables: Tables) -> Synthesis:
 
 def _sensitivity(
     measurements: Measurements,
-    raw: NDArray[np.float32] | None,
+    raw: NDArray[np.float32],
     terms: Terms,
     verdicts: pd.DataFrame,
     off: dict[str, str],
 ) -> pd.DataFrame:
     """Confirmatory contrasts, judged once more on raw BatchNorm statistics."""
-    known = verdicts[verdicts["confirmatory"]]
-    if raw is None or not np.isfinite(raw).any():
-        return known.assign(statistics="re-estimated").iloc[:0]
-    again = measure_contrasts(
-        replace(measurements, logits=raw, sparse=True), terms, confirmatory=True
-    )
-    parts = [known.assign(statistics="re-estimated")]
-    if len(again):
-        parts.append(_judge(again, off).assign(statistics="raw"))
-    return pd.concat(parts, ignore_index=True)
+    known = verdicts[verdicts["confirmatory"]].assign(statistics="re-estimated")
+    if not np.isfinite(raw).any():
+        return known.iloc[:0]
+    unadjusted = replace(measurements, logits=raw, sparse=True)
+    again = measure_contrasts(unadjusted, terms, confirmatory=True)
+    both = [known, _judge(again, off).assign(statistics="raw")] if len(again) else [known]
+    return pd.concat(both, ignore_index=True)
 
 
 def _costs(study: Study, tables: Tables) -> pd.DataFrame:
@@ -169,32 +150,17 @@ def terms_hash(study: Study) -> str:
 def write_synthesis(synthesis: Synthesis, folder: Path) -> list[Path]:
     """Write each table as a CSV file, controls and verdicts also as ``verdicts.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "results": synthesis.results,
-        "verdicts": synthesis.verdicts,
-        "audits": synthesis.audits,
-        "controls": synthesis.controls,
-        "calibration": synthesis.calibration,
-        "worst_groups": synthesis.worst,
-        "costs": synthesis.costs,
-        "sensitivity": synthesis.sensitivity,
-        "fitness": synthesis.fitness,
-        "relearning": synthesis.relearning,
-    }
-    paths = []
-    for name, table in files.items():
-        paths.append(folder / f"{name}.csv")
-        with written_whole(paths[-1]) as partial:
+    tables = {name: x for name, x in vars(synthesis).items() if isinstance(x, pd.DataFrame)}
+    for name, table in tables.items():
+        with written_whole(folder / f"{name}.csv") as partial:
             table.to_csv(partial, index=False, float_format="%.10g")
-    verdicts = synthesis.verdicts.to_json(orient="records", double_precision=10)
     content = {
-        "controls": json.loads(synthesis.controls.to_json(orient="records")),
-        "verdicts": json.loads(verdicts),
+        name: json.loads(tables[name].to_json(orient="records", double_precision=10))
+        for name in ("controls", "verdicts")
     }
-    paths.append(folder / "verdicts.json")
-    with written_whole(paths[-1]) as partial:
+    with written_whole(folder / "verdicts.json") as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
-    return paths
+    return [folder / name for name in (*(f"{name}.csv" for name in tables), "verdicts.json")]
 
 
 def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
@@ -206,8 +172,8 @@ def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:
         confirmatory=False,
         margin=np.where(found["audit"].isin(AREAS), terms.margins["attack"], np.nan),
         refused=[
-            refuse(terms, int(seeds), int(patients), floor=FLOOR in (method, against))
-            for seeds, patients, method, against in found[COMPARED].itertuples(index=False)
+            refuse(terms, x["seeds"], x["patients"], floor=FLOOR in (x["method"], x["against"]))
+            for x in found.to_dict("records")
         ],
     )
 
@@ -233,6 +199,5 @@ def _judge(contrasts: pd.DataFrame, off: dict[str, str]) -> pd.DataFrame:
     )
     # few seeds give limits beyond any difference that there can be: they tell nothing
     wide = ~judged[["low", "high"]].abs().max(axis=1).le(GREATEST) & (judged["refused"] != "")
-    limits = ["low", "high", "unadjusted_low", "unadjusted_high"]
-    judged.loc[wide, [*limits, "equivalence_low", "equivalence_high"]] = np.nan
+    judged.loc[wide, judged.columns.str.endswith(("low", "high"))] = np.nan
     return judged

@@ -16,14 +16,8 @@ from numpy.typing import NDArray
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.disk import write_record, written_whole
 from medunlearn.evaluation.difficulty import measure_difficulty, reliability
-from medunlearn.study.design import (
-    ModelSpec,
-    all_models,
-    all_timings,
-    has_raw,
-    is_watched,
-    references,
-)
+from medunlearn.study import design
+from medunlearn.study.design import ModelSpec
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 
@@ -101,20 +95,21 @@ def collect_tables(study: Study, store: Store) -> None:
     folder.mkdir(exist_ok=True)
     for left in folder.glob("*.partial*"):  # by a killed run: nobody else writes here
         left.unlink()
-    design, timings = all_models(study.profile), all_timings(study.profile)
-    done = [spec for spec in design if store.is_done(spec)]
+    profile = study.profile
+    planned, timings = design.all_models(profile), design.all_timings(profile)
+    done = [spec for spec in planned if store.is_done(spec)]
     every = [*done, *(spec for spec in timings if store.is_done(spec))]
-    watched = [spec for spec in done if is_watched(study.profile, spec)]
+    watched = [spec for spec in done if design.is_watched(profile, spec)]
     rows = [_row(spec, store.entry(spec).key) for spec in every]
     _write(folder / "models.parquet", [pa.Table.from_pandas(pd.DataFrame(rows))])
     files = {"costs.parquet": every, "predictions.parquet": done, "relearning.parquet": watched}
-    files["raw_predictions.parquet"] = [spec for spec in done if has_raw(study.profile, spec)]
+    files["raw_predictions.parquet"] = [x for x in done if design.has_raw(profile, x)]
     for name, specs in files.items():
         # one model at a time: memory does not grow with the study
         parts = (pq.read_table(store.file(spec, name)) for spec in specs)
         _write(folder / name, parts if specs else [RELEARNING.empty_table()])
     difficulty, reliable = pd.DataFrame(columns=DIFFICULTY_COLUMNS), {}
-    if (halves := references(study.profile)) and set(halves) <= set(done):
+    if (halves := design.references(profile)) and set(halves) <= set(done):
         known = store.references()  # all of them: half of the models would be another measure
         difficulty = measure_difficulty(known)
         reliable = {part: reliability(known, part) for part in (TRAIN, TEST)}
@@ -123,7 +118,7 @@ def collect_tables(study: Study, store: Store) -> None:
     drawn = [store.forget_set(spec) for spec in done if spec.cell]
     write_record(folder / "draws.json", {draw.name: list(draw.patients) for draw in drawn})
     made = set(every)
-    absent = [spec.title for spec in [*design, *timings] if spec not in made]
+    absent = [spec.title for spec in [*planned, *timings] if spec not in made]
     write_record(folder / "absent.json", absent)
 
 
@@ -180,36 +175,3 @@ def _read_logits(path: Path, models: int) -> NDArray[np.float32]:
         logits[done : done + len(values)] = values
         done += len(values)
     return logits.reshape(models, file.metadata.num_rows // models, -1)
-
-
-def load_predictions(study: Study) -> pd.DataFrame:
-    """The wide table of the protocol: one row for each model, forget set and image.
-
-    Originals have no forget set of their own; they appear once for every draw, as ``do nothing``.
-    ``partition`` is retain, forget, validation_method, validation_evaluation or test; for a
-    reference model forget means the half that it did not see.
-    """
-    tables = load_tables(study)
-    models = tables.models.assign(row=np.arange(len(tables.models)))
-    own = models[models["role"] != "original"]
-    cells = own.loc[own["role"] != "reference", ["forget_size", "composition", "draw"]]
-    originals = models[models["role"] == "original"].drop(columns=cells.columns)
-    every = pd.concat([originals.merge(cells.drop_duplicates(), how="cross"), own])
-    columns = ["sample", "patient", "partition", "sex", "age", "label"]
-    images = tables.cohort[columns].merge(
-        tables.difficulty[["sample", "confidence_out", "memorisation"]], on="sample", how="left"
-    )
-    images["positive"] = images["label"] != study.cohort.reference
-    train = images["partition"] == TRAIN
-    parts = []
-    for model in every.to_dict("records"):
-        forgotten = images["patient"].isin(tables.draws[model["draw"]])
-        told = {name: model[name] for name in MODEL_COLUMNS}
-        part = images.assign(**told, logits=list(tables.logits[model["row"]]))
-        part.loc[train, "partition"] = np.where(forgotten[train], "forget", "retain")
-        parts.append(part)
-    wide = pd.concat(parts, ignore_index=True)
-    names = {"confidence_out": "difficulty", "sample": "sample_id", "patient": "patient_id"}
-    return wide.rename(columns={**names, "role": "model_role"}).assign(
-        dataset=study.cohort.manifest.name, profile=Path(study.profile_name).stem
-    )

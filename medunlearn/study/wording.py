@@ -4,20 +4,13 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from medunlearn.evaluation.controls.outcomes import FAILED
+from medunlearn.evaluation.controls.resampling import FAILED
 from medunlearn.evaluation.controls.run_controls import FIT
-from medunlearn.evaluation.measurements import NOTHING
+from medunlearn.evaluation.yardsticks import NOTHING
 from medunlearn.figures.style import label_of
 from medunlearn.statistics.verdicts import DIFFERENT, INCONCLUSIVE, NOT_TESTED, none_is_biased
-from medunlearn.study.questions import (
-    CHANGED,
-    QUESTIONS,
-    SYMBOLS,
-    UNCHANGED,
-    Question,
-    is_demonstration,
-    pick,
-)
+from medunlearn.study import questions
+from medunlearn.study.questions import CHANGED, QUESTIONS, SYMBOLS, UNCHANGED, Question
 
 
 def names_of(methods: Iterable[object]) -> str:
@@ -53,7 +46,7 @@ def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -
         confirmatory: Methods named before results: a joint sentence needs all; none if not given.
     """
     lines = []
-    for question in QUESTIONS.values() if not is_demonstration(judged) else ():
+    for question in QUESTIONS.values() if not questions.is_demonstration(judged) else ():
         rows = question.rows(judged)
         if question.claim == claim and (len(rows) or not question.beside):
             told = [tell(question, rows), say_jointly(rows, confirmatory), say_open(rows)]
@@ -127,15 +120,15 @@ def three_lines(judged: pd.DataFrame, fitness: str = "") -> list[str]:
     """
     if fitness:
         return [fitness, "No verdict is given.", "The report shows estimates only."]
-    if is_demonstration(judged):
+    if questions.is_demonstration(judged):
         why = next(filter(None, judged["refused"]), "no model could be measured")
         return [f"A demonstration, too small for verdicts: {why}.", *estimates(judged)]
-    return [say_privacy(judged), say_utility(judged), say_sexes(judged)]
+    return [say(judged, "privacy"), say(judged, "gap", "slope"), say_sexes(judged)]
 
 
 def estimates(judged: pd.DataFrame) -> list[str]:
     """Two sentences without a verdict: what doing nothing leaves, and what methods change."""
-    kept = pick(judged, claim="C1", method=NOTHING, **QUESTIONS["forget"].where)
+    kept = questions.pick(judged, claim="C1", method=NOTHING, **QUESTIONS["forget"].where)
     sentence = "Before unlearning, the forget set is {:.1f} points above retraining."
     told = [sentence.format(100 * estimate) for estimate in kept["estimate"].dropna()]
     gaps = 100 * QUESTIONS["gap"].rows(judged)["estimate"].dropna()
@@ -147,39 +140,28 @@ def estimates(judged: pd.DataFrame) -> list[str]:
     return told
 
 
-def say_privacy(judged: pd.DataFrame) -> str:
-    """With how many methods an attack tells the forgotten patients better than after retraining."""
-    rows = QUESTIONS["privacy"].rows(judged)
-    easier = "Forgotten patients are easier to recognise than after retraining"
-    return _tally(easier, "harder", rows, upwards=True)
+TALLIES = {
+    "privacy": ("Forgotten patients are easier to recognise than after retraining", "harder"),
+    "gap": ("Accuracy on the test set is lower than after retraining", "higher"),
+    "slope": ("As the forget set grows, accuracy falls further behind retraining", "gains on it"),
+    "sexes": ("On the test set women lose more than men", "men lose more"),
+    "sexes_forget": ("When forgotten, women lose more than men", "men lose more"),
+    "difficulty": ("On the test set hard patients lose more than easy ones", "easy ones lose more"),
+}
+"""By question: what is worse than after retraining, as a sentence without its end; the reverse."""
 
 
-def say_utility(judged: pd.DataFrame) -> str:
-    """With how many methods accuracy on the test set falls, and falls with the forget set."""
-    loss = "Accuracy on the test set is lower than after retraining"
-    growth = "As the forget set grows, accuracy falls further behind retraining"
-    gaps, slopes = (QUESTIONS[name].rows(judged) for name in ("gap", "slope"))
-    return f"{_tally(loss, 'higher', gaps)} {_tally(growth, 'gains on it', slopes)}"
+def say(judged: pd.DataFrame, *questions: str) -> str:
+    """With how many methods something is worse than after retraining, a sentence a question."""
+    return " ".join(_tally(name, QUESTIONS[name].rows(judged)) for name in questions)
 
 
 def say_sexes(judged: pd.DataFrame) -> str:
     """Whether a method treats women and men differently, on the test set and when forgotten."""
-    test, forget = (QUESTIONS[name].rows(judged) for name in ("sexes", "sexes_forget"))
-    if test.empty:
+    if QUESTIONS["sexes"].rows(judged).empty:
         return "Women and men are not compared: the cohort does not tell them apart."
-    told = _tally("On the test set women lose more than men", "men lose more", test)
-    if forget.empty:
-        return told
-    lost = "When forgotten, women lose more than men"
-    return f"{told} {_tally(lost, 'men lose more', forget)}"
-
-
-def say_difficulty(judged: pd.DataFrame) -> str:
-    """Whether a method treats easy and hard patients differently on the test set."""
-    rows = QUESTIONS["difficulty"].rows(judged)
-    return _tally(
-        "On the test set hard patients lose more than easy ones", "easy ones lose more", rows
-    )
+    both = "sexes", "sexes_forget"
+    return say(judged, *(name for name in both if len(QUESTIONS[name].rows(judged))))
 
 
 def say_both(judged: pd.DataFrame) -> str:
@@ -202,28 +184,28 @@ def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") ->
         cost: The answer to C5, in a sentence.
         fitness: Why the study is not fit for verdicts; empty if it is.
     """
-    if fitness or is_demonstration(judged):
+    if fitness or questions.is_demonstration(judged):
         return [design, *three_lines(judged, fitness)]
-    sayings = (say_privacy, say_utility, say_sexes, say_difficulty)
-    return [design, *(say(judged) for say in (say_both, *sayings)), cost]
+    privacy, utility, sexes = three_lines(judged)
+    difficulty = say(judged, "difficulty")
+    return [design, say_both(judged), privacy, utility, sexes, difficulty, cost]
 
 
-def _tally(worse: str, better: str, rows: pd.DataFrame, *, upwards: bool = False) -> str:
+def _tally(question: str, rows: pd.DataFrame) -> str:
     """With which methods things are worse, better, shown to be alike, and open: it adds up to all.
 
     Args:
-        worse: A sentence, without its end, of what is worse than after retraining.
-        better: The same the other way round, in short.
+        question: One of ``TALLIES``; of an attack a positive estimate is the worse one.
         rows: Those of all methods.
-        upwards: Whether a positive estimate is the worse one.
     """
+    worse, better = TALLIES[question]
     tested = rows[rows["verdict"] != NOT_TESTED]
     if rows.empty:
         return f"{worse}: not measured."
     if tested.empty:
         return f"{worse}: not tested ({reasons(rows)})."
     found, alike = (tested["verdict"].isin(kind) for kind in (CHANGED, UNCHANGED))
-    is_worse = (tested["estimate"] > 0) == upwards
+    is_worse = (tested["estimate"] > 0) == (question == "privacy")
     bad, good = tested[found & is_worse], tested[found & ~is_worse]
     told = f"{worse} with {len(bad) or 'none'} of {len(tested)} methods{_named(bad)}"
     told += f", {better} with {len(good)}{_named(good)}" if len(good) else ""

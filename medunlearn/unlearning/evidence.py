@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.audits.attacks import Attacks
-from medunlearn.evaluation.audits.comparisons import Audited
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.statistics.intervals import contrast_interval
 
@@ -70,7 +69,7 @@ Found = tuple[str, str, str, int, list[list[Floats]]]
 
 def _accuracies(taken: Measurements) -> Iterator[Found]:
     for part, group in product(PARTS, GROUPS):
-        subset = taken.subsets.of(LIST, part, group)
+        subset = taken.subset(LIST, part, group)
         if len(subset.samples):
             right = taken.logits[:, subset.samples].argmax(axis=2) == subset.labels
             shares = subset.total(np.where(taken.is_finite[:, None], right, np.nan))
@@ -79,16 +78,15 @@ def _accuracies(taken: Measurements) -> Iterator[Found]:
 
 
 def _attacks(taken: Measurements) -> Iterator[Found]:
-    if not len(taken.subsets.of(LIST, TEST, "all").samples):
+    if not len(taken.subset(LIST, TEST, "all").samples):
         return
-    attacks = Attacks(Audited(taken, LIST), retrained={})
+    attacks = Attacks(taken, LIST, retrained={})
     for (group, matched), (name, fold) in product(attacks.matches.items(), ATTACKS.items()):
-        count = min(len(matched.members), len(matched.others))
-        if count:  # else there is nobody of this kind in the test set
+        if matched.patients:  # else there is nobody of this kind in the test set
             rows = taken.models.index
             placed = [attacks.place("population", group, fold, row, 0) for row in rows]
             values = [[each.members, each.others] for each in placed]
-            yield name, "forget", group, count, values
+            yield name, "forget", group, matched.patients, values
 
 
 def _rows(

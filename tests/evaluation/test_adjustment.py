@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.adjustment import (
+from medunlearn.evaluation.estimands import (
     adjusted_difference,
     age_standardised_difference,
     covariates,
@@ -47,7 +47,7 @@ def test_unknown_ages_cannot_be_standardised(table):
 def test_covariates_are_in_the_order_of_patient_values():
     study = make_study(seeds=1, floor_seeds=0, test=50, images=2)
     table = covariates(study, DRAW, "forget")
-    assert table.index.tolist() == study.subsets.of(DRAW, "forget", "all").patient_ids.tolist()
+    assert table.index.tolist() == study.subset(DRAW, "forget", "all").patient_ids.tolist()
     ease = study.cohort.drop_duplicates("patient").set_index("patient")["ease"]
     assert (table["confidence"] == ease[table.index]).all()
 
@@ -62,4 +62,4 @@ def test_seeds_that_share_a_draw_are_analysed_together_and_others_each_for_itsel
     each = [adjusted_difference(t, v[None])[0].estimate for t, v in zip(parts, drawn, strict=True)]
     assert own.estimate == pytest.approx(np.mean(each))
     assert own.standard_error == pytest.approx(np.std(each, ddof=1) / 6**0.5)
-    assert (own.df, own.runs, own.patients, names) == (5, 6, 100, "label")
+    assert (own.df, own.seeds, own.patients, names) == (5, 6, 100, "label")

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation import calibration
-from medunlearn.evaluation.calibration import _error, bootstrap_gap, measure_calibration
+from medunlearn.evaluation import fairness
+from medunlearn.evaluation.fairness import _error, bootstrap_gap, measure_calibration
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.performance import calibration_error, calibration_parts
 from medunlearn.randomness import stream
@@ -99,7 +99,7 @@ def interval(values, *, seed=0, level=0.95):
 
 def test_seeds_and_patients_are_both_drawn_anew(monkeypatch):
     """Normal theory: half width 1.96 sd / sqrt(n), with the plug-in variance."""
-    monkeypatch.setattr(calibration, "RESAMPLES", 4000)
+    monkeypatch.setattr(fairness, "RESAMPLES", 4000)
     random = np.random.default_rng(0)
     seed, patient = random.normal(20, 1, (12, 1)), random.normal(20, 2, 40)
     for values, variance in (

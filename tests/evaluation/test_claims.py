@@ -7,7 +7,8 @@ import statsmodels.formula.api as smf
 from scipy import stats
 
 from medunlearn.evaluation.claims import measure_contrasts
-from medunlearn.evaluation.measurements import Measurements, line_ups
+from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.yardsticks import line_ups
 from tests.evaluation import synthetic
 from tests.evaluation.synthetic import pick
 

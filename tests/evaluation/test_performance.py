@@ -63,6 +63,7 @@ def test_measures_agree_with_scikit_learn_under_patient_weights(case):
             ),
             weights=weights,
         ),
+        "calibration_error": calibration_error(subset, predicted),
         "probability": np.average(of_label, weights=weights),
         "balanced_probability": np.mean(
             [

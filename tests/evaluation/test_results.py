@@ -6,7 +6,7 @@ import pytest
 
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.results import measure_relearning, measure_results, measure_seeds
-from medunlearn.evaluation.subsets import Subsets, pooled_classes
+from medunlearn.evaluation.subsets import pooled_classes
 from tests.evaluation.synthetic import pick
 
 
@@ -147,7 +147,8 @@ def test_single_seeds_average_to_the_estimate(evaluation, results):
 
 def test_classes_rare_among_either_sex_are_pooled(cohort):
     rare = cohort.assign(label=np.where(cohort["patient"] == 250, 2, cohort["label"]))
-    strata = Subsets(rare, DRAWS, 0).of("", "test", "all").strata
+    none = pd.DataFrame(), np.empty((0, 300, 2), np.float32)
+    strata = Measurements(*none, rare, DRAWS, 0).subset("", "test", "all").strata
     # one patient alone is no class to average over: the next rarest joins the pool
     assert set(strata) in ({-1, 0}, {-1, 1})
     assert (strata == -1).sum() > 20

@@ -1,9 +1,24 @@
+"""The simulated class-balanced accuracy of notebook 07, as it stands there."""
+
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from medunlearn.evaluation.simulated import measure_contrast
+from medunlearn.evaluation.performance import balanced_values
 from medunlearn.statistics.error_rates import summarise
-from medunlearn.statistics.simulation import Scenario, simulate_gaps
+from medunlearn.statistics.intervals import contrast_interval
+from medunlearn.statistics.simulation import Gaps, Scenario, simulate_gaps
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "07_error_rates.ipynb"
+SOURCES = ["".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text())["cells"]]
+SPACE = {
+    "np": np, "Gaps": Gaps, "balanced_values": balanced_values,
+    "contrast_interval": contrast_interval,
+}  # fmt: skip
+exec(next(source for source in SOURCES if source.startswith("def contrasts(")), SPACE)
+measure_contrast = SPACE["contrasts"]
 
 MARGIN = 0.03
 CHOSEN = ("accuracy", "balanced_accuracy")
@@ -12,8 +27,7 @@ CHOSEN = ("accuracy", "balanced_accuracy")
 def rates_of(scenario, replicates, *, dose=0.0):
     random = np.random.default_rng(31)
     studies = [
-        measure_contrast(simulate_gaps(scenario, random), random, dose=dose)
-        for _ in range(replicates)
+        measure_contrast(simulate_gaps(scenario, random), random, dose) for _ in range(replicates)
     ]
     rates = {}
     for name in CHOSEN:
@@ -26,9 +40,9 @@ def test_accuracy_of_decisions_is_the_mean_gap_of_patients():
     random = np.random.default_rng(5)
     gaps = simulate_gaps(Scenario(4, 300, 4, contrast=0.06), random)
     women, men = gaps.by_patient
-    found = measure_contrast(gaps, random)["accuracy"]
+    found = measure_contrast(gaps, random, 0.0)["accuracy"]
     assert found.estimate == pytest.approx(women.mean() - men.mean())
-    assert (found.runs, found.patients) == (4, 300)
+    assert (found.seeds, found.patients) == (4, 300)
 
 
 def test_pseudo_values_of_balanced_accuracy_err_no_more_often_than_means():

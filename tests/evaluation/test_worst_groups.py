@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medunlearn.evaluation.worst_groups import measure_worst_groups
+from medunlearn.evaluation.fairness import measure_worst_groups
 from tests.evaluation.synthetic import TERMS, make_study, pick
 
 U = ("unlearned", None, "finetune")

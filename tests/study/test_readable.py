@@ -26,13 +26,13 @@ def test_the_table_of_verdicts_shows_both_tests():
 def test_a_wide_table_has_a_line_a_method_and_readable_names():
     rows = pd.DataFrame(
         {
-            "method": ["salun", "salun", "floor"], "audit": ["rmia", "js_divergence", "rmia"],
+            "method": ["salun", "salun", "floor"], "audit": ["rmia", "equal_decisions", "rmia"],
             "estimate": [0.1, 0.2, 0.0], "low": np.nan, "high": np.nan,
         }
     )  # fmt: skip
     table = readable.wide(rows, "audit")
     assert table.loc["SalUn"].to_list() == ["+10.0", "+20.0"]
-    assert list(table) == ["membership (RMIA)", "Jensen-Shannon divergence"]
+    assert list(table) == ["membership (RMIA)", "equal decisions"]
     assert table.iloc[1, 1] == "-"
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -37,7 +36,7 @@ from medunlearn.study.report import data_dictionary
 from medunlearn.study.status import status
 from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
-from medunlearn.study.tables import collect_tables, load_predictions, load_tables
+from medunlearn.study.tables import collect_tables, load_tables
 from tests.study.conftest import times, until
 from tests.study.test_cluster import scheduler
 
@@ -105,25 +104,6 @@ def test_everything_of_the_design_is_there(finished, tiny_profile):
     assert tables.absent == []
     assert status(study)[-1] == f"report: {study.folder}/report/index.html"
     assert (tables.costs["exclusive"] == (tables.costs["role"] == "timing")).all()
-
-
-@pytest.mark.slow
-def test_the_wide_table_is_that_of_the_protocol(finished, tiny_profile):
-    study = open_study("phantom", tiny_profile, runs=str(finished), device="cpu")
-    wide = load_predictions(study)
-    expected = {
-        "dataset", "profile", "model_role", "oracle_set", "method", "forget_size", "composition",
-        "draw", "seed", "init_seed", "sample_id", "patient_id", "partition", "sex", "age", "label",
-        "positive", "logits",
-    }  # fmt: skip
-    assert expected <= set(wide.columns)
-    assert set(wide["partition"]) == {
-        "retain", "forget", "validation_method", "validation_evaluation", "test",
-    }  # fmt: skip
-    forgotten = wide[(wide["partition"] == "forget") & (wide["draw"] == "random-0.1-shared")]
-    draw = json.loads((study.folder / "draws" / "random-0.1-shared.json").read_text())
-    assert set(forgotten["patient_id"]) == set(draw["patients"])
-    assert set(forgotten["model_role"]) == {"original", "retrained", "unlearned"}
 
 
 @pytest.mark.slow

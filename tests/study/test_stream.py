@@ -165,8 +165,9 @@ def with_stream(made):
 
 def test_a_stream_is_reported_and_shown_and_changes_nothing_else_of_a_study():
     made = make_study(seeds=3, floor_seeds=2, test=60, train=80, forget=20, methods=["finetune"])
-    plain, found = synthesis(made, None), synthesis(with_stream(made), None)
-    for name in ("controls", "verdicts", "audits", "calibration", "worst", "fitness"):
+    nothing = np.full_like(made.logits, np.nan)
+    plain, found = synthesis(made, nothing), synthesis(with_stream(made), nothing)
+    for name in ("controls", "verdicts", "audits", "calibration", "worst_groups", "fitness"):
         pd.testing.assert_frame_equal(getattr(plain, name), getattr(found, name))
     own = found.results["composition"].isin(["stream", "at_once"])
     pd.testing.assert_frame_equal(plain.results, found.results[~own])

@@ -115,18 +115,22 @@ def test_a_profile_may_name_no_confirmatory_method():
 
 def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
     rows = judged(*((m, -0.05, 0.005, GAP) for m in ("original", "floor", "finetune")))
-    assert "after retraining with 1 of 1 methods (fine-tuning);" in wording.say_utility(rows)
+    assert "after retraining with 1 of 1 methods (fine-tuning);" in wording.say(
+        rows, "gap", "slope"
+    )
 
 
 def test_a_gain_is_no_loss():
     rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
-    assert "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);" in wording.say_utility(rows)
+    assert "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);" in wording.say(
+        rows, "gap", "slope"
+    )
     assert "supported for 1 of 2" in wording.answer("C3", rows)
 
 
 def test_a_patient_who_became_unlikely_is_not_called_recognised():
     rows = judged(("salun", 0.2, 0.01, ATTACK), ("bad_teacher", -0.2, 0.01, ATTACK))
-    assert "with 1 of 2 methods (SalUn), harder with 1 (bad" in wording.say_privacy(rows)
+    assert "with 1 of 2 methods (SalUn), harder with 1 (bad" in wording.say(rows, "privacy")
 
 
 def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
@@ -135,8 +139,7 @@ def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
         *(("salun", 0.0, 0.001, kind | silent) for kind in ({}, GAP, ATTACK)),
         ("salun", 0.0, 0.001, {"claim": "C4", "contrast": "hard - easy", "family": "C4"}),
     )
-    sayings = (wording.say_privacy, wording.say_utility, wording.say_sexes)
-    for said in (say(rows) for say in sayings):
+    for said in (wording.say(rows, "privacy"), wording.say(rows, "gap"), wording.say_sexes(rows)):
         assert "not tested (control failed)" in said
         assert "none" not in said
     two = judged(("salun", 0.0, 0.005, {}), ("scrub", 0.0, 0.1, {}), ("ssd", 0, 0.01, silent))

@@ -11,18 +11,15 @@ from scipy.special import log_expit
 
 from medunlearn.cohort.partition import EVALUATION_VALIDATION as POPULATION
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.audits.comparisons import Audited, Comparison, Finding, Floats
-from medunlearn.evaluation.audits.matching import match
-from medunlearn.evaluation.audits.membership import (
-    DIGITS,
-    Placements,
-    area_interval,
-    folded,
-    log_mean_probability,
-    placements,
-    rmia,
-)
-from medunlearn.statistics.intervals import no_limits
+from medunlearn.evaluation.audits import membership
+from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.subsets import Floats
+from medunlearn.evaluation.yardsticks import Comparison
+from medunlearn.statistics.intervals import Interval, no_limits
+
+Finding = tuple[str, str, str, Interval, float, str]
+"""Of a comparison: audit, partition, group of patients; interval of the difference from the models
+compared with; the audit's own value, mean over seeds; anything a reader must know."""
 
 ATTACKS = ("population", "rmia")
 SIDES = ("forget", TEST)
@@ -32,18 +29,21 @@ SIDES = ("forget", TEST)
 class Attacks:
     """Findings of the loss attack on a population and of RMIA; members are forgotten patients."""
 
-    def __init__(self, audited: Audited, retrained: Mapping[int, int]) -> None:
+    def __init__(self, measurements: Measurements, draw: str, retrained: Mapping[int, int]) -> None:
         """Match members and non-members.
 
         Args:
-            audited: The models.
+            measurements: Of the models.
+            draw: Name of the forget set.
             retrained: Row of the retrained model (oracle set A) of each seed.
         """
-        self.audited, self.retrained = audited, retrained
-        people = audited.measurements.people
+        self.measurements, self.draw, self.retrained = measurements, draw, retrained
+        people = measurements.people
         self.matches = {
-            group: match(*(people.loc[audited.part(side, group).patient_ids] for side in SIDES))
-            for group in audited.groups
+            group: membership.match(
+                *(people.loc[measurements.subset(draw, side, group).patient_ids] for side in SIDES)
+            )
+            for group in measurements.groups(draw)
         }
         # many comparisons ask for the same
         self.place, self.scores = cache(self._placements_of), cache(self._scores_of)
@@ -51,38 +51,38 @@ class Attacks:
 
     def findings(self, one: Comparison) -> Iterator[Finding]:
         """All attacks, one-sided and folded, by group."""
-        level = self.audited.measurements.level
         for group, attack, fold in product(self.matches, ATTACKS, (False, True)):
             names = (f"{attack}_folded" if fold else attack, "forget", group)
             if reason := self._missing(one, attack, group):
-                yield Finding(*names, no_limits(np.nan, len(one.seeds), 0), np.nan, reason)
+                yield *names, no_limits(np.nan, len(one.seeds), 0), np.nan, reason
                 continue
             ours, theirs = (
                 [self.place(attack, group, fold, *x) for x in zip(rows, one.seeds, strict=True)]
                 for rows in (one.rows, one.others)
             )
-            found, matched = area_interval(ours, theirs, level=level), self.matches[group]
-            # the smaller side decides whether there are enough patients for a verdict
-            found = replace(found, patients=min(len(matched.members), len(matched.others)))
-            yield Finding(*names, found, float(np.mean([x.area for x in ours])), matched.note)
+            found = membership.area_interval(ours, theirs, level=self.measurements.level)
+            found = replace(found, patients=self.matches[group].patients)
+            own = float(np.mean([each.area for each in ours]))
+            yield *names, found, own, self.matches[group].note
 
     def _missing(self, one: Comparison, attack: str, group: str) -> str:
         """Why an attack cannot be made; empty if it can."""
-        if attack == "rmia" and not len(self.audited.part(POPULATION).samples):
-            return "no population: validation_evaluation is empty"
-        if attack == "rmia" and not all(self._others(seed) for seed in one.seeds):
-            return "no retrained model of another seed to refer to"
-        return "" if len(self.matches[group].members) else "no member has a like test patient"
+        if attack == "rmia":
+            if not len(self.measurements.subset("", POPULATION, "all").samples):
+                return "no population: validation_evaluation is empty"
+            if not all(self._others(seed) for seed in one.seeds):
+                return "no retrained model of another seed to refer to"
+        return "" if self.matches[group].patients else "no member has a like test patient"
 
     def _placements_of(
         self, attack: str, group: str, fold: bool, row: int, seed: int
-    ) -> Placements:
+    ) -> membership.Placements:
         matched, scores = self.matches[group], self.scores(attack, row, seed)
         chosen = zip(SIDES, (matched.members, matched.others), strict=True)
         members, others = (np.asarray(scores[side][ids], np.float64) for side, ids in chosen)
         if fold:
-            members, others = folded(matched, members, others)
-        return placements(matched, members, others)
+            members, others = membership.folded(matched, members, others)
+        return membership.placements(matched, members, others)
 
     def _scores_of(self, attack: str, row: int, seed: int) -> dict[str, "pd.Series[float]"]:
         """What an attack says of forgotten and of test patients, by patient.
@@ -92,25 +92,25 @@ class Attacks:
             row: The model.
             seed: Of the retrained model that it is compared with, which is no reference.
         """
-        values = self.audited.measurements.confidence(row)
+        values, subset = self.measurements.confidence(row), self.measurements.subset
         if attack == "rmia":
-            ratio, population = log_expit(values) - self._means(seed), self.audited.part(POPULATION)
-            values = rmia(ratio, ratio[population.samples], population.weights)
-        scores = {}
-        for side in SIDES:
-            subset = self.audited.part(side)
-            by_patient = subset.total(values[subset.samples]).round(DIGITS)
-            scores[side] = pd.Series(by_patient, subset.patient_ids)
-        return scores
+            ratio = log_expit(values) - self._means(seed)
+            population = subset("", POPULATION, "all")
+            values = membership.rmia(ratio, ratio[population.samples], population.weights)
+        sides = {side: subset(self.draw, side, "all") for side in SIDES}
+        return {
+            side: pd.Series(of.total(values[of.samples]).round(membership.DIGITS), of.patient_ids)
+            for side, of in sides.items()
+        }
 
     def _means_of(self, seed: int) -> Floats:
         """Log of the mean probability over retrained models of other seeds, (samples,)."""
-        confidence = self.audited.measurements.confidence
-        return log_mean_probability(
+        confidence = self.measurements.confidence
+        return membership.log_mean_probability(
             np.stack([log_expit(confidence(row)) for row in self._others(seed)])
         )
 
     def _others(self, seed: int) -> list[int]:
         """Retrained models of all other seeds."""
-        is_finite, others = self.audited.measurements.is_finite, self.retrained.items()
+        is_finite, others = self.measurements.is_finite, self.retrained.items()
         return [row for other, row in others if other != seed and is_finite[row]]

@@ -1,17 +1,32 @@
 """All audits of a study's forget set, as one table: is what should be forgotten still known?"""
 
+from collections.abc import Iterator
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
-from medunlearn.evaluation.audits.attacks import Attacks
-from medunlearn.evaluation.audits.comparisons import Audited, Comparison, Finding, comparisons
-from medunlearn.evaluation.audits.similarity import Similarity
-from medunlearn.evaluation.measurements import RETRAINED, Measurements, line_ups
+from medunlearn.cohort.partition import TEST
+from medunlearn.evaluation.audits import pairs
+from medunlearn.evaluation.audits.attacks import Attacks, Finding
+from medunlearn.evaluation.audits.pairs import PairMean
+from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.performance import probabilities
+from medunlearn.evaluation.subsets import Floats
+from medunlearn.evaluation.yardsticks import RETRAINED, Comparison, Rows, compare, line_ups
+from medunlearn.statistics.intervals import no_limits
 
 COLUMNS = (
     "method", "audit", "partition", "group", "against", "estimate", "standard_error", "df",
     "low", "high", "seeds", "patients", "level_estimate", "note",
 )  # fmt: skip
+
+QUALITY, DIVERGENCE, DECISIONS = "forgetting_quality", "divergence", "equal_decisions"
+PAIRS = {DIVERGENCE: pairs.pair_divergence, DECISIONS: pairs.pair_decisions}
+PARTS = ("retain", "forget", TEST)
+
+DISTINGUISHED = 0.9
+"""Share of pairs above which a sample gives the unlearning away."""
 
 
 def audit(
@@ -51,12 +66,11 @@ def audit(
         )
     rows = []
     for draw in draws:
-        audited = Audited(measurements, draw)
         base = {seed: run.row for seed, run in retrained.items()}
-        audits = Attacks(audited, base), Similarity(audited)
+        audits = Attacks(measurements, draw, base), Similarity(measurements, draw)
         rows += [
             _row(one, finding, measurements)
-            for one in comparisons(cell)
+            for one in compare(cell)
             for each in audits
             for finding in each.findings(one)
         ]
@@ -65,13 +79,82 @@ def audit(
 
 def _row(one: Comparison, finding: Finding, measurements: Measurements) -> dict[str, object]:
     """A finding as a row; notes say what all findings of a comparison have to say."""
-    found, notes = finding.interval, [finding.note]
-    compared = list({*one.rows, *one.others, *one.base})
+    *names, found, own, note = finding
+    notes, compared = [note], list({*one.rows, *one.others, *one.base})
     if lost := int((~measurements.is_finite[compared]).sum()):
         notes.append(f"{lost} of the models compared have blown up")
     elif len(one.seeds) < 2:
         notes.append("one seed: no interval")
-    elif np.isfinite(found.estimate) and not np.isfinite(found.standard_error) and not notes[0]:
+    elif np.isfinite(found.estimate) and not np.isfinite(found.standard_error) and not note:
         notes.append("no spread: not estimable (ceiling)")
-    note = "; ".join(filter(None, notes))
-    return vars(one) | vars(finding) | found.columns | {"note": note}
+    told = dict(zip(("audit", "partition", "group"), names, strict=True)) | found.columns
+    return vars(one) | told | {"level_estimate": own, "note": "; ".join(filter(None, notes))}
+
+
+class Similarity:
+    """Findings of agreement and of forgetting quality; pairs of models are compared once.
+
+    All are of pairs (a model of seed s, a retrained one of seed t != s), less the same pairs with
+    the yardstick's model of s in its place.
+    """
+
+    def __init__(self, measurements: Measurements, draw: str) -> None:
+        """Compare nothing yet."""
+        self.measurements, self.draw = measurements, draw
+        self._pairs = cache(self._pairs_of)
+
+    def findings(self, one: Comparison) -> Iterator[Finding]:
+        """By group of patients; agreement on each partition, quality on the forget set."""
+        for group in self.measurements.groups(self.draw):
+            yield self._excess(one, QUALITY, "forget", group)
+            yield self._share(one, group)
+            for part in PARTS:
+                if len(self.measurements.subset(self.draw, part, group).samples):
+                    yield self._excess(one, DIVERGENCE, part, group)
+                    yield self._excess(one, DECISIONS, part, group)
+
+    def _excess(self, one: Comparison, audit: str, part: str, group: str) -> Finding:
+        def of_patients(rows: Rows) -> PairMean:
+            found = self._pairs(audit, part, rows, one.base)
+            return PairMean(*(self._total(x, part, group) for x in (found.mean, found.by_seed)))
+
+        ours, theirs = of_patients(one.rows), of_patients(one.others)
+        found = pairs.excess_interval(ours, theirs, level=self.measurements.level)
+        needed = pairs.FEWEST_DISTINGUISHED if audit == QUALITY else pairs.FEWEST_SEEDS
+        few = f"{len(one.seeds)} seeds, an interval needs {needed}" * (len(one.seeds) < needed)
+        return audit, part, group, found, float(ours.mean.mean()), few
+
+    def _share(self, one: Comparison, group: str) -> Finding:
+        """Share of samples at which most pairs are distinguished."""
+
+        def of_patients(rows: Rows) -> Floats:
+            chance = self._pairs(QUALITY, "forget", rows, one.base).mean
+            above = np.where(np.isfinite(chance), chance > DISTINGUISHED, np.nan)
+            return self._total(above, "forget", group)
+
+        ours, theirs = of_patients(one.rows), of_patients(one.others)
+        found = no_limits(float(ours.mean() - theirs.mean()), len(one.seeds), len(ours))
+        note = "no interval: a share above a threshold is not smooth in the seeds"
+        return f"{QUALITY}_share", "forget", group, found, float(ours.mean()), note
+
+    def _total(self, values: Floats, part: str, group: str) -> Floats:
+        """Means over the images of each patient of a group, (..., patients)."""
+        whole = self.measurements.subset(self.draw, part, "all")
+        members = self.measurements.subset(self.draw, part, group).patient_ids
+        return whole.total(values)[..., np.isin(whole.patient_ids, members)]
+
+    def _pairs_of(self, audit: str, part: str, rows: Rows, base: Rows) -> PairMean:
+        """At each sample of the part; NaN of a model that has diverged."""
+        samples = self.measurements.subset(self.draw, part, "all").samples
+
+        def read(row: int) -> Floats:
+            if audit == QUALITY:
+                return self.measurements.confidence(row)[samples]
+            logits = self.measurements.logits[row, samples]
+            known = self.measurements.is_finite[row]
+            return probabilities(logits) if known else np.full(logits.shape, np.nan)
+
+        ours, theirs = (np.stack([read(row) for row in each]) for each in (rows, base))
+        if audit == QUALITY:
+            return pairs.distinguish_seeds(ours, theirs)
+        return pairs.average_pairs(PAIRS[audit](ours, theirs))

@@ -11,22 +11,18 @@ U-statistics".
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import rel_entr
 
 from medunlearn.evaluation.performance import pseudo_values
+from medunlearn.evaluation.subsets import Floats
 from medunlearn.statistics.intervals import Interval, contrast_interval, no_limits
-
-Floats = NDArray[np.float64]
 
 FEWEST_SEEDS = 3
 """Two seeds make one pair of either order: nothing is left when one of them is left out."""
 
-FEWEST_LEFT = 2
-"""Models of either kind that a mean and a standard deviation need."""
-
-FEWEST_DISTINGUISHED = FEWEST_LEFT + 3
-"""Seeds for an interval: two are left out with the pair, and one by the jackknife."""
+FEWEST_DISTINGUISHED = 5
+"""Seeds for an interval: two are left out with the pair, one by the jackknife, and a mean and a
+standard deviation need two models of either kind."""
 
 _SMALLEST_SD = 1e-6
 """In nats; models that agree to rounding error have no spread to divide by."""
@@ -46,8 +42,7 @@ def jensen_shannon(first: Floats, second: Floats) -> Floats:
         (...).
     """
     middle = (first + second) / 2
-    divergence: Floats = (rel_entr(first, middle) + rel_entr(second, middle)).sum(axis=-1) / 2
-    return divergence
+    return np.asarray((rel_entr(first, middle) + rel_entr(second, middle)).sum(axis=-1) / 2)
 
 
 def pair_divergence(ours: Floats, theirs: Floats) -> Floats:
@@ -108,8 +103,7 @@ def pair_mean(pairs: Floats) -> Floats:
     seeds = len(pairs)
     if seeds < 2:
         return np.full(pairs.shape[2:], np.nan)
-    mean: Floats = pairs[~np.eye(seeds, dtype=bool)].mean(axis=0)
-    return mean
+    return np.asarray(pairs[~np.eye(seeds, dtype=bool)].mean(axis=0))
 
 
 def average_pairs(pairs: Floats) -> PairMean:
@@ -168,7 +162,7 @@ def leave_pair_out(unlearned: Floats, retrained: Floats) -> Floats:
         than two models of either kind are left, and where a model has no finite value.
     """
     seeds, samples = unlearned.shape
-    if seeds - 2 < FEWEST_LEFT:
+    if seeds < FEWEST_DISTINGUISHED - 1:
         return np.full((seeds, seeds, samples), np.nan)
     centre = np.vstack([unlearned, retrained]).mean(axis=0)
     u, r = unlearned - centre, retrained - centre
@@ -215,5 +209,4 @@ def _log_ratio(
     """Twice the log of the ratio of two normal densities, less a constant of the fold."""
     (mean_u, sd_u), (mean_r, sd_r) = unlearned, retrained
     # log(sd_r / sd_u) is the same for both models of a pair: it ranks nothing
-    ratio: Floats = ((values - mean_r) / sd_r) ** 2 - ((values - mean_u) / sd_u) ** 2
-    return ratio
+    return np.asarray(((values - mean_r) / sd_r) ** 2 - ((values - mean_u) / sd_u) ** 2)

@@ -4,22 +4,14 @@ Claims whose control fails carry no verdict.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from medunlearn.evaluation.controls.outcomes import (
-    ALPHA,
-    FAILED,
-    NOT_RUN,
-    PASSED,
-    UNINFORMATIVE,
-    Outcome,
-)
-from medunlearn.evaluation.controls.permuted import permuted_sex
-from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
-from medunlearn.evaluation.measurements import FLOOR, NOTHING, Measurements, middle_line_ups
+from medunlearn.evaluation.controls.known_truth import permuted_sex, planted_bias, planted_dose
+from medunlearn.evaluation.controls.resampling import ALPHA, FAILED, NOT_RUN, PASSED, Outcome
+from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.yardsticks import FLOOR, NOTHING, middle_line_ups
 from medunlearn.statistics.verdicts import EQUIVALENT, Terms, judge, refuse
 
 SET_B = "set B passed off as unlearned"
@@ -45,8 +37,7 @@ COLUMNS = (
 def run_controls(
     measurements: Measurements,
     terms: Terms,
-    contrasts: pd.DataFrame,
-    audits: pd.DataFrame,
+    asked: pd.DataFrame,
     *,
     permutations: int = 1000,
     replicates: int = 200,
@@ -56,22 +47,19 @@ def run_controls(
     Args:
         measurements: Of the study.
         terms: What was settled before.
-        contrasts: As from ``claims.measure_contrasts``.
-        audits: As from ``audits.audit``, as contrasts of the claim ``audits``: with ``claim``,
-            ``margin`` and ``refused``. May be empty.
+        asked: Contrasts as from ``claims.measure_contrasts``, and audits as from ``audits.audit``
+            as contrasts of the claim ``audits``: with ``claim``, ``margin`` and ``refused``.
         permutations: Of sex.
         replicates: Of planted doses.
 
     Returns:
-        One row for each control, or part of one: see ``outcomes.Outcome``.
+        One row for each control, or part of one: see ``resampling.Outcome``.
     """
     middle, largest = (
         middle_line_ups(measurements.models, size) for size in (terms.middle_size, max(terms.sizes))
     )
     nothing, floor = middle.get(NOTHING), middle.get(FLOOR)
-    filled = [table for table in (contrasts, audits) if len(table)]
-    table = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-    table = table.reindex(columns=list(COLUMNS))
+    table = asked.reindex(columns=list(COLUMNS))
     outcomes = [
         *_set_b(table),
         _fit(terms, table),
@@ -147,7 +135,7 @@ def _attacked(terms: Terms, table: pd.DataFrame) -> Iterator[Outcome]:
     # one attack that sees it is enough; the other then has failed at what was not asked of it
     passed = any(each.state == PASSED for each in found)
     for each in found:
-        yield replace(each, state=UNINFORMATIVE) if passed and each.state == FAILED else each
+        yield each.came_out(None, each.found) if passed and each.state == FAILED else each
 
 
 def _above(

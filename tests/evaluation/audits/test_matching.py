@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.evaluation.audits.matching import match
+from medunlearn.evaluation.audits.membership import match
 
 
 def patients(rows, first=0):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from medunlearn.evaluation.controls import resampling as module
-from medunlearn.evaluation.controls.permuted import permuted_sex
-from medunlearn.evaluation.measurements import NOTHING, line_ups
+from medunlearn.evaluation.controls.known_truth import permuted_sex
+from medunlearn.evaluation.yardsticks import NOTHING, line_ups
 from tests.evaluation.synthetic import TERMS, make_study
 
 TIMES = 300

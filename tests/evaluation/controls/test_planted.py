@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from medunlearn.evaluation.controls import resampling as module
-from medunlearn.evaluation.controls.planted import planted_bias, planted_dose
-from medunlearn.evaluation.measurements import FLOOR, NOTHING, line_ups
+from medunlearn.evaluation.controls.known_truth import planted_bias, planted_dose
+from medunlearn.evaluation.yardsticks import FLOOR, NOTHING, line_ups
 from tests.evaluation.synthetic import TERMS, make_study
 
 TIMES = 100

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from medunlearn.evaluation.controls.resampling import decide, replicate, too_few
-from medunlearn.evaluation.measurements import line_ups
 from medunlearn.evaluation.performance import balanced_values
+from medunlearn.evaluation.yardsticks import line_ups
 from tests.evaluation.synthetic import TERMS, make_study
 
 NAME = "set B"
@@ -37,7 +37,7 @@ def decisions(study, floor):
 
 
 def test_values_of_a_split_are_those_of_balanced_accuracy(study, floor, decisions):
-    assert -1 in study.subsets.of("", "test", "all").strata  # the rare class is pooled
+    assert -1 in study.subset("", "test", "all").strata  # the rare class is pooled
     for sex, side in (("F", decisions.women), ("M", ~decisions.women)):
         known = study.levels(floor, "test", sex, "balanced_accuracy")
         found = balanced_values(decisions.ours[..., side], decisions.whole[:, side])

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from medunlearn.evaluation.claims import measure_contrasts
-from medunlearn.evaluation.controls.outcomes import rejections
+from medunlearn.evaluation.controls.resampling import rejections
 from medunlearn.evaluation.controls.run_controls import AREAS, FIT, run_controls, switched_off
 from tests.evaluation.synthetic import TERMS, make_study, with_seeds
 
@@ -20,7 +20,9 @@ NONE = pd.DataFrame()
 def control(study, terms=TERMS, audits=NONE, contrasts=None, times=20):
     if contrasts is None:
         contrasts = measure_contrasts(study, terms)
-    return run_controls(study, terms, contrasts, audits, permutations=times, replicates=times)
+    filled = [table for table in (contrasts, audits) if len(table)]
+    asked = pd.concat(filled, ignore_index=True) if filled else NONE
+    return run_controls(study, terms, asked, permutations=times, replicates=times)
 
 
 def row(controls, start):

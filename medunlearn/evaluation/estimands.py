@@ -1,23 +1,22 @@
-"""Women beside men, adjusted for what else may differ between them."""
+"""What is no plain contrast of groups: sexes, adjusted; and the change with the forget set (C3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import patient_table
 from medunlearn.evaluation.measurements import Measurements
-from medunlearn.statistics.intervals import (
-    Interval,
-    contrast_interval,
-    regression_interval,
-    runs_interval,
-)
+from medunlearn.evaluation.subsets import Floats
+from medunlearn.evaluation.yardsticks import FLOOR, NOTHING, RETRAINED, has_gap, line_ups
+from medunlearn.statistics import intervals
+from medunlearn.statistics.intervals import Interval
+from medunlearn.statistics.verdicts import Terms
 
 AGE_BANDS = 3
 
-Floats = NDArray[np.float64]
+Change = tuple[str, str, float, Interval, str]
+"""Name, method, forget size (NaN: of a slope), its interval, and what is missing for a verdict."""
 
 
 def covariates(measurements: Measurements, draw: str, part: str) -> pd.DataFrame:
@@ -32,7 +31,7 @@ def covariates(measurements: Measurements, draw: str, part: str) -> pd.DataFrame
         By patient, ascending, as patient values are: ``sex``, ``rarest`` label, ``age`` (if the
         cohort has one), ``confidence`` (high: easy; NaN if difficulty was not measured).
     """
-    subset = measurements.subsets.of(draw, part, "all")
+    subset = measurements.subset(draw, part, "all")
     rows = measurements.cohort[measurements.cohort["sample"].isin(subset.samples)]
     table = patient_table(rows)
     if "age" in rows:
@@ -67,7 +66,7 @@ def adjusted_difference(
         names = "label, difficulty"
     design = np.column_stack(columns)
     wanted = np.eye(design.shape[1])[1]
-    return regression_interval(values, design, wanted, level=level), names
+    return intervals.regression_interval(values, design, wanted, level=level), names
 
 
 def difference_of_sexes(
@@ -99,7 +98,7 @@ def difference_of_sexes(
     ]
     estimates = np.array([found.estimate for found, _ in each])
     patients = min(found.patients for found, _ in each)
-    return runs_interval(estimates, patients, level=level), each[0][1]
+    return intervals.runs_interval(estimates, patients, level=level), each[0][1]
 
 
 def age_standardised_difference(
@@ -128,9 +127,65 @@ def age_standardised_difference(
             weights.append(sign * float((bands == band).mean()))
     if not groups or min(group.shape[1] for group in groups) < 2:
         return None  # also where all are of one age
-    return contrast_interval(groups, weights, level=level)
+    return intervals.contrast_interval(groups, weights, level=level)
 
 
 def _of_known_sex(table: pd.DataFrame, values: Floats) -> tuple[pd.DataFrame, Floats]:
     known = table["sex"].isin(["F", "M"]).to_numpy()
     return table[known], values[:, known]
+
+
+def measure_changes(
+    measurements: Measurements, terms: Terms, confirmatory: bool = False
+) -> Iterator[Change]:
+    """The gap in accuracy on the test set, and its slope per doubling of the forget size.
+
+    Beside the gap U - R stands U - O, what a clinic would see; and R - O, for retraining itself
+    loses patients to learn from. Test patients are the same at every size.
+
+    Args:
+        measurements: Of the study.
+        terms: What was settled before.
+        confirmatory: Only U - R of the methods that are.
+    """
+    gaps: dict[str, dict[float, pd.DataFrame]] = {}
+    for cell in line_ups(measurements.models):
+        asked = not confirmatory or cell.method in terms.confirmatory
+        known = has_gap(cell.method) or cell.method == RETRAINED
+        if cell.composition == "random" and asked and known:
+            values = measurements.gaps(cell, "test", "all", "accuracy")
+            by_seed = pd.DataFrame(values, index=[run.seed for run in cell.runs])
+            gaps.setdefault(cell.method, {})[cell.forget_size] = by_seed
+    nothing = gaps.get(NOTHING, {})
+    for method, own in gaps.items():
+        if method != RETRAINED:
+            yield from _of_sizes(measurements.level, terms, method, "U - R", own)
+        if method not in {NOTHING, FLOOR} and own.keys() <= nothing.keys():
+            # U - O = (U - R) - (O - R), of the seeds that have both
+            changes = {size: (own[size] - nothing[size]).dropna(how="all") for size in own}
+            name = "R - O" if method == RETRAINED else "U - O"
+            yield from _of_sizes(measurements.level, terms, method, name, changes)
+
+
+def _of_sizes(
+    level: float, terms: Terms, method: str, name: str, values: dict[float, pd.DataFrame]
+) -> Iterator[Change]:
+    """The mean at the middle size and, where there are two sizes or more, the slope.
+
+    Args:
+        level: Of the intervals.
+        terms: Of the verdicts.
+        method: Whose.
+        name: Of the contrast.
+        values: Of each seed (rows) and test patient (columns), by forget size.
+    """
+    if (middle := values.get(terms.middle_size)) is not None and len(middle):
+        found = intervals.contrast_interval([middle.to_numpy()], (1,), level=level)
+        yield name, method, terms.middle_size, found, ""
+    seeds = sorted(set.intersection(*(set(each.index) for each in values.values())))
+    if len(values) > 1 and seeds:
+        by_size = [values[size].loc[seeds].to_numpy() for size in sorted(values)]
+        found = intervals.slope_interval(by_size, sorted(values), level=level)
+        absent = ", ".join(f"{size:g}" for size in terms.sizes if size not in values)
+        missing = f"unbalanced: forget size {absent} is missing" if absent else ""
+        yield f"slope of {name}", method, np.nan, found, missing

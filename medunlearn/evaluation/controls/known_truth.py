@@ -1,27 +1,21 @@
-"""Controls with a known truth: a bias, and doses of one, planted into honest models."""
+"""Controls with a known truth: a bias and doses of one, planted into honest models, and none."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from medunlearn.evaluation.adjustment import covariates, difference_of_sexes
-from medunlearn.evaluation.controls.outcomes import ALPHA, POWER, Outcome, rejections
-from medunlearn.evaluation.controls.resampling import (
-    Decisions,
-    decide,
-    replicate,
-    sex_contrast,
-    too_few,
-)
-from medunlearn.evaluation.measurements import LineUp, Measurements
+from medunlearn.evaluation.controls import resampling
+from medunlearn.evaluation.controls.resampling import ALPHA, POWER, Decisions, Outcome, rejections
+from medunlearn.evaluation.estimands import covariates, difference_of_sexes
+from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.performance import balanced_values
+from medunlearn.evaluation.subsets import Flags, Floats, Ints
+from medunlearn.evaluation.yardsticks import LineUp
 from medunlearn.randomness import stream
 from medunlearn.statistics.verdicts import Terms, p_values, refuse
 
-Floats = NDArray[np.float64]
-World = tuple[Floats, Floats, NDArray[np.bool_]]
+World = tuple[Floats, Floats, Flags]
 
 DOSES = (0, 1, 2)
 """In margins."""
@@ -37,11 +31,8 @@ def planted_bias(
     large enough to be: where the women's gap of doing nothing exceeds (t_{.975} + t_{.8}) standard
     errors of this very contrast.
     """
-    outcome = Outcome(
-        "planted bias on the forget set",
-        "different: set B's answers for men, the original's for women",
-        "C2",
-    )
+    asked = "different: set B's answers for men, the original's for women"
+    outcome = Outcome("planted bias on the forget set", asked, "C2")
     if nothing is None or floor is None:
         return outcome.not_run(f"not measured: {'do nothing' if nothing is None else 'set B'}")
     fresh = {base.seed: run for run, base in zip(floor.runs, floor.base, strict=True)}
@@ -74,7 +65,7 @@ def planted_bias(
         estimate=found.estimate,
         low=found.low,
         high=found.high,
-        runs=found.runs,
+        runs=found.seeds,
     )
 
 
@@ -101,8 +92,8 @@ def planted_dose(
         Outcome("planted dose on test", each, "C2", nominal=POWER if dose == 2 else ALPHA)
         for dose, each in zip(DOSES, asked, strict=True)
     ]
-    decisions = None if floor is None else decide(measurements, floor)
-    reason = too_few(terms, decisions, "set B")
+    decisions = None if floor is None else resampling.decide(measurements, floor)
+    reason = resampling.too_few(terms, decisions, "set B")
     if decisions is not None and not reason:
         shares = [_shares(decisions, dose * margin) for dose in DOSES]
         if not (np.array(shares) <= 1).all():
@@ -111,20 +102,20 @@ def planted_dose(
         yield from (outcome.not_run(reason) for outcome in outcomes)
         return
     worlds = (each for number in range(replicates) for each in _plant(decisions, shares, number))
-    found = replicate(worlds).reshape(3, replicates, len(DOSES))
+    found = resampling.replicate(worlds).reshape(3, replicates, len(DOSES))
     by_dose = np.moveaxis(found, 2, 0)
     estimate, error, df = by_dose[0]
     _, of_none = p_values(estimate, error, df, margin)
     share, limit, _ = rejections(of_none)
     for dose, outcome, each in zip(DOSES, outcomes, by_dose, strict=True):
         # a study that calls not even the absence of bias equivalent cannot fail at the margin
-        yield _read(outcome, dose, each, margin, can_fail=dose != 1 or share > limit)
+        yield _read_dose(outcome, dose, each, margin, can_fail=dose != 1 or share > limit)
 
 
 def _shares(decisions: Decisions, dose: float) -> tuple[float, float]:
     """Of women's and of men's right decisions to be turned wrong for F - M to be -dose."""
     right, whole, women = decisions.ours, decisions.whole, decisions.women
-    change = -dose - sex_contrast(right - decisions.theirs, whole, women).estimate
+    change = -dose - resampling.sex_contrast(right - decisions.theirs, whole, women).estimate
     of_women, of_men = (
         float(balanced_values(right[..., side], whole[:, side]).mean()) for side in (women, ~women)
     )
@@ -150,7 +141,9 @@ def _plant(
         yield ours * left - theirs, whole, decisions.women[rows]
 
 
-def _read(outcome: Outcome, dose: int, found: Floats, margin: float, *, can_fail: bool) -> Outcome:
+def _read_dose(
+    outcome: Outcome, dose: int, found: Floats, margin: float, *, can_fail: bool
+) -> Outcome:
     estimate, error, df = found
     difference, equivalence = p_values(estimate, error, df, margin)
     differs, limit, runs = rejections(difference)
@@ -170,3 +163,65 @@ def _read(outcome: Outcome, dose: int, found: Floats, margin: float, *, can_fail
         rate=equals if dose == 1 else differs,
         runs=runs,
     )
+
+
+def permuted_sex(
+    measurements: Measurements, terms: Terms, nothing: LineUp | None, permutations: int
+) -> Iterator[Outcome]:
+    """Sexes dealt out at random must not differ more often than the test's level allows.
+
+    The contrast is that of class-balanced accuracy of doing nothing on the test set. Sexes are
+    dealt freely, and within label x difficulty. The latter keeps what sex and difficulty have to
+    do with each other, which may make a true difference: there the mean over permutations, which
+    is due to that alone, is taken off first.
+
+    This checks that persons are the units; seeds are checked by simulated studies. A gap may vary
+    between persons by luck alone, a new one with each seed: then the spread over seeds holds all
+    of it, and hides an error in the unit (simulated: gaps pass with every patient in it four
+    times). Levels vary between persons in all seeds alike, so sexes are dealt for levels, too.
+    """
+    named = "label x difficulty" if len(measurements.difficulty) else "label"
+    decisions = None if nothing is None else resampling.decide(measurements, nothing)
+    for what, how in (("gap", "freely"), ("gap", f"within {named}"), ("level", "freely")):
+        asked = f"different in at most {ALPHA:.0%} of permutations"
+        outcome = Outcome(f"sex permuted, {how}: {what}", asked, "C2", nominal=ALPHA)
+        reason = resampling.too_few(terms, decisions, "do nothing")
+        if decisions is None or reason:
+            yield outcome.not_run(reason)
+        else:
+            values = decisions.ours - decisions.theirs * (what == "gap")
+            cells = _cells(measurements, decisions) * (how != "freely")
+            dealt = _deal(decisions, cells, permutations, stream("control", what, how))
+            found = resampling.replicate((values, decisions.whole, women) for women in dealt)
+            note = "; difficulty was not measured" if how == "within label" else ""
+            yield _read_permuted(outcome, found, how != "freely", note)
+
+
+def _cells(measurements: Measurements, decisions: Decisions) -> Ints:
+    """Label of each patient, and difficulty if it was measured, as one code."""
+    people = measurements.people.loc[decisions.patient_ids]
+    cells = people["label"].astype(str) + " " + people["difficulty"].fillna("")
+    return np.unique(cells, return_inverse=True)[1].astype(np.int64)
+
+
+def _deal(
+    decisions: Decisions, cells: Ints, times: int, random: np.random.Generator
+) -> Iterator[Flags]:
+    """Sexes permuted among the persons of each cell, as (patients,)."""
+    women, cells = decisions.female_persons, cells[[each[0] for each in decisions.persons]]
+    home = np.argsort(cells, kind="stable")
+    for _ in range(times):
+        dealt = np.empty_like(women)
+        dealt[home] = women[np.lexsort((random.random(len(cells)), cells))]
+        yield dealt[decisions.sources]
+
+
+def _read_permuted(outcome: Outcome, found: Floats, centred: bool, note: str) -> Outcome:
+    estimate, error, df = found
+    centre = float(estimate.mean())
+    difference, _ = p_values(estimate - centre * centred, error, df, np.nan)
+    rate, limit, runs = rejections(difference)
+    if not runs or np.ptp(estimate) < 1e-12:
+        return outcome.came_out(None, "permutations make no difference")
+    text = f"different in {rate:.1%} of {runs} (up to {limit:.1%} is chance){note}"
+    return outcome.came_out(rate <= limit, text, estimate=centre, rate=rate, runs=runs)
