@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from medunlearn.study.design import ModelSpec, all_models
+from medunlearn.study.design import ModelSpec, can_report
 from medunlearn.study.jobs import SYNTHESIS, Job
 from medunlearn.study.journal import Ending, record_job
 from medunlearn.study.keys import notebook_key
@@ -128,8 +128,8 @@ class Engine:
         if absent := [spec.title for spec in job.needs if not self.store.is_done(spec)]:
             raise RuntimeError(f"needs {absent[0]}, which could not be made")
         if job.name == SYNTHESIS:
-            if not any(map(self.store.is_done, all_models(self.study.profile))):
-                raise RuntimeError("no model is there")
+            if not can_report(self.study.profile, self.store.is_done):
+                raise RuntimeError("no method has a model beside its retrained one")
             collect_tables(self.study, self.store)
 
     def _submit(self, job: Job) -> Any:

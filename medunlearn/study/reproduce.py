@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from medunlearn.errors import InputError
-from medunlearn.study.design import ModelSpec, all_models, all_timings
+from medunlearn.study.design import ModelSpec, all_models, all_timings, can_report
 from medunlearn.study.devices import check_device
 from medunlearn.study.engine import open_engine, tell_seconds
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, needed_bytes, plan_jobs
@@ -62,7 +62,7 @@ def reproduce(
         todo = [spec for job in jobs for spec in job.models if not store.is_done(spec)]
         if not jobs and not only_report and not is_outdated(study, SYNTHESIS, store):
             return Outcome(report, {}, 0)
-        if only_report and not any(map(store.is_done, all_models(study.profile))):
+        if only_report and not can_report(study.profile, store.is_done):
             return Outcome(report, {}, 0)
         with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
             faults = engine.run([*jobs, Job(SYNTHESIS, SYNTHESIS, alone=True)])
@@ -171,7 +171,8 @@ def _check_space(study: Study, specs: Sequence[ModelSpec]) -> None:
 def summary(outcome: Outcome, seconds: float) -> list[str]:
     """Lines for the end of a run: failures, if any, the result, its time, and the report."""
     if not outcome.report.is_file() and not outcome.faults:
-        return ["no model is there yet, so there is no report: make reproduce"]
+        needed = "an unlearned model and its retrained one, on the random set of the middle size"
+        return [f"there is no report yet, for it begins with {needed}: make reproduce"]
     lines = [] if outcome.made or outcome.faults else ["nothing to compute: every model is there"]
     if outcome.faults:
         width = max(len(name) for name in outcome.faults)
