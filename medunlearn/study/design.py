@@ -1,5 +1,6 @@
 """The design: which models a profile asks for, as pure functions of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -155,6 +156,16 @@ def all_models(profile: Profile) -> list[ModelSpec]:
         *(retrained(cell, seed) for cell, seed in pairs),
         *(unlearned(name, cell, s) for cell, s in pairs for name in methods_at(profile, cell)),
     ]
+
+
+def can_report(profile: Profile, is_done: Callable[[ModelSpec], bool]) -> bool:
+    """Whether any method can be held to retraining at the middle size: a report begins there."""
+    cell = middle_cell(profile)
+    return any(
+        is_done(unlearned(name, cell, seed)) and is_done(retrained(cell, seed))
+        for name in profile.methods
+        for seed in seeds(profile)
+    )
 
 
 def all_timings(profile: Profile) -> list[ModelSpec]:

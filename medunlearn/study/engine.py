@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from medunlearn.disk import read_record, write_record
-from medunlearn.study.design import ModelSpec, all_models
+from medunlearn.study.design import ModelSpec, can_report
 from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, plan_jobs
 from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
@@ -142,8 +142,9 @@ class Engine:
         if absent := [spec.title for spec in job.needs if not self.store.is_done(spec)]:
             raise RuntimeError(f"needs {absent[0]}, which could not be made")
         if job.name == SYNTHESIS:
-            if not any(map(self.store.is_done, all_models(self.study.profile))):
-                raise RuntimeError("no model is there yet, so there is no report: make reproduce")
+            if not can_report(self.study.profile, self.store.is_done):
+                needed = "an unlearned and a retrained model of the random set of the middle size"
+                raise RuntimeError(f"there is no report yet: it needs {needed}; make reproduce")
             collect_tables(self.study, self.store)
 
     def _submit(self, job: Job) -> Any:

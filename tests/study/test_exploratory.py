@@ -11,9 +11,10 @@ import yaml
 from medunlearn.errors import InputError
 from medunlearn.evaluation.results import measure_results
 from medunlearn.study.cells import listed_cells, make_cell, methods_at
-from medunlearn.study.design import all_models, all_timings, original, retrained
+from medunlearn.study.design import all_models, all_timings, original, retrained, unlearned
 from medunlearn.study.exploratory import listed_section
 from medunlearn.study.jobs import plan_jobs
+from medunlearn.study.reproduce import reproduce
 from medunlearn.study.status import check, status
 from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
@@ -117,6 +118,17 @@ def test_a_profile_names_a_list_from_its_own_folder_and_no_id_is_kept(tiny_study
     own.write_text(yaml.safe_dump({**TINY, "forget": "nobody.txt"}))
     with pytest.raises(InputError, match=r"forget: .*expected a file"):
         open_study("phantom", str(own), runs=runs, device="cpu")
+
+
+def test_a_report_of_nothing_but_listed_patients_says_what_is_missing(open_with, names):
+    """As after ``make forget`` in a folder where no study was made."""
+    study = open_with(*names[:12])
+    (cell,) = listed_cells(study.profile)
+    for spec in (original(1000), retrained(cell, 1000), unlearned("salun", cell, 1000)):
+        with Store(study).writing(spec):
+            pass
+    (told,) = reproduce(study, only_report=True).values()
+    assert told.startswith("there is no report yet: it needs an unlearned and a retrained model")
 
 
 @pytest.mark.parametrize(("patients", "attacked"), [(30, True), (2, False)])

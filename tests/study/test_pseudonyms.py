@@ -68,11 +68,18 @@ def naming(runs: Path) -> list[str]:
 def test_no_file_of_a_study_holds_an_id_of_the_source_unless_it_is_turned_off(
     tmp_path: Path,
 ):
+    """Of a study with patients that a list names, who have a section of the report."""
     data, runs, manifest = tmp_path / "data", tmp_path / "runs", tmp_path / "clinic.yaml"
     write_clinic(data / "clinic")
-    manifest.write_text(yaml.safe_dump(MANIFEST))
     profile = tmp_path / "tiny.yaml"
     profile.write_text(yaml.safe_dump(SMALLER))
+    manifest.write_text(yaml.safe_dump({**MANIFEST, "pseudonymise": False}))
+    seen = {"profile": str(profile), "runs": str(tmp_path / "seen"), "device": "cpu"}
+    table = open_study(str(manifest), data_root=str(data), **seen).cohort.table
+    free = table[(table["partition"] == "train") & ~table["development"]]
+    (tmp_path / "ids.txt").write_text("\n".join(free["source_patient"].unique()[:12]))
+    profile.write_text(yaml.safe_dump({**SMALLER, "forget": "ids.txt"}))
+    manifest.write_text(yaml.safe_dump(MANIFEST))
 
     options = {"profile": str(profile), "runs": str(runs), "device": "cpu"}
     given = {**options, "dataset": str(manifest), "data": str(data), "jobs": "2"}
@@ -82,6 +89,8 @@ def test_no_file_of_a_study_holds_an_id_of_the_source_unless_it_is_turned_off(
     written = {path.name for path in runs.rglob("*") if path.is_file()}
     assert {"cohort.parquet", "index.html", "predictions.parquet", SALT} <= written
     assert naming(runs) == []
+    report = (runs / "clinic-tiny" / "report" / "index.html").read_text()
+    assert "A list names 12 patients" in report
     manifest.write_text(yaml.safe_dump({**MANIFEST, "pseudonymise": False}))
     study = open_study(str(manifest), data_root=str(data), **options)
     assert naming(runs) == ["cohort.parquet"]

@@ -306,7 +306,7 @@ def test_what_is_wrong_gets_one_clear_error(tmp_path, capsys, monkeypatch, given
 def test_a_report_of_nothing_says_so(tiny_profile, tmp_path, capsys):
     options = ["--profile", tiny_profile, "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     assert main(["report", *options]) == 1
-    assert "no model is there yet" in capsys.readouterr().out
+    assert "there is no report yet" in capsys.readouterr().out
 
 
 def test_clean_removes_all_but_the_lock_that_others_may_wait_for(
