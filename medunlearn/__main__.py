@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from medunlearn.disk import DiskFullError, told_when_full
@@ -101,8 +103,6 @@ def _work(given: argparse.Namespace, folder: Path) -> int:
     if computes:
         check_device(given.device)
     elif not here:
-        from medunlearn.study.cluster import check_cluster  # a second to import
-
         check_cluster(given.cluster, jobs)
     if not (folder / "cohort.parquet").is_file():
         say("preparing the cohort: images are drawn or decoded once, in half a minute or more")
@@ -130,6 +130,31 @@ def _work(given: argparse.Namespace, folder: Path) -> int:
         say(*forget_listed(study, given.method), sep="\n")
         return 0
     return _tune(study) if given.command == "tune" else _reproduce(given, study, jobs)
+
+
+def check_cluster(cluster: str, jobs: int | None) -> None:
+    """Refuse a cluster that cannot be had, before anything is started.
+
+    Args:
+        cluster: The variable CLUSTER.
+        jobs: The variable JOBS, if it was given.
+
+    Raises:
+        InputError: All that is wrong or missing.
+    """
+    faults = []
+    if cluster == "slurm":
+        if find_spec("dask_jobqueue") is None:
+            faults.append("it needs dask_jobqueue: pip install dask-jobqueue")
+        if jobs is None:
+            faults.append("say with JOBS=... how many Slurm jobs, of one worker each, to ask for")
+        if shutil.which("sbatch") is None:
+            faults.append("there is no sbatch here: start this where jobs are submitted")
+    elif cluster not in {"", "local"} and not cluster.startswith(("tcp://", "tls://")):
+        choices = "local or nothing (this machine), slurm, tcp://host:port or tls://host:port"
+        faults.append(f"it is not known; choose from {choices}")
+    if faults:
+        raise InputError(f"CLUSTER={cluster}", faults)
 
 
 def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int:

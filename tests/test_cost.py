@@ -58,25 +58,18 @@ def test_an_error_inside_closes_the_region(clock):
     assert clock.regions["preparation"].seconds == 2
 
 
-resettable = pytest.mark.skipif(
-    not reset_host_peak(), reason="this system does not set back the peak of a process"
-)
 MIB = 2**20
-
-
-@pytest.fixture
-def tidy():
-    """What earlier tests have left is not given back while a peak is measured."""
-    gc.collect()
 
 
 def use(mebibytes):
     np.ones(mebibytes * MIB // 8)  # written to, so that it is really there, and given back
 
 
-@resettable
-@pytest.mark.usefixtures("tidy")
+@pytest.mark.skipif(
+    not reset_host_peak(), reason="this system does not set back the peak of a process"
+)
 def test_each_region_has_its_own_highest_peak_and_not_that_of_one_inside():
+    gc.collect()  # what earlier tests have left is not given back while a peak is measured
     clock = Clock("cpu")
     for size in (16, 200, 16):
         with clock("unlearning"):

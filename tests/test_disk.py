@@ -14,34 +14,24 @@ from medunlearn.models import save_weights
 from tests.conftest import filled_disk
 
 
-@pytest.fixture
-def full_disk():
-    with filled_disk(1024):
-        yield
-
-
-def write_text(path):
-    path.write_text("x" * 10_000)
-
-
-def write_parquet(path):
-    pd.DataFrame({"x": torch.rand(5000).numpy()}).to_parquet(path)
-
-
-def write_csv(path):
-    pd.DataFrame({"x": range(5000)}).to_csv(path)
-
-
-def write_weights(path):
-    save_weights(nn.Linear(100, 100), path)
-
-
-@pytest.mark.usefixtures("full_disk")
-@pytest.mark.parametrize("write", [write_text, write_parquet, write_csv, write_weights])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("x" * 10_000),
+        lambda path: pd.DataFrame({"x": torch.rand(5000).numpy()}).to_parquet(path),
+        lambda path: pd.DataFrame({"x": range(5000)}).to_csv(path),
+        lambda path: save_weights(nn.Linear(100, 100), path),
+    ],
+    ids=["text", "parquet", "csv", "safetensors"],
+)
 def test_whichever_library_writes_a_full_disk_is_named_with_the_remedy(tmp_path, write):
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(DiskFullError) as caught, written_whole(path) as partial:
+    with (
+        filled_disk(1024),
+        pytest.raises(DiskFullError) as caught,
+        written_whole(path) as partial,
+    ):
         write(partial)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]

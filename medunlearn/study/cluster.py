@@ -1,13 +1,15 @@
 """Where notebooks run: on dask workers in this process, in jobs of Slurm, or of any scheduler."""
 
 import logging
-import shutil
+import re
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,6 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 from medunlearn.errors import InputError
 from medunlearn.study.devices import default_jobs
 from medunlearn.study.engine import Ending, LostError
-from medunlearn.study.slurm import SlurmJobs
-from medunlearn.study.study import PROJECT
 from medunlearn.study.worker import Kernels, execute_on_worker
 
 ALLOWED_FAILURES = 10
@@ -27,31 +27,12 @@ CONNECT_TIMEOUT = 15
 """Seconds for a scheduler to answer."""
 LOST = (OSError, ValueError, CancelledError)
 """What dask raises when it can speak to its scheduler no more."""
-
-
-def check_cluster(cluster: str, jobs: int | None) -> None:
-    """Refuse a cluster that cannot be had, before anything is started.
-
-    Args:
-        cluster: The variable CLUSTER.
-        jobs: The variable JOBS, if it was given.
-
-    Raises:
-        InputError: All that is wrong or missing.
-    """
-    faults = []
-    if cluster == "slurm":
-        if find_spec("dask_jobqueue") is None:
-            faults.append("it needs dask_jobqueue: pip install dask-jobqueue")
-        if jobs is None:
-            faults.append("say with JOBS=... how many Slurm jobs, of one worker each, to ask for")
-        if shutil.which("sbatch") is None:
-            faults.append("there is no sbatch here: start this where jobs are submitted")
-    elif cluster not in {"", "local"} and not cluster.startswith(("tcp://", "tls://")):
-        choices = "local or nothing (this machine), slurm, tcp://host:port or tls://host:port"
-        faults.append(f"it is not known; choose from {choices}")
-    if faults:
-        raise InputError(f"CLUSTER={cluster}", faults)
+PERIOD = 30
+"""Seconds after which Slurm is asked again for jobs whose worker is not there."""
+VAIN = 3
+"""Jobs that may end before their worker is there, for each one asked for."""
+REFUSED = (RuntimeError, ValueError, OSError, subprocess.SubprocessError)
+"""What is raised where a command fails or a setting is missing."""
 
 
 @dataclass
@@ -165,7 +146,7 @@ def open_workers(
             fault = f"it does not answer: start one with `dask scheduler` ({error})"
             raise InputError(f"CLUSTER={cluster}", [fault]) from None
         stack.enter_context(client)
-        _check_workers(client, kernels)
+        kernels.check_workers(client)
         client.subscribe_topic(kernels.name, lambda event: write(event[1]))
         client.register_plugin(kernels)
         stack.callback(_dismiss, client, kernels.name)
@@ -173,18 +154,6 @@ def open_workers(
             write(f"dashboard: {client.dashboard_link}")
         known = jobs if local else None
         yield Workers(client, kernels.name, jobs or sys.maxsize, write, tend, known)
-
-
-def _check_workers(client: Client, kernels: Kernels) -> None:
-    """Refuse workers that are there and cannot execute jobs of this study."""
-    faults = []
-    for address, found in client.run(kernels.faults, on_error="return").items():
-        if isinstance(found, Exception):  # for one, it cannot import the package
-            remedy = f"start it in this environment, with PYTHONPATH={PROJECT}"
-            found = [f"cannot execute jobs: {found}; {remedy}"]
-        faults += [f"the worker {address} {fault}" for fault in found]
-    if faults:
-        raise InputError("CLUSTER", faults)
 
 
 def _dismiss(client: Client, run: str) -> None:
@@ -205,3 +174,79 @@ def _open_local(jobs: int) -> LocalCluster:
         scheduler_kwargs={"dashboard": False},
         silence_logs=logging.ERROR,
     )
+
+
+class SlurmJobs:
+    """Jobs of one worker each, kept at their number: walltimes end, nodes fail, people cancel.
+
+    Args:
+        name: Of each of them.
+        number: How many to ask for.
+        device: ``cpu`` or ``cuda``.
+        logs: Where their output goes, if dask's file names no folder.
+
+    Raises:
+        InputError: dask cannot listen here, or Slurm refuses the jobs.
+    """
+
+    def __init__(self, name: str, number: int, device: str, logs: Path) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        from dask_jobqueue.slurm import SLURMCluster
+
+        signal.signal(signal.SIGINT, handler)  # which its import makes an end without a fault
+        self.name, self.number, self.vain, self.next = name, number, 0, time.monotonic() + PERIOD
+        self.logs = dask.config.get("jobqueue.slurm.log-directory") or str(logs)
+        extra = [*dask.config.get("jobqueue.slurm.job-extra-directives")]
+        if device == "cuda" and not re.search(r"gpu|-G", " ".join(extra)):
+            extra.append("--gpus-per-node=1")
+        try:
+            self.cluster = SLURMCluster(
+                cores=1,
+                processes=1,
+                nanny=False,
+                job_name=name,
+                job_extra_directives=extra,
+                log_directory=self.logs,
+                silence_logs=logging.ERROR,
+            )
+            _run("sbatch", "--test-only", script=self.cluster.job_script())
+        except REFUSED as error:
+            told = f"{' '.join(str(error).split())}: see jobqueue.yaml in {dask.config.PATH}"
+            raise InputError("CLUSTER=slurm", [told]) from None
+        self.cluster.scale(jobs=number)
+
+    def tend(self) -> None:
+        """Submit jobs in place of those that ended.
+
+        Raises:
+            LostError: Job after job has ended before its worker was there, and none is.
+        """
+        there = {each["name"] for each in self.cluster.scheduler_info["workers"].values()}
+        if len(there) >= self.number or time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + PERIOD
+        with suppress(*REFUSED):  # Slurm does not answer: the next time
+            queue = _run("squeue", "--all", "--noheader", "--format=%i", f"--name={self.name}")
+            jobs = self.cluster.workers.items()
+            ended = [n for n, j in jobs if n not in there and j.job_id not in queue.split()]
+            self.vain = 0 if there else self.vain + len(ended)
+            self.cluster.sync(self.cluster.scale_down, ended)
+            self.cluster.scale(jobs=self.number)
+        if self.vain > VAIN * self.number:
+            told = f"{self.vain} Slurm jobs in a row ended before their worker was there"
+            ask = "is their walltime shorter than a worker's start?"
+            raise LostError(f"{told}; {ask} What they wrote lies in {self.logs}")
+
+    def close(self) -> None:
+        """Cancel them all, whatever dask knows of them: an interrupt reaches its sbatch, too."""
+        with suppress(*REFUSED):
+            _run("scancel", f"--name={self.name}")
+        self.cluster.close()
+
+
+def _run(*command: str, script: str = "") -> str:
+    """What a command of Slurm says; an error where it fails."""
+    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stderr}")
+    return done.stdout

@@ -164,9 +164,8 @@ def _locked(path: Path, kind: int, write: Callable[[str], None], said: list[str]
     """
     with suppress(FileExistsError):
         # never O_CREAT on a file that may be another user's: refused in such a folder
-        file = os.open(path, os.O_CREAT | os.O_EXCL, 0o666)
-        os.fchmod(file, 0o666)  # whatever the umask
-        os.close(file)
+        path.touch(exist_ok=False)
+        path.chmod(0o666)  # whatever the umask
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)  # NFS locks only what is open for writing
     try:
         os.utime(file)  # old temporary files are swept by systems

@@ -46,7 +46,6 @@ IN_IMPORTS = {
     "JE_ARROW_MALLOC_CONF": "background_thread:false",  # pyarrow's allocator would start a thread
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # looking for a GPU must not open it
 }
-_starts = Lock()
 
 
 class JobError(RuntimeError):
@@ -64,19 +63,10 @@ class _Kernel(ForkServerProcess):
 
     def start(self) -> None:
         """Fork, as soon as the fork server has its libraries."""
-        with _starts:
-            # A child would run the owner's main script anew: it is not told where that lies.
-            main = vars(sys.modules["__main__"])
-            origin: dict[str, Any] = {
-                name: main[name] for name in ("__spec__", "__file__") if name in main
-            }
-            main.update(dict.fromkeys(origin))
-            try:
-                super().start()
-            except EOFError:
-                raise RuntimeError("the fork server died while it imported libraries") from None
-            finally:
-                main.update(origin)
+        try:
+            super().start()
+        except EOFError:
+            raise RuntimeError("the fork server died while it imported libraries") from None
 
     def poll(self) -> int | None:
         """Exit code; none while it runs."""
@@ -145,9 +135,11 @@ class WarmKernels:
     """Starts kernels, from any number of threads, until it is closed.
 
     No kernel survives the process that owns this object, however that ends. That process must not
-    be daemonic. It has one fork server, which lives until it ends; the first kernel waits until
-    the fork server has imported its libraries. Where a fork is not sound, a kernel starts as
-    usual: outside Linux, or if an import has started threads or opened a GPU.
+    be daemonic. Its main module is imported anew by each kernel, as multiprocessing does, unless it
+    is a notebook or the ``__main__`` of a package. It has one fork server, which lives until it
+    ends; the first kernel waits until the fork server has imported its libraries. Where a fork is
+    not sound, a kernel starts as usual: outside Linux, or if an import has started threads or
+    opened a GPU.
 
     Variables that Python or a library reads when it is imported come from this process, not from
     the environment of the single kernel.

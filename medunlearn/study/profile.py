@@ -218,8 +218,8 @@ def parts_read_by(method: str) -> list[str]:
 
 def _function_of(method: str) -> ast.FunctionDef:
     source = Path(__file__).parents[1] / "methods" / f"{method}.py"
-    functions = [n for n in ast.parse(source.read_text()).body if isinstance(n, ast.FunctionDef)]
-    return next(function for function in functions if function.name == method)
+    body = ast.parse(source.read_text()).body
+    return next(n for n in body if isinstance(n, ast.FunctionDef) and n.name == method)
 
 
 def load_profile(name: str) -> Profile:

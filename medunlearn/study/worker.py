@@ -17,10 +17,11 @@ from typing import Any
 from uuid import uuid4
 
 import papermill
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Client, Worker, WorkerPlugin, get_worker
 from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
 
+from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.devices import fault_of_cuda, pin, visible_devices
 from medunlearn.study.engine import Ending
@@ -64,6 +65,21 @@ class Kernels(WorkerPlugin):
         if multiprocessing.current_process().daemon:
             faults.append("can start no kernel under its nanny: start it with --no-nanny")
         return faults
+
+    def check_workers(self, client: Client) -> None:
+        """Refuse workers that are there and cannot execute jobs of the study.
+
+        Raises:
+            InputError: What each of them lacks.
+        """
+        faults = []
+        for address, found in client.run(self.faults, on_error="return").items():
+            if isinstance(found, Exception):  # for one, it cannot import the package
+                remedy = f"start it in this environment, with PYTHONPATH={PROJECT}"
+                found = [f"cannot execute jobs: {found}; {remedy}"]
+            faults += [f"the worker {address} {fault}" for fault in found]
+        if faults:
+            raise InputError("CLUSTER", faults)
 
     def setup(self, worker: Worker) -> None:
         """Know the worker; one that joins a run and is not fit for it is sent away."""

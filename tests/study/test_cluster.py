@@ -15,9 +15,10 @@ import psutil
 import pytest
 from distributed import KilledWorker, LocalCluster
 
+from medunlearn.__main__ import check_cluster
 from medunlearn.errors import InputError
 from medunlearn.study import worker
-from medunlearn.study.cluster import check_cluster, open_workers
+from medunlearn.study.cluster import open_workers
 from medunlearn.study.worker import Kernels
 from tests.study.conftest import until
 from tests.study.grid import JOBS

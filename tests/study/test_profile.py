@@ -27,11 +27,6 @@ def test_no_method_takes_more_than_a_fifth_of_the_trainings_epochs(name):
         assert epochs <= 0.2 * profile.training.epochs, method
 
 
-def test_an_unknown_profile_lists_the_choices():
-    with pytest.raises(InputError, match="quick, laptop, compositions, large, full"):
-        load_profile("lapptop")
-
-
 def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
     faulty = {
         **TINY,

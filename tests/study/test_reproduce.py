@@ -284,7 +284,7 @@ def test_a_full_disk_is_told_before_anything_is_made(tiny_study, monkeypatch):
 
 WRONG = [
     ("reproduce --dataset fantom", "did you mean 'phantom'? choose from "),
-    ("reproduce --profile quik", "did you mean 'quick'? choose from quick, laptop, compo"),
+    ("reproduce --profile quik", "'quick'? choose from quick, laptop, compositions, large, full"),
     ("reproduce --device tpu", "choose from cpu, cuda"),
     ("reproduce --jobs 0", "expected 1 or more"),
     ("reproduce --jobs many", "expected 1 or more"),

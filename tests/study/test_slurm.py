@@ -8,18 +8,18 @@ from types import SimpleNamespace
 import dask.config
 import pytest
 
+from medunlearn.__main__ import check_cluster
 from medunlearn.errors import InputError
-from medunlearn.study import slurm as module
-from medunlearn.study.cluster import check_cluster
+from medunlearn.study import cluster as module
+from medunlearn.study.cluster import VAIN, SlurmJobs
 from medunlearn.study.engine import LostError
-from medunlearn.study.slurm import VAIN, SlurmJobs
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_all_that_slurm_lacks_is_told_at_once(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("medunlearn.study.cluster.find_spec", lambda _: None)
+    monkeypatch.setattr("medunlearn.__main__.find_spec", lambda _: None)
     with pytest.raises(InputError) as caught:
         check_cluster("slurm", None)
     words = ("pip install dask-jobqueue", "JOBS=", "sbatch")
@@ -30,7 +30,7 @@ def test_what_sbatch_or_dask_refuses_is_one_clear_error_and_an_interrupt_stays_o
     """dask-jobqueue makes of an interrupt an end without a fault, for whoever imports it."""
     code = f"""
 import signal
-from medunlearn.study.slurm import SlurmJobs
+from medunlearn.study.cluster import SlurmJobs
 from medunlearn.errors import InputError
 try:
     SlurmJobs("run", 1, "cpu", {str(tmp_path)!r})
