@@ -225,18 +225,17 @@ def verify_files(manifest: DataManifest, data_root: Path | None) -> None:
     faults = []
     for file in manifest.distribution:
         path, (name, expected) = folder / file.name, file.checksum or ("", "")
-        if name and path.is_file() and (given := _hash(path, name)) != expected:
+        if not name or not path.is_file():
+            continue
+        with path.open("rb") as content:
+            given = hashlib.file_digest(content, name).hexdigest()
+        if given != expected:
             faults.append(
                 f"{path}: given {name} {given}; expected {expected}, the published file; get "
                 "it again, or write a manifest of your own for this file"
             )
     if faults:
         raise InputError(f"data of {manifest.name}", faults)
-
-
-def _hash(path: Path, name: str) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, name).hexdigest()
 
 
 def _fetch(file: FileObject, path: Path) -> None:
