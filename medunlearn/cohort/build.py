@@ -119,7 +119,7 @@ def build_cohort(
         table = finish_table(rows, manifest)
         held = decode_rows(rows, manifest, size, cache)
     elif isinstance(manifest, schema.PhantomManifest):
-        table, pixels = _draw_phantom(manifest, max_patients)
+        table, pixels = draw_phantom(manifest, max_patients)
         held = store_pixels(shrink(pixels, size), cache)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
@@ -130,7 +130,7 @@ def build_cohort(
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
 
-def _draw_phantom(
+def draw_phantom(
     manifest: schema.PhantomManifest, max_patients: int | None
 ) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     """The finished table, with codes in place of the names of classes, and the pixels."""

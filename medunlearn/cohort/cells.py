@@ -120,16 +120,16 @@ def _read_text(path: Path) -> str:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             first = file.readline(LONGEST_HEADER)
             content = first + file.read(LARGEST_TABLE)
-        if len(first) < LONGEST_HEADER and len(content) < LARGEST_TABLE:
-            return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-        error: object = f"a header of over {LONGEST_HEADER:,} bytes or a table of {LARGEST_TABLE:,}"
+        if len(first) == LONGEST_HEADER or len(content) >= LARGEST_TABLE:
+            limits = f"a header of over {LONGEST_HEADER:,} bytes or a table of {LARGEST_TABLE:,}"
+            raise OSError(limits)
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as wrong:
         before, byte = wrong.object[: wrong.start], wrong.object[wrong.start]
         line, after = before.count(b"\n") + 1, before.rpartition(b"\n")[2].decode(errors="replace")
         fault = f"line {line}: byte 0x{byte:02X} after {after[-20:]!r} is not UTF-8"
         fault += ": save the table as CSV in UTF-8"
         raise InputError(str(path), [fault]) from None
-    except (OSError, EOFError, zlib.error) as unreadable:
-        error = unreadable
-    fault = f"cannot be read: {error}; put the whole file there and make it readable"
-    raise InputError(str(path), [fault])
+    except (OSError, EOFError, zlib.error) as error:
+        fault = f"cannot be read: {error}; put the whole file there and make it readable"
+        raise InputError(str(path), [fault]) from None

@@ -4,18 +4,17 @@ import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
 
-from medunlearn.cohort.build import build_cohort, decode_rows, finish_table
+from medunlearn.cohort.build import decode_rows, draw_phantom, finish_table
 from medunlearn.cohort.cache import open_pixels
-from medunlearn.cohort.decode import Pixels
+from medunlearn.cohort.decode import Pixels, shrink
 from medunlearn.cohort.files import verify_files
 from medunlearn.cohort.partition import PARTITIONS, sample_patients
-from medunlearn.cohort.schema import DataManifest, Manifest
+from medunlearn.cohort.schema import DataManifest, Manifest, PhantomManifest
 from medunlearn.cohort.table import examine_table
 from medunlearn.errors import InputError
 
@@ -59,11 +58,10 @@ def examine_cohort(
         InputError: All faults of files, rows, images and partitions.
     """
     size = min(image_size, manifest.image_size)
-    if not isinstance(manifest, DataManifest):
-        how: dict[str, Any] = {"image_size": size, "max_patients": max_patients}
-        with TemporaryDirectory(prefix="medunlearn-check-") as folder:
-            cohort = build_cohort(manifest, None, folder=Path(folder), cache=cache, **how)
-        return Looked(cohort.table, cohort.pixels, cohort.table)
+    if isinstance(manifest, PhantomManifest):
+        table, pixels = draw_phantom(manifest, max_patients)
+        return Looked(table, shrink(pixels, size), table)
+    assert isinstance(manifest, DataManifest)
     faults: list[str] = []
 
     def attempt(function: Callable[..., Any], *given: object) -> Any:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -67,11 +67,13 @@ class Places(NamedTuple):
         return f"{path} is a link out of {self.root}; {_OUTSIDE}"
 
 
-def find_folder(manifest: DataManifest, data_root: Path | None) -> tuple[Path, Path | None]:
-    """The data root, and of the manifest's folders the first that has the table, or is there.
+def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
+    """Finds the dataset's folder, its table, and all its image folders.
+
+    Of the manifest's folders it is the first that has the table, else the first that is there.
 
     Raises:
-        InputError: No data root is given, or it is no folder.
+        InputError: Something is not there, or is a link to a place outside the data root.
     """
     subject, get = f"data of {manifest.name}", f"how to get it: {manifest.how_to_get}"
     if data_root is None:
@@ -79,24 +81,14 @@ def find_folder(manifest: DataManifest, data_root: Path | None) -> tuple[Path, P
     root = data_root.expanduser().resolve()
     if not root.is_dir():
         raise InputError(subject, [f"{root} is no folder; pass DATA=<a folder>; {get}"])
+    tables: Sequence[str] = getattr(manifest, "table", getattr(manifest, "arrays", ()))
+    patterns: Sequence[str] = getattr(manifest, "images", ())
     there = [root / name for name in manifest.folders if (root / name).is_dir()]
-    tables = _tables(manifest)
-    having = [folder for folder in there if any((folder / name).is_file() for name in tables)]
-    return root, next(iter(having + there), None)
-
-
-def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
-    """Finds the first of the manifest's folders and tables, and all its image folders.
-
-    Raises:
-        InputError: Something is not there, or is a link to a place outside the data root.
-    """
-    subject, get = f"data of {manifest.name}", f"how to get it: {manifest.how_to_get}"
-    root, folder = find_folder(manifest, data_root)
-    if folder is None:
+    if not there:
         remedy = f"pass its parent, DATA={root.parent}" if root.name in manifest.folders else get
         raise InputError(subject, [f"{root} has none of {list(manifest.folders)}; {remedy}"])
-    tables, patterns = _tables(manifest), getattr(manifest, "images", ())
+    having = [folder for folder in there if any((folder / name).is_file() for name in tables)]
+    folder = (having or there)[0]
     table = next((folder / name for name in tables if (folder / name).is_file()), None)
     # Not Path.glob: it fails on "." and on some wrong patterns.
     found = (sorted(glob(pattern, root_dir=folder)) for pattern in patterns)  # noqa: PTH207
@@ -182,10 +174,6 @@ def find_images(
     ]
 
 
-def _tables(manifest: DataManifest) -> Sequence[str]:
-    return cast("Sequence[str]", getattr(manifest, "table", getattr(manifest, "arrays", ())))
-
-
 def _list_folder(folder: str) -> list[os.DirEntry[str]]:
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -204,39 +192,35 @@ def fetch_missing(manifest: DataManifest, data_root: Path | None) -> None:
     Raises:
         InputError: No network, not the published file, or no space; with the way to do it by hand.
     """
-    free = [file for file in manifest.distribution if file.url]
-    if not free or data_root is None or not data_root.expanduser().is_dir():
-        return
-    root, folder = find_folder(manifest, data_root)
-    for file in free:
-        if folder is None or not (folder / file.name).is_file():
-            _fetch(file, root / manifest.folders[0] / file.name)
+    root = data_root.expanduser().resolve() if data_root else None
+    if root is None or not root.is_dir():
+        return  # which is told where the files are looked for
+    for file in manifest.distribution:
+        paths = [root / folder / file.name for folder in manifest.folders]
+        if file.url and not any(path.is_file() for path in paths):
+            _fetch(file, paths[0])
 
 
 def verify_files(manifest: DataManifest, data_root: Path | None) -> None:
     """Compare the published checksums with those of the files that are there.
 
     Raises:
-        InputError: A file is another one; both sums are named.
+        InputError: A file is another one; both sums are named. Or as `find_places`.
     """
-    _, folder = find_folder(manifest, data_root)
-    if folder is None:
-        return
-    faults = []
+    folder, faults = find_places(manifest, data_root).folder, []
     for file in manifest.distribution:
         path, (name, expected) = folder / file.name, file.checksum or ("", "")
-        if name and path.is_file() and (given := _hash(path, name)) != expected:
+        if not name or not path.is_file():
+            continue
+        with path.open("rb") as content:
+            given = hashlib.file_digest(content, name).hexdigest()
+        if given != expected:
             faults.append(
                 f"{path}: given {name} {given}; expected {expected}, the published file; get "
                 "it again, or write a manifest of your own for this file"
             )
     if faults:
         raise InputError(f"data of {manifest.name}", faults)
-
-
-def _hash(path: Path, name: str) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, name).hexdigest()
 
 
 def _fetch(file: FileObject, path: Path) -> None:

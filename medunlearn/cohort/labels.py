@@ -86,10 +86,6 @@ class _Mapped(Label):
             raise ValueError(f"nothing maps to {unused}: map a value to each class or remove it")
         return given
 
-    @property
-    def _codes(self) -> dict[str, int]:
-        return {value: self.classes.index(name) for value, name in self.mapping.items()}
-
 
 class ValuesLabel(_Mapped, _OneColumn):
     """Each value of the column is mapped to a class."""
@@ -99,7 +95,7 @@ class ValuesLabel(_Mapped, _OneColumn):
     def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:
         remedy = f"expected one of {list(self.mapping)}; correct it, or add it to label.mapping"
         wrong.append(Wrong(given[~given.isin(list(self.mapping))], remedy))
-        return given.map(self._codes)
+        return given.map(self.mapping).map(self.classes.index, na_action="ignore")
 
 
 class ThresholdLabel(_OneColumn):
@@ -195,7 +191,8 @@ class OneHotLabel(_Mapped):
         odd = cells[list(self.mapping)].agg(",".join, axis=1)[(numbers == 1).sum(axis=1) != 1]
         remedy = "expected exactly one 1 among them; correct it or filter the row out"
         wrong.append(Wrong(odd.rename(", ".join(self.mapping)), remedy))
-        return (numbers == 1).idxmax(axis=1).map(self._codes).astype(float)
+        held = (numbers == 1).idxmax(axis=1).map(self.mapping)
+        return held.map(self.classes.index).astype(float)
 
 
 AnyLabel = Annotated[

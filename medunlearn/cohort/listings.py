@@ -62,8 +62,10 @@ def _count_pixels(path: Path) -> str:
         return f"{path}: mask cannot be read ({tell(error)}); {remedy}"
 
 
-def read_arrays(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+def read_arrays(path: Path, needed: Sequence[str]) -> tuple[pd.DataFrame, "pd.Series[str]"]:
     """Rows of the images: ``image``, ``split`` and the label, or ``label_0``, ... if several.
+
+    The path of each is the file's.
 
     Raises:
         InputError: The file is no such ``.npz``, or its arrays do not fit each other; all faults
@@ -82,7 +84,7 @@ def read_arrays(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         raise InputError(str(path), faults)
     frame = pd.concat(frames)
     check_columns(list(frame.columns), needed, path)
-    return frame
+    return frame, pd.Series(str(path), index=frame.index, dtype="str")
 
 
 def read_images(path: Path, names: Sequence[str]) -> Iterator[NDArray[Any]]:

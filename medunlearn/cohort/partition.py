@@ -8,13 +8,8 @@ from medunlearn.cohort.cells import cut_short
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
-TRAIN, METHOD_VALIDATION, EVALUATION_VALIDATION, TEST = (
-    "train",
-    "validation_method",
-    "validation_evaluation",
-    "test",
-)
-PARTITIONS = (TRAIN, METHOD_VALIDATION, EVALUATION_VALIDATION, TEST)
+PARTITIONS = ("train", "validation_method", "validation_evaluation", "test")
+TRAIN, METHOD_VALIDATION, EVALUATION_VALIDATION, TEST = PARTITIONS
 
 
 def patient_table(table: pd.DataFrame) -> pd.DataFrame:

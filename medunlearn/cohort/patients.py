@@ -20,22 +20,10 @@ from medunlearn.cohort.schema import DataManifest
 from medunlearn.disk import written_whole
 from medunlearn.errors import InputError
 
-NOBODY = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "unknown", "?", "-"}
-"""Words that programs and people write into an empty cell: no id of a patient."""
-
 SALT = "SECRET-salt-of-pseudonyms"
 """The one file that must not be passed on: with it a single guessed id can be tried."""
 
 _BYTES = 32
-
-
-def check_ids(patients: "pd.Series[str]") -> list[Wrong]:
-    """Cells that are no patient's id."""
-    nobody = patients.str.lower().isin(NOBODY)
-    return [
-        Wrong(patients[patients == ""], "expected a patient's id; fill the cell"),
-        Wrong(patients[nobody], "is no patient's id; fill the cell, or filter the row out"),
-    ]
 
 
 def code_sex(words: "pd.Series[str]", manifest: DataManifest, wrong: list[Wrong]) -> pd.Series:

@@ -11,6 +11,8 @@ from medunlearn.cohort.rules import Join, Split, order_steps
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 
+NOBODY = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "unknown", "?", "-"}
+"""Words that programs and people write into an empty cell: no id of a patient."""
 LAST_PART = r"([^\\/]+)$"
 
 
@@ -112,8 +114,12 @@ def code_rows(
     )
     same = images if isinstance(manifest, schema.ArraysManifest) else paths.fillna(images)
     again = images[same.duplicated() & (images != "")]
-    wrong += patients.check_ids(people)
-    wrong.append(Wrong(again, "this image has a row already; remove one of them"))
+    nobody = people.str.lower().isin(NOBODY)
+    wrong += [
+        Wrong(people[people == ""], "expected a patient's id; fill the cell"),
+        Wrong(people[nobody], "is no patient's id; fill the cell, or filter the row out"),
+        Wrong(again, "this image has a row already; remove one of them"),
+    ]
     if manifest.split is not None:
         table["split"] = read_split(frame, manifest.split, places, wrong)
     faults = list_faults(places.table, wrong, manifest.noun)
@@ -204,8 +210,7 @@ def _read_source(
         from medunlearn.cohort.dicom import read_headers  # half a second that others need not pay
 
         return read_headers(places, needed)
-    frame = read_arrays(places.table, needed)
-    return frame, pd.Series(str(places.table), index=frame.index, dtype="str")
+    return read_arrays(places.table, needed)
 
 
 def _explain_missing(images: "pd.Series[str]", suffix: str, places: files.Places) -> Wrong:

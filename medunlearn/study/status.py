@@ -9,7 +9,6 @@ import pandas as pd
 import yaml
 
 from medunlearn.cohort.check import describe_cohort, examine_cohort
-from medunlearn.cohort.feasibility import Plan, describe_claims, describe_listed
 from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.patients import find_listed
@@ -18,6 +17,7 @@ from medunlearn.models import build_network, is_short, title_of
 from medunlearn.study.cells import listed_cells
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.engine import failures, is_outdated
+from medunlearn.study.feasibility import describe_claims, describe_listed
 from medunlearn.study.jobs import SYNTHESIS
 from medunlearn.study.profile import PROFILES, Profile, load_profile
 from medunlearn.study.store import Store
@@ -87,27 +87,22 @@ def check(
     root = Path(data_root).expanduser() if data_root else None
     cache = study_folder(dataset, profile, runs).parent / "cache"
     seen = examine_cohort(manifest, root, cache, asked.image_size, asked.max_patients)
-    plan = Plan(
-        profile,
-        **asked.model_dump(include={"seeds", "forget_sizes", "middle_size"}),
-        **asked.statistics.model_dump(include={"verdict_seeds", "verdict_patients", "margins"}),
-    )
     return [
         *describe_cohort(manifest, seen.table, seen.pixels),
         *_tell_network(manifest, asked),
         *_doubt_forget_sets(seen.studied, profile),
         "",
-        *describe_claims(seen.studied, manifest.label.classes, plan),
-        *_tell_listed(seen.studied, forget or asked.forget, plan),
+        *describe_claims(seen.studied, manifest.label.classes, asked, profile),
+        *_tell_listed(seen.studied, forget or asked.forget, asked),
         "",
         *describe_profiles(manifest, seen.table),
     ]
 
 
-def _tell_listed(table: pd.DataFrame, path: str, plan: Plan) -> list[str]:
+def _tell_listed(table: pd.DataFrame, path: str, profile: Profile) -> list[str]:
     """What can be said of listed patients, if there is a list; ids are still the user's own."""
     found = find_listed(Path(path).expanduser(), table) if path else None
-    return describe_listed(table, found.patients, plan) if found else []
+    return describe_listed(table, found.patients, profile) if found else []
 
 
 def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:

@@ -217,6 +217,8 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("join says two things", replace("more.csv", b"id,x\nP0,1\nP0,2\n"), joined(),
          ["row 3: 'P0' is there twice", "keep one"]),
         ("unknown split", nothing, split(mapping={"well": "train"}), ["'sick'", "split.mapping"]),
+        ("a patient torn apart", edit("\n2.png,P2,", "\n2.png,P0,"),
+         split(mapping={"well": "train", "sick": "test"}), ["'P0' has images in test and train"]),
         ("another checksum", nothing, {"distribution": [{"name": "table.csv", "md5": "0" * 32}]},
          ["given md5", "expected " + "0" * 32, "manifest of your own"]),
         # images
@@ -310,7 +312,6 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("bomb", tags(Rows=60000, Columns=60000), {}, ["pixels exceed the limit"]),
         ("no window", tags(WindowCenter=None, WindowWidth=None), {}, ["no window", "intensity:"]),
         ("no scale", nothing, {"intensity": None}, ["16 bits or a window", "intensity: window"]),
-        ("neither", tags(WindowCenter=None), {"intensity": None}, ["its pixels have 16 bits"]),
         ("JPEG-LS", syntax("1.2.840.10008.1.2.4.80"), {}, ["requires", "pyjpegls"]),
         ("broken JPEG", syntax("1.2.840.10008.1.2.4.50"), {}, ["Unable to decode"]),
         ("no patient id", tags(PatientID=None), {}, ["file 3.dcm: given ''", "patient's id"]),

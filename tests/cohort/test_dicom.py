@@ -79,6 +79,13 @@ def test_a_files_own_window_wins_and_8_bits_without_one_are_seen_as_they_are(mak
     assert (windowed[grey > 160] == 255).all()
 
 
+def test_deep_pixels_without_a_window_need_a_range(make_dicom):
+    with pytest.raises(ValueError, match="have 16 bits or a window; state in the manifest"):
+        decode(make_dicom(RAMP), None)
+    with pytest.raises(ValueError, match="has no window"):
+        decode(make_dicom(RAMP))
+
+
 def test_settings_of_the_process_are_changed_by_one_thread_and_restored(
     lay_out, write_manifest, build, monkeypatch
 ):

@@ -1,18 +1,21 @@
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
-from medunlearn.cohort.feasibility import Plan, describe_claims, reachable
 from medunlearn.cohort.forget_sets import draw_forget_set
+from medunlearn.study.feasibility import describe_claims, reachable
+from medunlearn.study.profile import load_profile
 
-MARGINS = {"retain": 0.05, "forget": 0.05, "test": 0.03}
-PLAN = Plan("laptop", 8, 8, 20, MARGINS, [0.1, 0.2], 0.1)
+SETTINGS = {"seeds": 8, "forget_sizes": [0.1, 0.2], "middle_size": 0.1}
 
 
-def lines(table: pd.DataFrame, plan: Plan = PLAN) -> dict[str, str]:
+def describe(table: pd.DataFrame, **changes: object) -> list[str]:
+    profile = load_profile("laptop").model_copy(update=SETTINGS | changes)
+    return describe_claims(table, ("a", "b", "c"), profile, "laptop")
+
+
+def lines(table: pd.DataFrame, **changes: object) -> dict[str, str]:
     """Each claim, and what is said of it."""
-    said = describe_claims(table, ("a", "b", "c"), plan)[2:]
+    said = describe(table, **changes)[2:]
     return {line.split("  ")[0]: line for line in said if line.startswith("C")}
 
 
@@ -41,16 +44,16 @@ def test_what_can_never_get_a_verdict_is_said_with_the_reason(cohort_table):
     assert "hardly: too few patients" in said["C2 women against men, test set"]
     women = cohort_table[(cohort_table["sex"] == "F") | (cohort_table["patient"] % 20 == 0)]
     assert "no: needs 20 patients in each" in lines(women)["C2 women against men, test set"]
-    seeds = lines(cohort_table, replace(PLAN, seeds=2))
+    seeds = lines(cohort_table, seeds=2)
     assert all(line.endswith("no: needs 8 seeds") for line in seeds.values())
 
 
 def test_a_forget_set_that_cannot_be_drawn_has_nobody(cohort_table):
-    said = lines(cohort_table, replace(PLAN, forget_sizes=[0.95]))
+    said = lines(cohort_table, forget_sizes=[0.95])
     assert " 0 and 0 " in said["C2 women against men, 95% forgotten"]
 
 
 def test_the_majority_rate_is_that_of_the_test_images(cohort_table):
     labels = cohort_table.loc[cohort_table["partition"] == "test", "label"]
-    said = describe_claims(cohort_table, ("a", "b", "c"), PLAN)[-1]
+    said = describe(cohort_table)[-1]
     assert f"{(labels == 0).mean():.1%} of the test images are 'a'" in said

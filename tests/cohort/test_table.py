@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from pydantic import TypeAdapter
@@ -120,15 +119,6 @@ def test_an_image_in_two_folders_is_taken_from_the_first(tmp_path: Path):
     _touch(folder / "part_2", ["a.png", "b.png"])
     paths = read_table(_manifest(images=("images", "part_*")), tmp_path)["path"]
     assert [Path(path).parent.name for path in paths] == ["images", "images", "part_2"]
-
-
-def test_a_dataset_without_sex_and_age_has_none(tmp_path: Path):
-    _lay_out_lgg(tmp_path, ROWS)
-    fields = _manifest().model_dump() | {"sex": None}
-    fields["columns"] = {"image": "slice_file", "patient": "patient"}
-    cohort = read_table(TableManifest.model_validate(fields), tmp_path)
-    assert cohort["sex"].tolist() == [None] * 3
-    assert np.isnan(cohort["age"]).all()
 
 
 TWO_SEXES = [

@@ -1,7 +1,6 @@
 """Which claims a cohort can ever test: patients of each group against what a verdict needs."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pandas as pd
 from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.errors import InputError
+from medunlearn.study.profile import Margin, Profile
 
 DISAGREEMENT = 0.1
 """Share of patients whom two models decide differently: assumed, not measured."""
@@ -17,29 +17,6 @@ FORMULA = """\
 reachable: about 3 * sqrt(0.1 * (1/n1 + 1/n2) / seeds). At this margin 80 % of studies would find
 equivalence, if there is no difference. This is an approximation, and a hopeful one: it assumes that
 the two models decide 1 patient in 10 differently, and that seeds add no spread of their own."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a profile asks of a cohort.
-
-    Args:
-        name: Of the profile.
-        seeds: Paired seeds.
-        verdict_seeds: Fewer give no verdict.
-        verdict_patients: Fewer in a group give no verdict.
-        margins: Half width of equivalence: ``retain``, ``forget``, ``test``.
-        forget_sizes: Shares of the training patients.
-        middle_size: The one at which patients are compared.
-    """
-
-    name: str
-    seeds: int
-    verdict_seeds: int
-    verdict_patients: int
-    margins: Mapping[str, float]
-    forget_sizes: Sequence[float]
-    middle_size: float
 
 
 def reachable(groups: Sequence[int], seeds: int) -> float:
@@ -56,25 +33,29 @@ def reachable(groups: Sequence[int], seeds: int) -> float:
     return float(3 * np.sqrt(DISAGREEMENT * sum(1 / max(n, 1) for n in groups) / seeds))
 
 
-def describe_claims(table: pd.DataFrame, classes: Sequence[str], plan: Plan) -> list[str]:
+def describe_claims(
+    table: pd.DataFrame, classes: Sequence[str], profile: Profile, name: str
+) -> list[str]:
     """Lines for people: for each claim its patients, the margin, and whether a verdict can come.
 
     Args:
         table: The cohort as the study would take it, with partitions.
         classes: By code.
-        plan: What the study asks for.
+        profile: What the study asks for.
+        name: Of the profile.
     """
+    limits = profile.statistics
     rows = [
-        (claim, " and ".join(f"{n:,}" for n in groups), f"{plan.margins[margin]:.3f}",
-         f"{reachable(groups, plan.seeds):.3f}", _judge(groups, plan, plan.margins[margin]))
-        for claim, groups, margin in _claims(table, plan)
+        (claim, " and ".join(f"{n:,}" for n in groups), f"{limits.margins[margin]:.3f}",
+         f"{reachable(groups, profile.seeds):.3f}", _judge(groups, profile, limits.margins[margin]))
+        for claim, groups, margin in _claims(table, profile)
     ]  # fmt: skip
     header = ("claim", "patients", "margin", "reachable", "can get a verdict")
     widths = [max(len(row[column]) for row in [header, *rows]) + 2 for column in range(4)]
     labels = table.loc[table["partition"] == TEST, "label"].value_counts(normalize=True)
     return [
-        f"What profile {plan.name} can test with {plan.seeds} seeds (a verdict needs "
-        f"{plan.verdict_seeds} seeds, and {plan.verdict_patients} patients in each group):",
+        f"What profile {name} can test with {profile.seeds} seeds (a verdict needs "
+        f"{limits.verdict_seeds} seeds, and {limits.verdict_patients} patients in each group):",
         *(
             "".join(f"{cell:<{width}}" for cell, width in zip(row[:4], widths, strict=True))
             + row[4]
@@ -86,37 +67,38 @@ def describe_claims(table: pd.DataFrame, classes: Sequence[str], plan: Plan) -> 
     ]
 
 
-def describe_listed(table: pd.DataFrame, patients: Sequence[int], plan: Plan) -> list[str]:
+def describe_listed(table: pd.DataFrame, patients: Sequence[int], profile: Profile) -> list[str]:
     """Lines for people: listed patients by sex, and what a study of them can reach.
 
     Args:
         table: The cohort as the study would take it, with partitions.
         patients: Those of the list.
-        plan: What the study asks for.
+        profile: What the study asks for.
     """
     images = table[table["patient"].isin(patients)]
     women, men = _by_sex(images.drop_duplicates("patient"))
     sexes = f" ({women:,} women, {men:,} men)" if women or men else ""
     count, train = len(patients), table.loc[table["partition"] == TRAIN, "patient"].nunique()
-    attack = "possible" if count >= plan.verdict_patients else f"needs {plan.verdict_patients}"
+    least, margin = profile.statistics.verdict_patients, profile.statistics.margins["forget"]
+    attack = "possible" if count >= least else f"needs {least}"
     return [
         f"listed patients: {count:,}{sexes}, {len(images):,} images, "
         f"{count / train:.1%} of the training patients",
-        f"  exploratory, no verdict; reachable {reachable([count], plan.seeds):.3f} for their gap, "
-        f"margin {plan.margins['forget']:.3f}; a membership attack: {attack}",
+        f"  exploratory, no verdict; reachable {reachable([count], profile.seeds):.3f} for their "
+        f"gap, margin {margin:.3f}; a membership attack: {attack}",
     ]
 
 
-def _claims(table: pd.DataFrame, plan: Plan) -> Iterator[tuple[str, list[int], str]]:
+def _claims(table: pd.DataFrame, profile: Profile) -> Iterator[tuple[str, list[int], Margin]]:
     """Each claim, the patients of its groups, and the name of its margin."""
     people = table.drop_duplicates("patient")
     train, test = (people[people["partition"] == part] for part in (TRAIN, TEST))
-    share = f"{plan.middle_size:.0%} forgotten"
-    forgotten = round(plan.middle_size * len(train))
+    share = f"{profile.middle_size:.0%} forgotten"
+    forgotten = round(profile.middle_size * len(train))
     yield f"C1 retain set, {share}", [len(train) - forgotten], "retain"
     yield f"C1 forget set, {share}", [forgotten], "forget"
     yield "C2 women against men, test set", _by_sex(test), "test"
-    for size in sorted(plan.forget_sizes):
+    for size in sorted(profile.forget_sizes):
         try:
             drawn = draw_forget_set(table, "random", size, "shared").patients
         except InputError:  # told beside these lines, with the reason
@@ -131,12 +113,13 @@ def _by_sex(people: pd.DataFrame) -> list[int]:
     return [int((people["sex"] == sex).sum()) for sex in ("F", "M")]
 
 
-def _judge(groups: Sequence[int], plan: Plan, margin: float) -> str:
+def _judge(groups: Sequence[int], profile: Profile, margin: float) -> str:
     """Whether a verdict can come, in words."""
-    if plan.seeds < plan.verdict_seeds:
-        return f"no: needs {plan.verdict_seeds} seeds"
-    if min(groups) < plan.verdict_patients:
-        return f"no: needs {plan.verdict_patients} patients in each group"
-    if reachable(groups, plan.seeds) > margin:
+    limits = profile.statistics
+    if profile.seeds < limits.verdict_seeds:
+        return f"no: needs {limits.verdict_seeds} seeds"
+    if min(groups) < limits.verdict_patients:
+        return f"no: needs {limits.verdict_patients} patients in each group"
+    if reachable(groups, profile.seeds) > margin:
         return "hardly: too few patients or seeds for this margin"
     return "yes"
