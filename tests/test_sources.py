@@ -44,7 +44,7 @@ def test_a_notebook_depends_on_the_modules_of_what_it_names_and_not_on_types(tmp
     cell = {"cell_type": "code", "metadata": {}, "source": code}
     (tmp_path / "n.ipynb").write_text(json.dumps({"cells": [cell]}))
     found = notebook_imports(tmp_path / "n.ipynb")
-    assert found == ["medunlearn.figures.costs", "medunlearn.models"]
+    assert found == ["medunlearn.figures.trade_offs", "medunlearn.models"]
 
 
 def test_parameters_and_prose_of_a_notebook_do_not_count(tmp_path):

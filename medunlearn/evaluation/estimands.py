@@ -1,6 +1,7 @@
 """What is no plain contrast of groups: sexes, adjusted; and the change with the forget set (C3)."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -121,10 +122,9 @@ def age_standardised_difference(
     table, values = table[known], values[:, known]
     bands = pd.qcut(table["age"], AGE_BANDS, labels=False, duplicates="drop").to_numpy()
     groups, weights = [], []
-    for band in np.unique(bands):
-        for sex, sign in (("F", 1), ("M", -1)):
-            groups.append(values[:, (bands == band) & (table["sex"] == sex).to_numpy()])
-            weights.append(sign * float((bands == band).mean()))
+    for band, (sex, sign) in product(np.unique(bands), (("F", 1), ("M", -1))):
+        groups.append(values[:, (bands == band) & (table["sex"] == sex).to_numpy()])
+        weights.append(sign * float((bands == band).mean()))
     if not groups or min(group.shape[1] for group in groups) < 2:
         return None  # also where all are of one age
     return intervals.contrast_interval(groups, weights, level=level)

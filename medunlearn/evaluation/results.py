@@ -22,6 +22,8 @@ DIFFERENCE = "F - M"
 GROUPS = ("all", "F", "M", DIFFERENCE, "easy", "hard", "hard - easy")
 """Of patients; a difference is that of the means of two groups."""
 
+CELL = ("composition", "forget_size", "method")
+
 CHANCE = 0.5
 
 MOST = {"brier": 2}
@@ -50,11 +52,9 @@ def measure_results(measurements: Measurements) -> pd.DataFrame:
             if measure.startswith("balanced") and classes < 2:
                 continue  # all classes are rare and pooled: that is no balance
             for quantity in ("level", "gap") if has_gap(line_up.method) else ("level",):
-                gap = quantity == "gap"
+                gap, most = quantity == "gap", MOST.get(measure, 1)
                 found = measurements.interval(line_up, part, measure, sides, weights, gap=gap)
-                found = possible(
-                    found, level=not gap and len(sides) == 1, most=MOST.get(measure, 1)
-                )
+                found = possible(found, level=not gap and len(sides) == 1, most=most)
                 what = {"measure": measure, "quantity": quantity}
                 rows.append({**names, **what, **found.columns, "classes": classes})
     return pd.DataFrame(rows)
@@ -162,11 +162,5 @@ def _groups(measurements: Measurements) -> Iterator[tuple[dict[str, Any], LineUp
         for part, group in product(PARTS, GROUPS):
             sides = group.split(" - ")
             if measurements.patients(line_up, part, sides):
-                names = {
-                    "composition": line_up.composition,
-                    "forget_size": line_up.forget_size,
-                    "method": line_up.method,
-                    "partition": part,
-                    "group": group,
-                }
-                yield names, line_up, sides
+                of = {name: getattr(line_up, name) for name in CELL}
+                yield {**of, "partition": part, "group": group}, line_up, sides

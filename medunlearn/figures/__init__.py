@@ -1,6 +1,5 @@
 """Every figure of the study, in one style."""
 
-from medunlearn.figures.costs import plot_costs, plot_trials, plot_tuning_costs
 from medunlearn.figures.drift import plot_drift
 from medunlearn.figures.estimates import choose_panels, plot_difficulty, plot_estimates, plot_shares
 from medunlearn.figures.style import (
@@ -12,7 +11,7 @@ from medunlearn.figures.style import (
     show_figures,
     use_style,
 )
-from medunlearn.figures.trade_off import plot_trade_off
+from medunlearn.figures.trade_offs import plot_costs, plot_trade_off, plot_trials, plot_tuning_costs
 
 __all__ = [
     "BAND", "choose_panels", "display_figure", "label_of", "new_figure", "plot_costs",

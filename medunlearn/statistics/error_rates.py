@@ -67,11 +67,9 @@ def error_rates(
     rows = []
     for scenario, own in zip(scenarios, random.spawn(len(scenarios)), strict=True):
         found = np.array([_analyse(scenario, own) for _ in range(replicates)])
-        for analysis, (estimate, error, df) in zip(
-            ANALYSES, found.transpose(1, 2, 0), strict=False
-        ):
+        for analysis, of in zip(ANALYSES, found.transpose(1, 2, 0), strict=False):
             names = {"analysis": analysis, "margin": margin, "replicates": replicates}
-            rates = summarise(estimate, error, df, scenario.contrast, margin)
+            rates = summarise(of[0], of[1], of[2], scenario.contrast, margin)
             rows.append({**asdict(scenario), **names, **rates})
     return pd.DataFrame(rows)
 

@@ -22,8 +22,6 @@ NOT_TESTED = "not tested"
 FEW_SEEDS = "paired seeds, this profile has"
 """Part of the reason why a whole study carries no verdict."""
 
-HOLM, BENJAMINI_HOCHBERG = "Holm", "Benjamini-Hochberg"
-
 # standard errors of exact ties come out as rounding error of order 1e-17, not as 0
 SMALLEST_ERROR = 1e-10
 
@@ -187,7 +185,7 @@ def judge(contrasts: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
         p_equivalence=equivalence,
         p_difference_adjusted=difference_adjusted,
         p_equivalence_adjusted=equivalence_adjusted,
-        correction=np.where(confirmatory, HOLM, BENJAMINI_HOCHBERG),
+        correction=np.where(confirmatory, "Holm", "Benjamini-Hochberg"),
         reachable_margin=reachable_margin(error, df, alpha=alpha),
     )
     differs, equals = difference_adjusted < alpha, equivalence_adjusted < alpha

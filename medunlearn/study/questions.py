@@ -51,26 +51,24 @@ class Question:
         return rows[agrees & (rows["estimate"] < 0)] if self.downwards else rows[agrees]
 
 
-_SEXES = {"contrast": "F - M"}
+def _sexes(title: str, part: str, measure: str, **more: object) -> Question:
+    where = {"contrast": "F - M", "partition": part, "measure": measure, **more}
+    return Question("C2", title, where, UNCHANGED, beside=measure == "probability")
+
+
 QUESTIONS = {
     "retain": Question(
         "C1", "retain set", {"partition": "retain", "measure": "accuracy"}, UNCHANGED),
     "forget": Question(
         "C1", "forget set", {"partition": "forget", "measure": "accuracy"}, UNCHANGED),
-    "sexes": Question(
-        "C2", "women and men, test set",
-        {**_SEXES, "partition": "test", "measure": "balanced_accuracy"}, UNCHANGED),
-    "sexes_forget": Question(
-        "C2", "women and men, forget set",
-        {**_SEXES, "partition": "forget", "measure": "accuracy",
-         "adjustment": ("label, difficulty", "label")},
-        UNCHANGED),
-    "sexes_probability": Question(
-        "C2", "probability of the true class, test set",
-        {**_SEXES, "partition": "test", "measure": "probability"}, UNCHANGED, beside=True),
-    "sexes_forget_probability": Question(
-        "C2", "probability of the true class, forget set",
-        {**_SEXES, "partition": "forget", "measure": "probability"}, UNCHANGED, beside=True),
+    "sexes": _sexes("women and men, test set", "test", "balanced_accuracy"),
+    "sexes_forget": _sexes(
+        "women and men, forget set", "forget", "accuracy",
+        adjustment=("label, difficulty", "label")),
+    "sexes_probability": _sexes(
+        "probability of the true class, test set", "test", "probability"),
+    "sexes_forget_probability": _sexes(
+        "probability of the true class, forget set", "forget", "probability"),
     "gap": Question("C3", "test set", {"contrast": "U - R"}, CHANGED, downwards=True),
     "slope": Question(
         "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED, downwards=True),

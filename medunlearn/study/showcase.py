@@ -51,7 +51,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
     judged = pd.concat([found.verdicts, found.audits], ignore_index=True)
     demonstration = is_demonstration(judged)
     fitness = "" if demonstration else wording.say_fitness(found.fitness, found.controls)
-    confirmatory = study.profile.confirmatory
+    confirmatory, design = study.profile.confirmatory, readable.describe_design(study, tables)
     cost = costs.say_cost(found.costs, study)
     answers = {
         claim: wording.answer(claim, judged, confirmatory if claim == "C2" else ())
@@ -63,9 +63,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
         "profile": Path(study.profile_name).stem,
         "facts": readable.facts(study, tables),
         "result": wording.three_lines(judged, fitness),
-        "abstract": wording.abstract(
-            judged, readable.describe_design(study, tables), cost, fitness
-        ),
+        "abstract": wording.abstract(judged, design, cost, fitness),
         "limits": readable.describe_limits(study, tables),
         "controls": readable.control_line(found.controls),
         "answers": {**answers, "C5": f"- {costs.describe_costs(found.costs, study)}"},
@@ -78,9 +76,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
 def _matrix(judged: pd.DataFrame) -> dict[str, dict[str, str]]:
     """Estimate with interval and reading, by method and question."""
     matrix: dict[str, dict[str, str]] = {}
-    for question in QUESTIONS.values():
-        if question.beside:
-            continue
+    for question in (each for each in QUESTIONS.values() if not each.beside):
         for row in question.rows(judged).to_dict("records"):
             cells = matrix.setdefault(label_of(row["method"]), {})
             reading = "" if row["verdict"] == NOT_TESTED else row["reading"]

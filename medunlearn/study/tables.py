@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -142,25 +143,18 @@ def load_tables(study: Study) -> Tables:
     """Read what ``collect_tables`` wrote; no model, no torch and no GPU is needed."""
     folder = study.folder / "tables"
     names = ("models", "costs", "relearning", "difficulty")
-    read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
-    told = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    read: dict[str, Any] = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
     models = read["models"]
-    costs, relearning = (
-        read[name].merge(models[MODEL_COLUMNS], on="model_key", validate="many_to_one")
-        for name in ("costs", "relearning")
-    )
-    predicted = models[models["role"] != "timing"].reset_index(drop=True)
+    for name in ("costs", "relearning"):
+        read[name] = read[name].merge(models[MODEL_COLUMNS], on="model_key", validate="many_to_one")
+    read["models"] = models[models["role"] != "timing"].reset_index(drop=True)
+    told = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     return Tables(
-        models=predicted,
-        logits=_read_logits(folder / "predictions.parquet", len(predicted)),
-        costs=costs,
+        logits=_read_logits(folder / "predictions.parquet", len(read["models"])),
         cohort=study.cohort.table,
-        draws=told["draws"],
-        difficulty=read["difficulty"],
-        reliability=told["reliability"],
-        relearning=relearning,
-        absent=told["absent"],
         raw_predictions=folder / "raw_predictions.parquet",
+        **read,
+        **told,
     )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.audits.attacks import Attacks
+from medunlearn.evaluation.audits.audit import Attacks
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.statistics.intervals import contrast_interval
 

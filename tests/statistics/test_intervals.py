@@ -26,21 +26,6 @@ def components(groups, weights):
     return theta.var(ddof=1) / seeds, v_p, v_e
 
 
-def test_components_and_degrees_of_freedom_are_those_of_the_formula():
-    """Worked out for 2 seeds x 3 patients, one group."""
-    values = np.array([[1.0, 2.0, 6.0], [2.0, 5.0, 5.0]])
-    v_s = np.var([3, 4], ddof=1) / 2
-    v_p = np.var([1.5, 3.5, 5.5], ddof=1) / 3
-    residual = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
-    v_e = (residual**2).sum() / (1 * 2) / (2 * 3)
-    v = max(v_s + v_p - v_e, v_s, v_p)
-    df = max(1, v**2 / (v_s**2 / 1 + v_p**2 / 2 + v_e**2 / (1 * 2)))
-    found = contrast_interval([values])
-    assert found.standard_error == pytest.approx(v**0.5)
-    assert found.df == pytest.approx(df)
-    assert found.high - found.estimate == pytest.approx(stats.t.ppf(0.975, df) * v**0.5)
-
-
 def test_without_patient_spread_it_is_the_t_interval_over_seeds():
     """Every patient alike: only seeds vary, and the interval is that of their means."""
     means = np.array([0.1, 0.2, 0.4, 0.3])
@@ -82,34 +67,29 @@ def test_groups_need_the_same_seeds_and_a_weight_each(seeds, weights):
         contrast_interval([np.zeros((count, 5)) for count in seeds], weights)
 
 
-def test_two_groups_pool_their_degrees_of_freedom():
-    random = np.random.default_rng(1)
-    groups = [random.normal(0, sd, (5, n)) for sd, n in ((1, 12), (3, 40))]
-    v_s, v_p, v_e = components(groups, (1, -1))
-    v = max(v_s + v_p - v_e, v_s, v_p)
-    found = contrast_interval(groups)
-    assert found.estimate == pytest.approx(groups[0].mean() - groups[1].mean())
-    assert (found.seeds, found.patients) == (5, 52)
-    assert found.standard_error == pytest.approx(v**0.5)
-    df = v**2 / (v_s**2 / 4 + v_p**2 / 50 + v_e**2 / (4 * 50))
-    assert found.df == pytest.approx(max(4, df))
-
-
-def test_a_difference_of_differences_and_a_standardised_mean_follow_the_formula():
+@pytest.mark.parametrize(
+    "weights", [(1,), (1, -1), (1, -1, -1, 1), (0.1, 0.2, 0.3, 0.4), (0.7, 0.3, -0.6, -0.4)]
+)
+def test_estimate_error_and_df_are_those_of_the_formula(weights):
+    """One and two groups pool their degrees of freedom, more have components of their own."""
     random = np.random.default_rng(2)
-    groups = [random.normal(i, 1 + i, (6, 10 + 7 * i)) for i in range(4)]
-    for weights in ((1, -1, -1, 1), (0.1, 0.2, 0.3, 0.4), (0.7, 0.3, -0.6, -0.4)):
-        v_s, v_p, v_e = components(groups, weights)
-        v = max(v_s + v_p - v_e, v_s, v_p)
-        found = contrast_interval(groups, weights)
-        means = [g.mean() for g in groups]
-        assert found.estimate == pytest.approx(np.dot(weights, means))
-        assert found.standard_error == pytest.approx(v**0.5)
-        spread = v_s**2 / 5
-        for w, g in zip(weights, groups, strict=True):
-            _, p, e = components([g], [w])
-            spread += p**2 / (g.shape[1] - 1) + e**2 / (5 * (g.shape[1] - 1))
-        assert found.df == pytest.approx(max(5, v**2 / spread))
+    groups = [random.normal(i, 1 + i, (6, 10 + 7 * i)) for i in range(len(weights))]
+    v_s, v_p, v_e = components(groups, weights)
+    v, sizes = max(v_s + v_p - v_e, v_s, v_p), np.array([g.shape[1] for g in groups])
+    parts = [components([g], [w])[1:] for w, g in zip(weights, groups, strict=True)]
+    pooled = [(v_p, v_e, (sizes - 1).sum())]
+    each = [(p, e, n - 1) for (p, e), n in zip(parts, sizes, strict=True)]
+    spread = v_s**2 / 5 + sum(
+        (p**2 + e**2 / 5) / free for p, e, free in (pooled if len(groups) < 3 else each)
+    )
+    df = max(5, v**2 / spread)
+    found = contrast_interval(groups, weights)
+    assert found.estimate == pytest.approx(np.dot(weights, [g.mean() for g in groups]))
+    assert (found.seeds, found.patients) == (6, sizes.sum())
+    assert (found.standard_error, found.df) == (pytest.approx(v**0.5), pytest.approx(df))
+    assert found.high - found.estimate == pytest.approx(stats.t.ppf(0.975, df) * v**0.5)
+    if len(weights) == 2:
+        assert contrast_interval(groups) == found, "the first minus the second"
 
 
 def dummies(sizes):

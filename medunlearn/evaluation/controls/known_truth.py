@@ -58,15 +58,13 @@ def planted_bias(
     p, _ = p_values(found.estimate, found.standard_error, found.df, terms.margins["forget"])
     quantiles = stats.t.ppf([1 - ALPHA / 2, POWER], found.df)
     detectable = float(quantiles.sum() * found.standard_error)
-    return outcome.came_out(
-        bool(p < ALPHA and found.estimate > 0) if known > detectable else None,
+    passed = bool(p < ALPHA and found.estimate > 0) if known > detectable else None
+    told = (
         f"{found.estimate:+.3f} ({found.low:+.3f} to {found.high:+.3f}, adjusted for {names}); "
-        f"the women's gap of doing nothing is {known:+.3f}, detectable is {detectable:.3f}",
-        estimate=found.estimate,
-        low=found.low,
-        high=found.high,
-        runs=found.seeds,
+        f"the women's gap of doing nothing is {known:+.3f}, detectable is {detectable:.3f}"
     )
+    limits = {"estimate": found.estimate, "low": found.low, "high": found.high}
+    return outcome.came_out(passed, told, **limits, runs=found.seeds)
 
 
 def planted_dose(

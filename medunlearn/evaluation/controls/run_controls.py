@@ -100,8 +100,8 @@ def _read_set_b(outcome: Outcome, judged: pd.DataFrame) -> Outcome:
         return outcome.not_run("there is no set B, or nothing that it was measured in")
     counted = judged[judged["p_difference"].notna()]
     if not len(counted):
-        reasons = [reason for reason in judged["refused"] if reason]
-        return outcome.not_run(reasons[0] if reasons else "set B has no spread to judge it by")
+        none = "set B has no spread to judge it by"
+        return outcome.not_run(next(filter(None, judged["refused"]), none))
     different = int((counted["p_difference_adjusted"] < ALPHA).sum())
     equivalent = counted["verdict"] == EQUIVALENT
     within = counted["reachable_margin"] <= counted["margin"]

@@ -99,8 +99,3 @@ class Made:
         known = {"models": self.models, "logits": np.stack(self.logits), "cohort": self.cohort,
                  "draws": self.draws, "reference": 0, "difficulty": self.difficulty}  # fmt: skip
         return Measurements(**known | changed)
-
-    def keep(self, chosen):
-        """The study with these models only."""
-        models, logits = self.models[chosen], np.stack(self.logits)
-        return self.measured(models=models.reset_index(drop=True), logits=logits[models.index])

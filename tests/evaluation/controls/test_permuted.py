@@ -102,8 +102,3 @@ def test_without_difficulty_it_is_within_label_and_says_so(study):
     within = permute(replace(study, difficulty=pd.DataFrame()))[1]
     assert within.control == "sex permuted, within label: gap"
     assert within.found.endswith("difficulty was not measured")
-
-
-def test_few_patients_give_no_permutation(study):
-    outcomes = permute(study, replace(TERMS, verdict_patients=400))
-    assert {outcome.state for outcome in outcomes} == {"not run"}
