@@ -9,7 +9,7 @@ from medunlearn.evaluation.measurements import Measurements
 
 DRAW = "random-0.1-shared"
 TRAIN, EVALUATION, TEST = 200, 60, 300
-FORGET = 60
+FORGET, CLASSES = 60, 3
 
 
 @dataclass
@@ -18,7 +18,6 @@ class Made:
 
     seed: int = 0
     sexes: tuple = ("F", "M")
-    classes: int = 3
     rows: list = field(default_factory=list)
     logits: list = field(default_factory=list)
 
@@ -28,7 +27,7 @@ class Made:
         patients = len(parts)
         owner = np.sort(np.concatenate([np.arange(patients), random.choice(patients, 100, False)]))
         sex = random.choice(np.array(self.sexes, dtype=object), patients)
-        label = random.integers(0, self.classes, patients)
+        label = random.integers(0, CLASSES, patients)
         self.cohort = pd.DataFrame(
             {"sample": np.arange(len(owner)), "patient": owner, "partition": parts[owner],
              "sex": sex[owner], "age": 50.0, "label": label[owner]}
@@ -49,24 +48,23 @@ class Made:
         """What all models of a seed have in common."""
         return self.random.normal(0, size, len(self.cohort))
 
-    def add(self, role, seed, *, oracle_set=None, method=None, draw=None, start=0.0, extra=0.0,
-            unseen=()):  # fmt: skip
+    def add(self, role, seed, *, oracle_set=None, method=None, start=0.0, extra=0.0, unseen=()):
         """A model whose confidence is how easy the image is, more where it was trained on."""
         trained = (self.cohort["partition"] == "train").to_numpy() & ~self.inside(unseen)
         confidence = 1 - self.hard + start + extra + 1.5 * trained
         confidence = confidence + self.random.normal(0, 0.5, len(self.cohort))
-        logits = self.random.normal(0, 0.1, (len(self.cohort), self.classes))
+        logits = self.random.normal(0, 0.1, (len(self.cohort), CLASSES))
         logits[np.arange(len(logits)), self.cohort["label"]] += confidence
         self.logits.append(logits.astype(np.float32))
         cell = role in {"retrained", "unlearned"}
         self.rows.append(
             {"role": role, "oracle_set": oracle_set, "method": method, "seed": seed,
              "forget_size": 0.1 if cell else np.nan, "composition": "random" if cell else None,
-             "draw": draw or (DRAW if cell else None)}
+             "draw": DRAW if cell else None}
         )  # fmt: skip
 
-    def add_study(self, *, seeds=6, methods=(), references=8):
-        """Originals, sets A and B, methods as (name, extra confidence by image), references."""
+    def add_study(self, *, seeds=6, methods=()):
+        """Originals, sets A and B, methods as (name, extra confidence by image)."""
         forgotten = self.draws[DRAW]
         for seed in range(seeds):
             start = self.start()
@@ -76,19 +74,7 @@ class Made:
                 self.add("unlearned", seed, method=name, start=start, extra=extra, unseen=forgotten)
         for seed in range(100, 100 + seeds):
             self.add("retrained", seed, oracle_set="B", start=self.start(), unseen=forgotten)
-        self.add_references(references)
         return self
-
-    def add_references(self, count):
-        """Models on complementary halves of the training patients."""
-        for pair in range(count // 2):
-            order = self.random.permutation(TRAIN)
-            for side, half in enumerate((order[: TRAIN // 2], order[TRAIN // 2 :])):
-                name = f"half-0.5-seed{200 + 2 * pair + side}"
-                self.draws[name] = sorted(int(patient) for patient in half)
-                self.add(
-                    "reference", 200 + 2 * pair + side, draw=name, start=self.start(), unseen=half
-                )
 
     @property
     def models(self):

@@ -106,7 +106,7 @@ def test_women_and_men_are_audited_apart(study, table):
 
 
 def test_without_difficulty_patients_are_matched_by_what_is_known():
-    made = Made(seed=1).add_study(seeds=3, references=0)
+    made = Made(seed=1).add_study(seeds=3)
     found = audit(made.measured(difficulty=pd.DataFrame()), 0.1)
     assert found.loc[found["audit"] == "rmia", "note"].str.contains("difficulty not known").all()
 
@@ -165,7 +165,7 @@ def attack(made):
 
 def test_the_models_own_seed_is_never_referred_to():
     """Another retrained model of seed 0 changes what is said of seeds 1 and 2 only."""
-    before, changed = (Made(seed=1).add_study(seeds=3, references=6) for _ in range(2))
+    before, changed = (Made(seed=1).add_study(seeds=3) for _ in range(2))
     own = int(changed.models.index[changed.models["oracle_set"] == "A"][0])
     changed.logits[own] = changed.logits[own] + np.array([3, 0, 0], dtype=np.float32)
     one, other = attack(before), attack(changed)
@@ -180,7 +180,7 @@ def test_the_models_own_seed_is_never_referred_to():
 
 def test_scores_that_differ_by_rounding_error_are_ties():
     """Sums in another order, as on another processor, may not order patients."""
-    one, other = (attack(Made(seed=1).add_study(seeds=3, references=0)) for _ in range(2))
+    one, other = (attack(Made(seed=1).add_study(seeds=3)) for _ in range(2))
     known = other.measurements.confidence
     other.measurements.confidence = lambda row: known(row) * (1 + 4e-16)
     for kind in ("population", "rmia"):
@@ -190,7 +190,7 @@ def test_scores_that_differ_by_rounding_error_are_ties():
 
 
 def test_what_an_attack_lacks_is_said():
-    alone = attack(Made(seed=3).add_study(seeds=1, references=0))
+    alone = attack(Made(seed=3).add_study(seeds=1))
     one = Comparison("original", "retrained", (0,), (0,), (1,), (1,))
     notes = {audit: note for audit, *_, note in alone.findings(one)}
     assert "no retrained model of another seed" in notes["rmia"]
@@ -198,7 +198,7 @@ def test_what_an_attack_lacks_is_said():
 
 
 def test_a_score_is_the_mean_over_a_patients_images():
-    found = attack(Made(seed=1).add_study(seeds=2, references=0))
+    found = attack(Made(seed=1).add_study(seeds=2))
     subset = found.measurements.subset(DRAW, "test", "all")
     confidence = found.measurements.confidence(0)[subset.samples]
     for patient in subset.patient_ids[:5]:
