@@ -50,7 +50,8 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
     """
     judged = pd.concat([found.verdicts, found.audits], ignore_index=True)
     demonstration = is_demonstration(judged)
-    fitness = "" if demonstration else wording.say_fitness(found.fitness, found.controls)
+    fitness = "" if demonstration else wording.say_fitness(found.controls)
+    cautions = [] if demonstration else wording.warn(found.fitness)
     confirmatory, design = study.profile.confirmatory, readable.describe_design(study, tables)
     cost = costs.say_cost(found.costs, study)
     answers = {
@@ -62,8 +63,8 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
         "title": study.cohort.manifest.title,
         "profile": Path(study.profile_name).stem,
         "facts": readable.facts(study, tables),
-        "result": wording.three_lines(judged, fitness),
-        "abstract": wording.abstract(judged, design, cost, fitness),
+        "result": [*cautions, *wording.three_lines(judged, fitness)],
+        "abstract": wording.abstract(judged, design, cost, fitness, cautions),
         "limits": readable.describe_limits(study, tables),
         "controls": readable.control_line(found.controls),
         "answers": {**answers, "C5": f"- {costs.describe_costs(found.costs, study)}"},

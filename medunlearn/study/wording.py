@@ -19,22 +19,30 @@ def names_of(methods: Iterable[object]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def say_fitness(fitness: pd.DataFrame, controls: pd.DataFrame) -> str:
+def say_fitness(controls: pd.DataFrame) -> str:
     """Why the study is not fit for verdicts; empty if it is.
 
     Args:
-        fitness: As from ``measure_fitness``.
         controls: As from ``run_controls``.
     """
-    for row in fitness[~fitness["fit"].astype(bool)].to_dict("records"):
-        level, other = (f"{100 * row[name]:.1f} %" for name in ("estimate", "baseline"))
-        told = f"This study is not fit for verdicts: the {row['measure']} of retrained models is"
-        return f"{told} {level}, and {row['name']} gives {other}."
     failed = controls[(controls["control"] == FIT) & (controls["state"] == FAILED)]
     for size in 100 * failed["estimate"]:
         told = f"the original is only {size:.1f} points above retraining on the forget set"
         return f"This study is not fit for verdicts: {told}, and not clearly more than set B."
     return ""
+
+
+def warn(fitness: pd.DataFrame) -> list[str]:
+    """What is to be said first where retrained models have hardly learnt anything.
+
+    Args:
+        fitness: As from ``measure_fitness``.
+    """
+    return [
+        f"Caution: retrained models reach {100 * row['estimate']:.1f} % {row['measure']}, "
+        f"not clearly more than {row['name']} ({100 * row['baseline']:.1f} %)."
+        for row in fitness[~fitness["fit"].astype(bool)].to_dict("records")
+    ]
 
 
 def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -> str:
@@ -175,7 +183,9 @@ def say_both(judged: pd.DataFrame) -> str:
     return f"{whom} {verb} shown to match retraining in both privacy and accuracy."
 
 
-def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") -> list[str]:
+def abstract(
+    judged: pd.DataFrame, design: str, cost: str, fitness: str = "", cautions: Sequence[str] = ()
+) -> list[str]:
     """What was done, and the answer to each claim: seven items of one or two sentences.
 
     Args:
@@ -183,12 +193,13 @@ def abstract(judged: pd.DataFrame, design: str, cost: str, fitness: str = "") ->
         design: What was compared, in a sentence.
         cost: The answer to C5, in a sentence.
         fitness: Why the study is not fit for verdicts; empty if it is.
+        cautions: What is to be said first (`warn`).
     """
     if fitness or questions.is_demonstration(judged):
-        return [design, *three_lines(judged, fitness)]
+        return [design, *cautions, *three_lines(judged, fitness)]
     privacy, utility, sexes = three_lines(judged)
     difficulty = say(judged, "difficulty")
-    return [design, say_both(judged), privacy, utility, sexes, difficulty, cost]
+    return [design, *cautions, say_both(judged), privacy, utility, sexes, difficulty, cost]
 
 
 def _tally(question: str, rows: pd.DataFrame) -> str:

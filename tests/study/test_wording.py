@@ -179,10 +179,19 @@ def test_three_lines_begin_with_what_matters_most(refused, fitness, first):
     assert lines[0].startswith(first)
 
 
+def test_networks_that_hardly_learnt_anything_are_told_of_and_others_are_not():
+    row = {"measure": "accuracy", "estimate": 0.85, "name": "majority", "baseline": 0.842}
+    fitness = pd.DataFrame([row | {"fit": False}, row | {"fit": True}])
+    said = "Caution: retrained models reach 85.0 % accuracy, not clearly more than majority"
+    assert wording.warn(fitness) == [f"{said} (84.2 %)."]
+
+
 def test_the_abstract_has_seven_items():
     rows = judged(*((m, -0.05, 0.01, kind) for m in BOTH for kind in ({}, GAP, ATTACK)))
     said = wording.abstract(rows, "It compares two methods.", "One costs more.")
     assert said[0] == "It compares two methods."
+    warned = wording.abstract(rows, "It compares two methods.", "One costs more.", "", ["Caution."])
+    assert warned == [said[0], "Caution.", *said[1:]], "and every verdict"
     assert said[1].startswith("No method is shown to match")
     assert said[-1] == "One costs more."
     assert len(said) == 7
