@@ -8,7 +8,7 @@ import fcntl
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -88,16 +88,6 @@ def default_jobs(device: str) -> int:
     from dask.system import CPU_COUNT  # not for commands that only look
 
     return max(1, len(visible_devices())) if device == "cuda" else CPU_COUNT
-
-
-def pin(slot: int, devices: Sequence[str]) -> dict[str, str]:
-    """Variables that give the jobs of a slot one device; none where there is nothing to choose.
-
-    Args:
-        slot: Number of the slot, from 0; slots beyond the devices share them in turn.
-        devices: Values for CUDA_VISIBLE_DEVICES.
-    """
-    return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if devices else {}
 
 
 def device_shared(

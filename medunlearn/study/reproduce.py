@@ -134,15 +134,15 @@ def clean(folder: Path) -> None:
         InputError: Something cannot be removed.
     """
     with alone(folder):
-        for path in folder.iterdir():
-            try:
+        try:
+            for path in folder.iterdir():
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 elif not path.name.endswith(".lock"):
                     path.unlink()
-            except OSError as error:
-                fault = f"not everything could be removed: {error}"
-                raise InputError(str(folder), [fault]) from None
+        except OSError as error:
+            fault = f"not everything could be removed: {error}"
+            raise InputError(str(folder), [fault]) from None
 
 
 def _plan(study: Study, store: Store) -> list[Job]:

@@ -129,8 +129,7 @@ class Store:
 
     def files(self, key: str) -> dict[str, str] | None:
         """Hashes of the files of a whole and sound model by name, else none."""
-        record = self.record(key)
-        return record["files"] if record else None
+        return (self.record(key) or {}).get("files")
 
     def file(self, spec: ModelSpec, name: str) -> Path:
         """A file of a model, for reading: it has the bytes that were written.

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from contextvars import Context
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from nbformat import NotebookNode
 
 from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash, file_hash
-from medunlearn.study.devices import fault_of_cuda, pin, visible_devices
+from medunlearn.study.devices import fault_of_cuda, visible_devices
 from medunlearn.study.engine import Ending
 from medunlearn.study.kernels import LIBRARIES, JobError, WarmKernels
 from medunlearn.study.keys import versions
@@ -83,9 +84,10 @@ class Kernels(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Know the worker; one that joins a run and is not fit for it is sent away."""
-        self.worker, self.kernels = worker, WarmKernels(self.libraries)
+        self.worker, self.told, self.kernels = worker, set[str](), WarmKernels(self.libraries)
         devices = visible_devices() if self.device == "cuda" else []
-        self.places = [pin(slot, devices) for slot in range(worker.state.nthreads)]
+        places = [{"CUDA_VISIBLE_DEVICES": name} for name in devices] or [{}]
+        self.places = list(islice(cycle(places), worker.state.nthreads))  # devices in turn
         if faults := self.faults():
             who = f"the worker {worker.address} on {socket.gethostname()}"
             self.tell(f"{who} is sent away, for it {'; '.join(faults)}")
@@ -101,8 +103,10 @@ class Kernels(WorkerPlugin):
             threading.Thread(target=self.kernels.close).start()  # dask must not wait for it
 
     def tell(self, line: str) -> None:
-        """Show a line where the run was started."""
-        self.worker.log_event(self.name, line)
+        """Show a line where the run was started, once: each model of a job may wait."""
+        if line not in self.told:
+            self.told.add(line)
+            self.worker.log_event(self.name, line)
 
     def _pass_on(self, job: str, text: str) -> None:
         """Take what a notebook prints, and tell what it waits for."""

@@ -20,7 +20,7 @@ import os, pathlib, time
 made = pathlib.Path(runs, "models", mark)
 with open(made.with_name("log"), "a") as log:
     print(made.name, os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES"), file=log)
-print("waiting for cpu: a test does")
+print("waiting for cpu: a test does\\nwaiting for cpu: a test does")
 time.sleep(0.7)
 made.with_suffix(".partial").touch()
 made.with_suffix(".partial").rename(made)
