@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -30,6 +31,7 @@ class Question:
         title: Heads its column.
         where: Its rows in the table of verdicts, by column and value.
         supported_by: Verdicts that support the claim.
+        ways: What an estimate below 0 means, and one above 0.
         downwards: Whether the claim is about a loss.
         beside: Whether it is a second measure of another one: answered, but no column.
     """
@@ -38,6 +40,7 @@ class Question:
     title: str
     where: Mapping[str, object]
     supported_by: tuple[str, ...]
+    ways: tuple[str, str] = ("lower", "higher")
     downwards: bool = False
     beside: bool = False
 
@@ -50,10 +53,17 @@ class Question:
         agrees = rows["verdict"].isin(self.supported_by)
         return rows[agrees & (rows["estimate"] < 0)] if self.downwards else rows[agrees]
 
+    def read(self, row: Mapping[Any, Any]) -> str:
+        """The reading of a row; of a difference also its direction."""
+        reading = str(row.get("reading", row["verdict"]))
+        way = self.ways[row["estimate"] > 0]
+        return f"{reading}: {way}" if row["verdict"] == DIFFERENT else reading
+
 
 def _sexes(title: str, part: str, measure: str, **more: object) -> Question:
     where = {"contrast": "F - M", "partition": part, "measure": measure, **more}
-    return Question("C2", title, where, UNCHANGED, beside=measure == "probability")
+    ways, beside = ("women lose more", "men lose more"), measure == "probability"
+    return Question("C2", title, where, UNCHANGED, ways, beside=beside)
 
 
 QUESTIONS = {
@@ -71,11 +81,15 @@ QUESTIONS = {
         "probability of the true class, forget set", "forget", "probability"),
     "gap": Question("C3", "test set", {"contrast": "U - R"}, CHANGED, downwards=True),
     "slope": Question(
-        "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED, downwards=True),
-    "difficulty": Question("C4", "easy and hard", {"contrast": "hard - easy"}, CHANGED),
+        "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED,
+        ("falls behind", "gains"), downwards=True),
+    "difficulty": Question(
+        "C4", "easy and hard", {"contrast": "hard - easy"}, CHANGED,
+        ("hard lose more", "easy lose more")),
     "privacy": Question(
         "audits", "membership attack",
-        {"audit": "rmia", "against": "retrained", "group": "all"}, UNCHANGED),
+        {"audit": "rmia", "against": "retrained", "group": "all"}, UNCHANGED,
+        ("harder to recognise", "easier to recognise")),
 }  # fmt: skip
 """What the report answers, in its order."""
 

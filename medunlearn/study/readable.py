@@ -16,7 +16,13 @@ from medunlearn.evaluation.controls.resampling import FAILED, PASSED
 from medunlearn.evaluation.difficulty import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
 from medunlearn.statistics.verdicts import NOT_TESTED
-from medunlearn.study.questions import QUESTIONS, SYMBOLS, is_demonstration, methods_of
+from medunlearn.study.questions import (
+    QUESTIONS,
+    SYMBOLS,
+    Question,
+    is_demonstration,
+    methods_of,
+)
 from medunlearn.study.report import code_version
 from medunlearn.study.study import Study
 from medunlearn.study.synthesis import terms_hash
@@ -98,7 +104,7 @@ def verdict_matrix(judged: pd.DataFrame) -> str:
     lines = []
     for method in order:
         cells = "".join(
-            _cell(question.title, rows[rows["method"] == method].head(1), silent=silent)
+            _cell(question, rows[rows["method"] == method].head(1), silent=silent)
             for question, rows in asked
         )
         lines.append(f'<tr><th scope="row">{escape(label_of(method))}</th>{cells}</tr>')
@@ -110,17 +116,17 @@ def verdict_matrix(judged: pd.DataFrame) -> str:
     )
 
 
-def _cell(title: str, rows: pd.DataFrame, *, silent: bool) -> str:
+def _cell(question: Question, rows: pd.DataFrame, *, silent: bool) -> str:
     """One verdict; its class colours it, symbol and word tell it."""
     verdict, words = NOT_TESTED, f"<b>{SYMBOLS[NOT_TESTED]}</b>"
     for row in rows.to_dict("records"):
         verdict, estimate = row["verdict"], 100 * row["estimate"]
-        reading = "" if silent else escape(row.get("reading", verdict))
+        reading = "" if silent else escape(question.read(row))
         symbol = "" if silent else f"<b>{SYMBOLS.get(verdict, SYMBOLS[NOT_TESTED])}</b> "
         shown = f"<small>{estimate:+.1f}</small>" if np.isfinite(estimate) else ""
         words = f"{symbol}{reading}{shown}"
     kind = verdict.split(" (")[0].replace(" ", "-")
-    return f'<td class="{kind}" data-label="{escape(title)}">{words}</td>'
+    return f'<td class="{kind}" data-label="{escape(question.title)}">{words}</td>'
 
 
 def folds(tables: Mapping[str, pd.DataFrame]) -> str:

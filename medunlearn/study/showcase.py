@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def _matrix(judged: pd.DataFrame) -> dict[str, dict[str, str]]:
     for question in (each for each in QUESTIONS.values() if not each.beside):
         for row in question.rows(judged).to_dict("records"):
             cells = matrix.setdefault(label_of(row["method"]), {})
-            reading = "" if row["verdict"] == NOT_TESTED else row["reading"]
+            reading = "" if row["verdict"] == NOT_TESTED else question.read(row)
             cells.setdefault(_heading(question), f"{readable.points(row)} {reading}".strip())
     return matrix
 
@@ -129,13 +129,24 @@ def results_page(showcase: Path) -> str:
         (path.parent for path in showcase.glob("*/summary.json")),
         key=lambda folder: (not folder.name.startswith("phantom"), folder.name),
     )
-    parts = [_section(folder) for folder in folders if not folder.name.endswith(OTHER)]
+    own = [folder for folder in folders if not folder.name.endswith(OTHER)]
+    parts = [_overview(own), *map(_section, own)]
     parts += [
         compare_processors(folder.with_name(folder.name.removesuffix(OTHER)), folder)
         for folder in folders
         if folder.name.endswith(OTHER)
     ]
     return "\n\n".join(parts)
+
+
+def _overview(folders: Sequence[Path]) -> str:
+    """How many methods support each claim, study by study."""
+    told = {folder.name: json.loads((folder / "summary.json").read_text()) for folder in folders}
+    counts = pd.DataFrame({name: each["counts"] for name, each in told.items()})
+    return (
+        "## All studies\n\nWith how many methods is a claim supported, not supported or open? "
+        "Of confirmatory methods, where there are any.\n\n" + _table(counts.T.to_dict())
+    )
 
 
 def _section(folder: Path) -> str:

@@ -40,7 +40,11 @@ def test_the_matrix_tells_each_verdict_by_symbol_and_word_and_not_by_colour_alon
     matrix = readable.verdict_matrix(
         judged(("salun", 0.0, 0.005, {}), ("scrub", -0.08, 0.01, {}), ("scrub", 0, 0.05, GAP))
     )
-    for told in ("<b>=</b> equivalent", "<b>≠</b> different", "<b>?</b> inconclusive"):
+    for told in (
+        "<b>=</b> equivalent",
+        "<b>≠</b> different: women lose more",
+        "<b>?</b> inconclusive",
+    ):
         assert told in matrix
     assert matrix.count('scope="row"') == 2
     # on a narrow screen a cell stands without its column
