@@ -143,8 +143,11 @@ def control_line(controls: pd.DataFrame) -> str:
     failed = controls[controls["state"] == FAILED]
     if len(failed):
         return f"{len(failed)} of {len(controls)} controls failed: {', '.join(failed['control'])}."
-    passed = f"{(controls['state'] == PASSED).sum()} of {len(controls)} controls passed"
-    return f"{passed} and none failed; the others could not tell."
+    passed = int((controls["state"] == PASSED).sum())
+    if passed == len(controls):
+        return f"All {passed} controls passed."
+    told = f"{passed} of {len(controls)} controls passed and none failed"
+    return f"{told}; the others could not tell."
 
 
 def worst_table(worst: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

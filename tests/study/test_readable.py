@@ -55,6 +55,7 @@ def test_the_matrix_tells_each_verdict_by_symbol_and_word_and_not_by_colour_alon
     ("states", "said"),
     [
         (["passed", "uninformative"], "1 of 2 controls passed and none failed"),
+        (["passed", "passed"], "All 2 controls passed."),
         (["passed", "failed"], "1 of 2 controls failed: second."),
     ],
 )
