@@ -138,3 +138,20 @@ def test_calibration_of_honest_and_of_overconfident_models():
 def test_weight_below_counts_a_tie_half():
     below = weight_below(np.array([0.0, 1, 2, 9]), np.array([2.0, 1, 2]), np.array([4.0, 2, 1]))
     assert below.tolist() == [0, 1, 2 + 5 / 2, 7]
+
+
+def test_accuracy_weighs_patients_and_not_images():
+    subset = Subset(np.arange(4), np.array([5, 5, 5, 9]), np.zeros(4, int), np.zeros(4, int), 0)
+    right, wrong = [0.9, 0.1], [0.1, 0.9]
+    predicted = Predicted(np.array([wrong, wrong, wrong, right]), 0.5)
+    assert MEASURES["accuracy"](subset, predicted).tolist() == [0.0, 1.0]
+    assert MEASURES["accuracy"](subset, predicted).mean() == 0.5
+
+
+def test_brier_and_probability_of_certainty():
+    labels = np.array([0, 1])
+    subset = Subset(np.arange(2), np.arange(2), labels, labels, 0)
+    right, wrong = Predicted(np.eye(2)[labels], 0.5), Predicted(1 - np.eye(2)[labels], 0.5)
+    assert MEASURES["brier"](subset, right).tolist() == [0, 0]
+    assert MEASURES["brier"](subset, wrong).tolist() == [2, 2]
+    assert MEASURES["probability"](subset, right).tolist() == [1, 1]

@@ -196,3 +196,18 @@ def test_the_margin_reached_is_the_one_at_which_four_of_five_are_equivalent():
     # the protocol's simulation found 0.043
     assert row["margin"] == pytest.approx(0.043, abs=0.004)
     assert row["formula"] == pytest.approx(row["margin"], rel=0.08)
+
+
+@pytest.mark.slow
+def test_no_cell_of_the_grid_errs_more_often_than_promised():
+    """Half the grid; the bound allows for the largest of its cells, not for one of them."""
+    replicates = 60
+    cells = grid(MARGIN, seeds=(8, 16), contrast=(0.0, MARGIN))
+    false = false_verdicts(error_rates(cells, MARGIN, replicates, random()))
+    ours = false[false["analysis"] == OURS]
+    assert len(ours) == len(cells) == 96
+    most = stats.binom.isf(0.01 / len(ours), replicates, 0.05) / replicates
+    assert ours["rate"].max() <= most
+    assert (~ours["kept"]).sum() <= stats.binom.isf(0.01, len(ours), ours["chance"].iloc[0])
+    failing = false.groupby("analysis")["kept"].mean()
+    assert (failing[["images", "seeds", "patients"]] < 0.85).all()

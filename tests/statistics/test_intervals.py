@@ -232,3 +232,33 @@ def test_means_gee_and_a_mixed_model_estimate_the_same_contrast_of_balanced_data
     ours = contrast_interval([values[:, women], values[:, ~women]]).estimate
     for model in (gee, mixed):
         assert model.fit().params["woman"] == pytest.approx(ours, abs=1e-6)
+
+
+def simulate(random, *, seeds, patients, seed_sd=0.02, patient_sd=0.1, noise=0.3):
+    """Gaps of two groups with no true difference: patient, seed x group and residual spread."""
+    return [
+        random.normal(0, patient_sd, patients)
+        + random.normal(0, seed_sd, (seeds, 1))
+        + random.normal(0, noise, (seeds, patients))
+        for _ in range(2)
+    ]
+
+
+@pytest.mark.parametrize(("seeds", "seed_sd"), [(4, 0.0), (4, 0.08), (8, 0.08)])
+def test_it_covers_the_truth_where_seeds_or_patients_alone_do_not(seeds, seed_sd):
+    random = np.random.default_rng(9000)
+    covered = {"both": 0, "seeds": 0, "patients": 0}
+    runs = 400
+    for _ in range(runs):
+        groups = simulate(random, seeds=seeds, patients=100, seed_sd=seed_sd, patient_sd=0.3)
+        found = contrast_interval(groups)
+        covered["both"] += found.low <= 0 <= found.high
+        theta = groups[0].mean(1) - groups[1].mean(1)
+        alone = runs_interval(theta, 200)
+        covered["seeds"] += alone.low <= 0 <= alone.high
+        test = stats.ttest_ind(groups[0].mean(0), groups[1].mean(0))
+        covered["patients"] += test.pvalue > 0.05
+    error = 2 * (0.95 * 0.05 / runs) ** 0.5
+    assert covered["both"] / runs >= 0.95 - error
+    worst = "patients" if seed_sd else "seeds"
+    assert covered[worst] / runs < 0.95 - error
