@@ -45,8 +45,9 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
 
     Returns:
         Texts by name: ``title``, ``profile``, ``facts``, ``result`` (three lines), ``abstract``,
-        ``limits``, ``controls``, ``answers`` (by claim), ``cost`` (a sentence), ``matrix`` (by
-        method, then by question) and ``counts`` of methods (by question).
+        ``limits``, ``controls``, ``answers`` (by claim), ``cost`` (a sentence), ``short`` (empty
+        without verdicts), ``matrix`` (by method, then by question) and ``counts`` of methods (by
+        question).
     """
     judged = pd.concat([found.verdicts, found.audits], ignore_index=True)
     demonstration = is_demonstration(judged)
@@ -69,6 +70,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
         "controls": readable.control_line(found.controls),
         "answers": {**answers, "C5": f"- {costs.describe_costs(found.costs, study)}"},
         "cost": cost,
+        "short": "" if fitness or demonstration else wording.say_short(judged),
         "matrix": _matrix(judged),
         "counts": {_heading(q): _count(q, q.rows(judged)) for q in QUESTIONS.values()},
     }
@@ -212,9 +214,16 @@ ASKED = {
 
 
 def results_block(folder: Path) -> str:
-    """Figure, sentences and answers of a published study, for the project's README."""
+    """Figure, sentences and answers of a published study, for the project's README.
+
+    A sentence of each other study on another cohort follows, where it has verdicts.
+    """
     told = json.loads((folder / "summary.json").read_text())
     sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][1:-1])
+    for path in sorted(folder.parent.glob("*/summary.json")):
+        other = json.loads(path.read_text())
+        if other["title"] != told["title"] and other.get("short"):
+            sentences += f"\n- On real images ({other['title']}), {other['short']}."
     rows = {}
     for claim, support in ASKED.items():
         mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}

@@ -164,6 +164,16 @@ def say(judged: pd.DataFrame, *questions: str) -> str:
     return " ".join(_tally(name, QUESTIONS[name].rows(judged)) for name in questions)
 
 
+def say_short(judged: pd.DataFrame) -> str:
+    """Privacy, accuracy and sex in one sentence: with how many methods each is worse."""
+    rows = {name: QUESTIONS[name].rows(judged) for name in ("privacy", "gap", "sexes_forget")}
+    easier, lower, women = (_are_worse(name, each).sum() or "none" for name, each in rows.items())
+    return (
+        f"patients stay easier to recognise with {easier} of {len(rows['privacy'])} methods, "
+        f"accuracy falls with {lower}, and forgotten women lose more than men with {women}"
+    )
+
+
 def say_sexes(judged: pd.DataFrame) -> str:
     """Whether a method treats women and men differently, on the test set and when forgotten."""
     if QUESTIONS["sexes"].rows(judged).empty:
@@ -202,6 +212,11 @@ def abstract(
     return [design, *cautions, say_both(judged), privacy, utility, sexes, difficulty, cost]
 
 
+def _are_worse(question: str, rows: pd.DataFrame) -> pd.Series:
+    """Which rows are different, and for the worse: of an attack those above 0."""
+    return rows["verdict"].isin(CHANGED) & ((rows["estimate"] > 0) == (question == "privacy"))
+
+
 def _tally(question: str, rows: pd.DataFrame) -> str:
     """With which methods things are worse, better, shown to be alike, and open: it adds up to all.
 
@@ -216,8 +231,8 @@ def _tally(question: str, rows: pd.DataFrame) -> str:
     if tested.empty:
         return f"{worse}: not tested ({reasons(rows)})."
     found, alike = (tested["verdict"].isin(kind) for kind in (CHANGED, UNCHANGED))
-    is_worse = (tested["estimate"] > 0) == (question == "privacy")
-    bad, good = tested[found & is_worse], tested[found & ~is_worse]
+    is_worse = _are_worse(question, tested)
+    bad, good = tested[is_worse], tested[found & ~is_worse]
     told = f"{worse} with {len(bad) or 'none'} of {len(tested)} methods{_named(bad)}"
     told += f", {better} with {len(good)}{_named(good)}" if len(good) else ""
     margin, open_ = 100 * tested["margin"].max(), len(tested) - int((found | alike).sum())
