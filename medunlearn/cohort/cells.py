@@ -56,7 +56,7 @@ def read_csv(path: Path, needed: Collection[str] | None = None) -> pd.DataFrame:
         InputError: The table cannot be read, lacks a column or has it twice, or has rows with too
             many cells; all are named.
     """
-    text = _read_text(path)
+    text = read_text(path)
     # What stands in quotes parts nothing, and a header may have several lines.
     start = text[:LONGEST_HEADER]
     headers = {mark: next(csv.reader(io.StringIO(start), delimiter=mark), []) for mark in ",\t;"}
@@ -110,8 +110,8 @@ def read_numbers(cells: "pd.Series[str]", wrong: list[Wrong], hint: str = "") ->
     return numbers
 
 
-def _read_text(path: Path) -> str:
-    """A table's text.
+def read_text(path: Path) -> str:
+    """The text of a table or a list.
 
     Raises:
         InputError: It cannot be read, is not UTF-8, or unpacks to any size.
@@ -128,7 +128,7 @@ def _read_text(path: Path) -> str:
         before, byte = wrong.object[: wrong.start], wrong.object[wrong.start]
         line, after = before.count(b"\n") + 1, before.rpartition(b"\n")[2].decode(errors="replace")
         fault = f"line {line}: byte 0x{byte:02X} after {after[-20:]!r} is not UTF-8"
-        fault += ": save the table as CSV in UTF-8"
+        fault += ': save it as UTF-8 (of a spreadsheet: as "CSV UTF-8")'
         raise InputError(str(path), [fault]) from None
     except (OSError, EOFError, zlib.error) as error:
         fault = f"cannot be read: {error}; put the whole file there and make it readable"

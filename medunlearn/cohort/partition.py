@@ -139,8 +139,8 @@ def check_partitions(table: pd.DataFrame, classes: tuple[str, ...], subject: str
     faults += [
         f"class {name!r} has no patient in partition {partition!r} "
         f"({per_class[code]} in the whole cohort, expected at least 1 in each of "
-        f"{len(PARTITIONS)}): merge it into another class in the manifest's label rule, "
-        "raise max_patients in the profile, or give that partition a larger share"
+        f"{len(PARTITIONS)}): merge it into another class in the manifest's label rule, raise "
+        "max_patients in the profile, or give that partition more patients by partition or split"
         for partition in PARTITIONS
         for code, name in enumerate(classes)
         if code in per_class and counts.get((partition, code), 0) == 0

@@ -23,6 +23,12 @@ from medunlearn.errors import InputError
 SALT = "SECRET-salt-of-pseudonyms"
 """The one file that must not be passed on: with it a single guessed id can be tried."""
 
+ELSEWHERE = (
+    "If a network of your own has learnt them, forget them there by unlearn_with_record. For this "
+    "study leave the line out, and say so in your record of the request"
+)
+"""What to do about a patient whom this study cannot forget."""
+
 _BYTES = 32
 
 
@@ -149,6 +155,8 @@ def find_listed(path: Path, table: pd.DataFrame, salt: bytes | None = None) -> F
         for (number, name), patient in zip(named.items(), found, strict=True)
         if (fault := _fault(patient))
     ]
+    if len(found) > 1 and found[0] is None and all(found[1:]):
+        faults[0] += f"; or is line {min(named)} a header? Then remove it"
     if faults:
         raise InputError(str(path), faults)
     chosen = [patient["patient"] for patient in found if patient]
@@ -163,8 +171,14 @@ def _fault(patient: Mapping[Hashable, Any] | None) -> str:
             "correct it, or raise max_patients in the profile if the dataset has this patient"
         )
     if patient["partition"] != TRAIN:
-        where = f"this patient is in partition {patient['partition']!r}"
-        return f"{where}, expected {TRAIN!r}: no model has learnt these images; remove the line"
+        return (
+            f"this patient is in partition {patient['partition']!r}, expected {TRAIN!r}: no model "
+            "of this study has learnt these images. To keep your own partition, set `split` in "
+            f"the manifest. {ELSEWHERE}"
+        )
     if patient["development"]:
-        return "this patient is reserved for tuning (development), and always retained; remove it"
+        return (
+            "this patient was drawn to be reserved for tuning (development): all models of this "
+            f"study retain these images. {ELSEWHERE}"
+        )
     return ""

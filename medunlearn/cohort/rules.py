@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pandas as pd
 from pydantic import (
@@ -11,8 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
-    field_validator,
+    model_validator,
 )
 
 from medunlearn.cohort.cells import Wrong, read_numbers
@@ -219,15 +218,16 @@ class Split(Part):
 
     column: Text
     mapping: Annotated[dict[str, Official], Field(min_length=1)] | None = None
-    lists: Annotated[dict[InnerPath, Official], Field(min_length=1)] | None = Field(
-        default=None, validate_default=True
-    )
+    lists: Annotated[dict[InnerPath, Official], Field(min_length=1)] | None = None
 
-    @field_validator("lists")
-    @classmethod
-    def _have_one_rule(
-        cls, given: dict[str, str] | None, info: ValidationInfo
-    ) -> dict[str, str] | None:
-        if (given is None) == (info.data.get("mapping") is None) and "mapping" in info.data:
+    @model_validator(mode="after")
+    def _have_one_rule_for_all_parts(self) -> Self:
+        if (self.mapping is None) == (self.lists is None):
             raise ValueError("expected one of the two: mapping or lists")
-        return given
+        given, noun = (self.mapping, "value") if self.mapping else (self.lists or {}, "list")
+        parts = {part for official in given.values() for part in official.split("+")}
+        if lacking := [part for part in ("train", "validation", "test") if part not in parts]:
+            remedy = "map to each of train, validation and test; train+validation is divided into "
+            remedy += "the two by the shares of the manifest's partition"
+            raise ValueError(f"no {noun} is mapped to {' or '.join(lacking)}: {remedy}")
+        return self

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from medunlearn.cohort import files, patients, schema
-from medunlearn.cohort.cells import Wrong, check_columns, list_faults, read_csv
+from medunlearn.cohort.cells import Wrong, check_columns, list_faults, read_csv, read_text
 from medunlearn.cohort.listings import read_arrays, read_listing
 from medunlearn.cohort.rules import Join, Split, order_steps
 from medunlearn.cohort.schema import DataManifest
@@ -185,7 +185,7 @@ def read_split(
         expected = f"it in one of {list(split.lists)}; add it there or filter the row out"
         for name, part in split.lists.items():
             path = places.find([name])
-            entries = {line.strip() for line in path.read_text().splitlines() if line.strip()}
+            entries = {line.strip() for line in read_text(path).splitlines() if line.strip()}
             if twice := sorted(entries & words.keys()):
                 fault = f"{twice[0]!r} ({len(twice)} in all) is in another list too; keep one"
                 raise InputError(str(path), [fault])

@@ -161,6 +161,7 @@ MASKED = {"label": ON_MASKS | TWO, "mask_suffix": "_mask", "pattern": r"\d\.png$
 BY_PATIENT = {"columns": {"image": "who", "patient": "who"}, "sex": None}
 THRESHOLD = {"rule": "threshold", "column": "age", "above": 50} | TWO
 ONE_HOT = {"rule": "one_hot", "mapping": {"well": "a", "sick": "b"}} | TWO
+LISTS = {"a.txt": "train+validation", "b.txt": "test"}
 NO_AGE = {"image": "file", "patient": "who", "sex": "sex"}
 UNLIT = np.full((9, 9), np.nan, np.float32)
 # fmt: off
@@ -171,7 +172,7 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("empty table", replace("table.csv", b""), {}, ["column 'file' is there 0 times"]),
         ("binary table", replace("table.csv", bytes(range(256))), {}, ["0x80", "UTF-8", "save"]),
         ("latin-1", replace("table.csv", HEAD + b"\n" * 9000 + b"M\xfcller,P1"), {},
-         ["line 9002: byte 0xFC after 'M' is not UTF-8"]),
+         ["line 9002: byte 0xFC after 'M' is not UTF-8", "CSV UTF-8"]),
         ("utf-16", replace("table.csv", HEAD.decode().encode("utf-16")), {}, ["line 1", "UTF-8"]),
         ("nul", edit("3.png", "3\x00.png"), {}, ["row 5", "no such file"]),
         ("open quote", edit("3.png", '"3.png'), {}, ["row 5", "close all quotes"]),
@@ -196,7 +197,7 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("up to a table", edit("3.png", "../../../mine.yaml"), {}, ["row 5", "is a link out of"]),
         ("rare class", edit("19.png,P19,male,59,sick\n", ""),
          {"partition": {"train": 0.9, "validation": 0.05, "test": 0.05}},
-         ["has no patient in partition", "larger share"]),
+         ["has no patient in partition", "by partition or split"]),
         ("one class", nothing, {"label": THRESHOLD | {"above": 0}}, ["'a' has no image at all"]),
         ("no gzip", replace("t.csv.gz", HEAD), {"table": "t.csv.gz"}, ["t.csv.gz", "cannot be"]),
         ("cut gzip", replace("t.csv.gz", gzip.compress(HEAD * 99)[:40]), {"table": "t.csv.gz"},
@@ -216,9 +217,13 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
          ["row 3: given 'P1'", "more.csv has no such id", "add it"]),
         ("join says two things", replace("more.csv", b"id,x\nP0,1\nP0,2\n"), joined(),
          ["row 3: 'P0' is there twice", "keep one"]),
-        ("unknown split", nothing, split(mapping={"well": "train"}), ["'sick'", "split.mapping"]),
+        ("unknown split", nothing, split(mapping={"well": "train+validation", "x": "test"}),
+         ["'sick'", "split.mapping"]),
         ("a patient torn apart", edit("\n2.png,P2,", "\n2.png,P0,"),
-         split(mapping={"well": "train", "sick": "test"}), ["'P0' has images in test and train"]),
+         split(mapping={"well": "train+validation", "sick": "test"}),
+         ["'P0' has images in test and train"]),
+        ("list in latin-1", lambda f: [(f / n).write_bytes(b"M\xfcller") for n in LISTS],
+         split(lists=LISTS), ["a.txt", "line 1: byte 0xFC after 'M' is not UTF-8"]),
         ("another checksum", nothing, {"distribution": [{"name": "table.csv", "md5": "0" * 32}]},
          ["given md5", "expected " + "0" * 32, "manifest of your own"]),
         # images
@@ -260,8 +265,10 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("upside-down scale", nothing, {"intensity": [9, 1]}, ["intensity", "lower one first"]),
         ("window without DICOM", nothing, {"intensity": "window"}, ["only DICOM"]),
         ("split by two rules", nothing, split(mapping={"b": "test"}, lists={"c": "test"}),
-         ["split.lists", "one of the two"]),
-        ("split by no rule", nothing, split(), ["split.lists", "one of the two"]),
+         ["split: given", "one of the two"]),
+        ("split by no rule", nothing, split(), ["split: given", "one of the two"]),
+        ("split without validation", nothing, split(mapping={"well": "train", "sick": "test"}),
+         ["1 fault", "split: given", "no value is mapped to validation", "train+validation"]),
         ("unknown partition", nothing, split(mapping={"b": "dev"}), ["split.mapping.b", "'dev'"]),
         ("unknown policy", nothing, {"label": TWO | {"rule": "mentions", "columns": "a",
          "uncertain": "maybe", "unmentioned": "zeros"}},

@@ -128,6 +128,21 @@ def test_all_ids_that_cannot_be_forgotten_are_named_with_line_and_reason(cohort,
     for fault, (line, name, words) in zip(faults, expected, strict=True):
         assert fault.startswith(f"line {line}: given {name!r}; ")
         assert words in fault
+        # a request is never only dropped: the person may be in a network of the user's own
+        assert ("unlearn_with_record" in fault) == (name in {tuning, tested})
+        assert "header" not in fault
+    assert "no model of this study" in faults[2]
+    assert "`split`" in faults[2]
+
+
+def test_a_header_is_asked_about_where_all_other_lines_are_known(cohort, names, forget):
+    known = names[patients(cohort, "free")[0]]
+    with pytest.raises(InputError, match=r"line 2: given 'PatNr'; .* is line 2 a header\?"):
+        forget("", "PatNr", known)
+    for other in ((), (known, "p1")):
+        with pytest.raises(InputError) as error:
+            forget("PatNr", *other)
+        assert "header" not in error.value.faults[0]
 
 
 def test_a_list_that_leaves_no_training_set_is_refused(cohort, names, forget, tmp_path):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +57,14 @@ def test_six_names_give_a_table_without_an_edit(clinic):
     assert rows["label"].value_counts().to_dict() == {0: 20, 1: 20}
     assert rows["age"].notna().all()
     assert load_manifest(str(path)).licence == "not stated"
+
+
+def test_the_notebook_takes_the_six_names_as_parameters_and_reads_tables_as_the_study_does():
+    cells = nbformat.read(FOLDER.parent / "notebooks/05_your_data.ipynb", 4).cells
+    (given,) = (c.source for c in cells if "parameters" in c.metadata.get("tags", []))
+    names = {line.partition(":")[0] for line in given.splitlines()}
+    assert {"image", "patient", "label", "reference", "sex", "age"} < names
+    assert not any("pd.read_csv" in cell.source for cell in cells)  # whose faults are tracebacks
 
 
 @pytest.mark.parametrize("before", ["D:\\Export\\Bilder\\", "/mnt/server/", "Bilder\\", "Bilder/"])
