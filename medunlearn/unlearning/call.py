@@ -26,7 +26,13 @@ from medunlearn.unlearning.data import (
     read_set,
 )
 from medunlearn.unlearning.doubts import doubt_original, doubt_result
-from medunlearn.unlearning.network import borrow, check_alike, fresh_copies, give_back
+from medunlearn.unlearning.network import (
+    borrow,
+    check_alike,
+    check_network,
+    fresh_copies,
+    give_back,
+)
 from medunlearn.yamlfile import describe_fault
 
 RECIPE: Mapping[str, Any] = {
@@ -39,6 +45,10 @@ RECIPE: Mapping[str, Any] = {
     "max_shift": 0,
 }
 """How an original was trained, unless its user says otherwise: as in the laptop study."""
+OTHER_OPTIMIZER = (
+    "optimizer: training is SGD here, so leave it out; a network that your own script retrained "
+    "can be given to unlearn_with_record as retrained="
+)
 
 
 def unlearn(
@@ -89,7 +99,8 @@ def unlearn(
             batches of 32, SGD with momentum .9, weight decay 5e-4 and a one-cycle rate with its
             peak at .1; no ``horizontal_flip`` (True or False) and no ``max_shift`` (px). Methods
             train with its batches, momentum, decay and augmentation, and at most a fifth of its
-            epochs. ``retrain``, ``eu_k`` and ``sisa`` train with all of it.
+            epochs. ``retrain``, ``eu_k`` and ``sisa`` train with all of it. With another optimizer
+            retrain by your own script, and give the network to ``unlearn_with_record``.
         factory: Makes an untrained network, for ``retrain``, ``sisa``, ``eu_k``, ``kde`` and
             ``bad_teacher``. Default: a copy of yours whose layers are drawn anew.
         head: Name of the layer that gives the logits, if it is not the last one that is reached.
@@ -129,6 +140,7 @@ def unlearn(
         >>> type(unlearned).__name__, unlearned(images).shape
         ('Sequential', torch.Size([40, 2]))
     """
+    check_network(model, "model")
     chosen = find_method(method)
     if checkpoint is not None:
         check_alike(checkpoint, model, "checkpoint")
@@ -218,7 +230,12 @@ def check_recipe(told: dict[str, Any]) -> dict[str, Any]:
     try:
         return Training.model_validate(told).model_dump() | flip
     except ValidationError as error:
-        faults = [describe_fault(fault, Training.model_fields) for fault in error.errors()]
+        faults = [
+            OTHER_OPTIMIZER
+            if fault["loc"] == ("optimizer",)
+            else describe_fault(fault, Training.model_fields)
+            for fault in error.errors()
+        ]
         raise InputError("recipe", faults) from None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from medunlearn.errors import InputError
 
 Normalise = Callable[[Tensor], Tensor]
 SHOWN = 5
+CLASS_NUMBERS = "labels: expected class numbers from 0"
 
 
 @dataclass(frozen=True)
@@ -70,28 +72,46 @@ def read_set(what: str, images: Any, labels: Any, faults: list[str]) -> Labelled
         images: Array or tensor, (n, channels, height, width) or (n, height, width); or a data set
             or loader of pairs.
         labels: Class numbers, (n,) or (n, 1); none with a data set or loader.
-        faults: What is found wrong is added here; then nothing is returned.
+        faults: What is found wrong is added here.
+
+    Returns:
+        None if images cannot be read. What else is wrong lets other arguments still be checked:
+        labels that cannot be used are then zeros.
     """
     try:
         if labels is None:
             images, labels = _read_pairs(images)
-        pixels, codes = _tensor(images), _tensor(labels)
+        pixels = _tensor(images)
     except (TypeError, ValueError, RuntimeError) as error:
         faults.append(f"{what}: {error}")
         return None
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels
-    codes = codes[:, 0] if codes.ndim == 2 and codes.shape[1] == 1 else codes
-    found = []
+    told = f"{what}: images have the shape {tuple(pixels.shape)}; expected (n, channels, "
     if pixels.ndim != 4:
-        asked = "expected (n, channels, height, width), or (n, height, width) of grey images"
-        found.append(f"{what}: images have the shape {tuple(pixels.shape)}; {asked}")
-    if codes.ndim != 1 or len(codes) != len(pixels):
-        asked = f"expected ({len(pixels)},): one class number for each image"
-        found.append(f"{what}: labels have the shape {tuple(codes.shape)}; {asked}")
+        faults.append(f"{told}height, width), or (n, height, width) of grey images")
+        return None
+    if pixels.shape[3] <= 4 < pixels.shape[1]:
+        remedy = "channels seem to be last, move them by numpy.moveaxis(images, -1, 1)"
+        faults.append(f"{told}h, w): {remedy}")
+    return Labelled(pixels, _read_labels(what, labels, len(pixels), faults))
+
+
+def _read_labels(what: str, labels: Any, count: int, faults: list[str]) -> Tensor:
+    """Class numbers (count,), int64; zeros if a fault is added."""
+    try:
+        codes = _tensor(labels, CLASS_NUMBERS)
+    except (TypeError, ValueError) as error:
+        faults.append(f"{what}: {error}")
+        return torch.zeros(count).long()
+    codes = codes[:, 0] if codes.ndim == 2 and codes.shape[1] == 1 else codes
+    if codes.shape != (count,):
+        asked = f"expected ({count},): one class number for each image"
+        faults.append(f"{what}: labels have the shape {tuple(codes.shape)}; {asked}")
     elif not bool((codes == codes.long()).all()) or bool((codes < 0).any()):
-        found.append(f"{what}: labels are not all whole numbers from 0: number the classes")
-    faults += found
-    return None if found else Labelled(pixels, codes.long())
+        faults.append(f"{what}: labels are not all whole numbers from 0: number the classes")
+    else:
+        return codes.long()
+    return torch.zeros(count).long()
 
 
 def _read_pairs(source: Any) -> tuple[Any, Any]:
@@ -102,11 +122,13 @@ def _read_pairs(source: Any) -> tuple[Any, Any]:
         ):
             raise ValueError("the loader shuffles, so rows have no meaning: give its data set")
         images, labels = zip(*map(_pair, source), strict=True)
-        return torch.cat([*map(_tensor, images)]), torch.cat([*map(_tensor, labels)])
+        codes = [_tensor(label, CLASS_NUMBERS) for label in labels]
+        return torch.cat([*map(_tensor, images)]), torch.cat(codes)
     if isinstance(source, Dataset):
         items = [_pair(source[i]) for i in range(len(source))]  # type: ignore[arg-type]
         images, labels = zip(*items, strict=True)
-        return torch.stack([*map(_tensor, images)]), torch.stack([*map(_tensor, labels)])
+        codes = [_tensor(label, CLASS_NUMBERS) for label in labels]
+        return torch.stack([*map(_tensor, images)]), torch.stack(codes)
     raise TypeError("labels are missing: give them, or a torch Dataset of (image, label)")
 
 
@@ -119,10 +141,13 @@ def _pair(item: Any) -> tuple[Any, Any]:
     return item[0], item[1]
 
 
-def _tensor(given: Any) -> Tensor:
+def _tensor(given: Any, asked: str = "expected numbers") -> Tensor:
     if isinstance(given, Tensor):
         return given.detach().as_subclass(Tensor)
-    return torch.as_tensor(np.asarray(given))
+    array = np.asarray(given)
+    if array.dtype.kind in "US" or isinstance(next(array.flat, None), str):
+        raise TypeError(f"{asked}; texts were given")
+    return torch.as_tensor(array)
 
 
 def read_patients(patients: Any, count: int, faults: list[str]) -> NDArray[np.int64]:
@@ -146,6 +171,10 @@ def read_forget(forget: Any, patients: Any, count: int, faults: list[str]) -> ND
         count: Number of images.
         faults: What is found wrong is added here.
     """
+    if isinstance(forget, str | Path):
+        remedy = 'expected a list, such as ["p17"]; of a file, Path("ids.txt").read_text().split()'
+        faults.append(f"forget: {str(forget)!r} was given; {remedy}")
+        return np.zeros(count, bool)
     asked = list_values(forget)
     if asked and all(isinstance(each, bool) for each in asked):
         if len(asked) != count:

@@ -25,7 +25,7 @@ from medunlearn.unlearning.data import (
     read_patients,
     read_set,
 )
-from medunlearn.unlearning.network import borrow, check_alike
+from medunlearn.unlearning.network import borrow, check_alike, check_network
 from medunlearn.unlearning.record import (
     compare_repeat,
     describe,
@@ -83,8 +83,12 @@ def unlearn_with_record(
     """
     folder, method = Path(folder), find_method(call.setdefault("method", "salun"))
     refuse_existing(folder)
+    check_network(model, "model")
     if retrained is not None:
         check_alike(retrained, model, "retrained")
+        if tensor_hash(retrained.state_dict()) == tensor_hash(model.state_dict()):
+            remedy = "give a network that was trained without these patients, or leave it out"
+            raise InputError("retrained", [f"has the weights of the original: {remedy}"])
     training = {"images": images, "labels": labels, "patients": patients, "sex": sex}
     sets, mask, cohort = _read(training, test or {}, forget)
     place = str(call.get("device") or next(model.parameters()).device)
@@ -205,6 +209,7 @@ def verify_record(
     told = f"every file is as it was written; number of the record: {record['sha256']}"
     if model is None:
         return [told, "the call was not repeated: that needs the original network and its images"]
+    check_network(model, "model")
     training = {"images": images, "labels": labels, "patients": patients}
     rows = np.isin(np.arange(record["training"]["images"]), record["request"]["rows"])
     (data,), mask, _ = _read(training, {}, rows if forget is None else forget)

@@ -95,14 +95,23 @@ def _reset(network: nn.Module, frozen: set[str]) -> None:
         raise InputError("model", [f"{fault}: {remedy}"])
 
 
+def check_network(given: object, subject: str) -> None:
+    """Refuse what is no network, such as the weights of one."""
+    if not isinstance(given, nn.Module):
+        fault = f"given {type(given).__name__}; expected a torch.nn.Module"
+        remedy = "of a state dict: build your network, then network.load_state_dict(state)"
+        raise InputError(subject, [f"{fault}: {remedy}"])
+
+
 def check_alike(given: nn.Module, model: nn.Module, subject: str) -> None:
-    """Refuse a network that has other weights than the model, by name or shape.
+    """Refuse what is no network, or has other weights than the model, by name or shape.
 
     Args:
         given: Another network of the user's.
         model: The user's network.
         subject: The argument that it was given by.
     """
+    check_network(given, subject)
     shapes = [{k: tuple(v.shape) for k, v in m.state_dict().items()} for m in (given, model)]
     if shapes[0] != shapes[1]:
         other = sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()})

@@ -1,5 +1,6 @@
 """The deletion record: whole, true, without an id, and checked against what was written."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -240,6 +241,8 @@ def test_what_cannot_be_recorded_is_told_at_once(tmp_path):
     ]
     assert "1 patients in part" in fail(forget=np.arange(COUNT) == 3)[0]
     assert "is another network" in fail(retrained=torch.nn.Linear(2, 2))[0]
+    assert "has the weights of the original" in fail(retrained=copy.deepcopy(NETWORK))[0]
+    assert "load_state_dict" in fail(retrained=NETWORK.state_dict())[0]
 
 
 def test_the_three_calls_of_the_readme_are_true(tmp_path, monkeypatch):
