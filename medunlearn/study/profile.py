@@ -12,6 +12,7 @@ from medunlearn.cohort.forget_sets import Composition, ForgetSet
 from medunlearn.errors import InputError, choose_from
 from medunlearn.methods import METHOD_NAMES, Setting
 from medunlearn.models import NetworkName, Norm, fault_of_network, is_short
+from medunlearn.study.own_profile import read_own_profile
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
@@ -29,7 +30,7 @@ ANEW = ("eu_k", "r2d", "sisa")
 
 def _know_network(given: NetworkName) -> NetworkName:
     if not is_short(given) and (fault := fault_of_network(given)):
-        raise ValueError(fault)
+        raise ValueError(f"{fault} (looked for beside the profile, too)")
     return given
 
 
@@ -227,7 +228,7 @@ def load_profile(name: str) -> Profile:
 
     Args:
         name: ``quick``, ``laptop``, ``compositions``, ``large`` or ``full``; or the path of a YAML
-            file with the fields of one.
+            file with the fields of one, or with ``base: quick`` and what differs.
 
     Raises:
         InputError: No such profile, or a fault in it; all are named at once.
@@ -238,14 +239,15 @@ def load_profile(name: str) -> Profile:
     if not own and name not in known:
         choices = choose_from(name, known)
         raise InputError("PROFILE", [f"{name!r} is not known; {choices}, or give a .yaml file"])
-    fields, faults = read_yaml(path) if own else (known[name], faults)
-    for field in ("weights", "forget"):
-        if own and isinstance(given := fields.get(field), str) and given:
-            fields[field] = str((path.absolute().parent / Path(given).expanduser()).resolve())
+    fields, faults = read_own_profile(path, known) if own else (known[name], faults)
     try:
         profile = Profile.model_validate(fields)
     except ValidationError as error:
-        faults += [describe_fault(fault, Profile.model_fields) for fault in error.errors()]
+        names = {*Profile.model_fields, "base"}
+        faults += [describe_fault(fault, names) for fault in error.errors()]
+        lacking = [each for each in error.errors() if each["type"] == "missing"]
+        if own and any(len(each["loc"]) == 1 for each in lacking):
+            faults.append("add what is missing, or begin with base: quick to take it from there")
     if faults:
         raise InputError(f"profile {name}", faults)
     return profile

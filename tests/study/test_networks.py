@@ -1,6 +1,7 @@
 """Networks and starting weights that a profile brings along."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -99,8 +100,8 @@ def test_content_and_not_place_of_the_weights_makes_models_stale(open_with, tmp_
 
 
 def test_an_edit_of_ones_own_network_makes_its_models_stale(open_with, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    source = tmp_path / "mine.py"
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    source = tmp_path / "mine.py"  # beside the profile: nobody has to tell Python of it
     source.write_text("def net(): ...\n")
     before = Store(open_with(network="mine:net")).entry(original(0)).key
     source.write_text("def net(): pass\n")
@@ -110,7 +111,10 @@ def test_an_edit_of_ones_own_network_makes_its_models_stale(open_with, tmp_path,
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"network": "nowhere:net"}, "network: given 'nowhere:net'; no module 'nowhere' is found"),
+        (
+            {"network": "nowhere:net"},
+            "network: given 'nowhere:net'; no module 'nowhere' .*beside the profile",
+        ),
         ({"network": {"patch_size": 4}}, "expected '_target_' among its fields"),
         ({"network": DENSENET, "norm": "group"}, "norm: group is for networks with a short name"),
         ({"weights": "absent.pt"}, "absent.pt'; expected a file that is there; a profile names it"),

@@ -43,6 +43,23 @@ def test_all_faults_of_a_profile_are_told_at_once(tmp_path):
     assert all(word in said for word in ("seeds", "network", "colour", "forget_sizes", "salunn"))
 
 
+def test_a_profile_takes_from_its_base_what_it_does_not_say(tmp_path):
+    own, base = tmp_path / "own.yaml", load_profile("quick")
+    own.write_text(
+        "base: quick\nseeds: 3\ntraining: {epochs: 4}\nmethods: {ssd: {}}\nconfirmatory: []\n"
+    )
+    changes = {"seeds": 3, "methods": {"ssd": {}}, "confirmatory": []}
+    changes["training"] = base.training.model_copy(update={"epochs": 4})
+    assert load_profile(str(own)) == base.model_copy(update=changes)
+    own.write_text("base: quik\n")
+    with pytest.raises(InputError, match=r"base: given 'quik'; did you mean 'quick'\?") as error:
+        load_profile(str(own))
+    assert len(error.value.faults) == 1
+    own.write_text("seeds: 3\n")
+    with pytest.raises(InputError, match="or begin with base: quick"):
+        load_profile(str(own))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
