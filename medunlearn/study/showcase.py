@@ -223,7 +223,8 @@ def results_block(folder: Path) -> str:
     for path in sorted(folder.parent.glob("*/summary.json")):
         other = json.loads(path.read_text())
         if other["title"] != told["title"] and other.get("short"):
-            sentences += f"\n- On real images ({other['title']}), {other['short']}."
+            name = other["title"].split(",")[0]
+            sentences += f"\n- On real images ({name}), {other['short']}."
     rows = {}
     for claim, support in ASKED.items():
         mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}
