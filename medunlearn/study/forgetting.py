@@ -15,8 +15,8 @@ from medunlearn.study.design import original, retrained, seeds, unlearned
 from medunlearn.study.reproduce import alone
 from medunlearn.study.study import Study
 from medunlearn.training import reestimate_statistics
+from medunlearn.unlearning.page import PAGE
 from medunlearn.unlearning.record import (
-    PAGE,
     compare_repeat,
     describe,
     read_sealed,
@@ -95,5 +95,6 @@ def _make(study: Study, method: str, request: str) -> tuple[dict[str, Any], nn.M
         device=study.device,
         data=study.cohort.sha256,
         request=request,
+        study=study.title,
     )
     return content, model

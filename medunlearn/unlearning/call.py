@@ -45,10 +45,7 @@ RECIPE: Mapping[str, Any] = {
     "max_shift": 0,
 }
 """How an original was trained, unless its user says otherwise: as in the laptop study."""
-OTHER_OPTIMIZER = (
-    "optimizer: training is SGD here, so leave it out; a network that your own script retrained "
-    "can be given to unlearn_with_record as retrained="
-)
+SGD_ALONE = "optimizer: training is SGD here; give what your own script retrained as retrained="
 
 
 def unlearn(
@@ -119,7 +116,8 @@ def unlearn(
 
     Warns:
         UserWarning: The images' scale does not fit the network; its running statistics do not fit
-            the images; the result diverged, answers one class only, or is still the original.
+            the images; the result diverged, answers one class only, is still the original, or is
+            clearly better on the retain set.
 
     Example:
         Forget two of twenty patients, each with two images:
@@ -164,14 +162,15 @@ def unlearn(
             set_aside(network, unused_parameters(network, images_.inputs(retain.rows[:2])))
     task = Task(retain, forgotten, held, own, checkpoint=early, head=_check_head(borrowed, head))
     with _own_randomness(seed, borrowed):
-        doubt_original(borrowed, task)
+        known = doubt_original(borrowed, task)
         unlearned = chosen(borrowed, task, seed=seed, **settings)
         if chosen.own_training:
             return unlearned.to(next(model.parameters()).device)
         if chosen.forgets:
             for network in (borrowed, unlearned):
                 reestimate_statistics(network, retain)
-        doubt_result(borrowed, unlearned, task, chosen, {**chosen.usual(own), **settings})
+        told = {**chosen.usual(own), **settings}
+        doubt_result(borrowed, unlearned, task, chosen, told, known)
     return give_back(unlearned, model)
 
 
@@ -230,12 +229,8 @@ def check_recipe(told: dict[str, Any]) -> dict[str, Any]:
     try:
         return Training.model_validate(told).model_dump() | flip
     except ValidationError as error:
-        faults = [
-            OTHER_OPTIMIZER
-            if fault["loc"] == ("optimizer",)
-            else describe_fault(fault, Training.model_fields)
-            for fault in error.errors()
-        ]
+        faults = [describe_fault(fault, Training.model_fields) for fault in error.errors()]
+        faults = [SGD_ALONE if each.startswith("optimizer: is no") else each for each in faults]
         raise InputError("recipe", faults) from None
 
 

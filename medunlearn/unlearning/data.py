@@ -16,7 +16,6 @@ from medunlearn.errors import InputError
 
 Normalise = Callable[[Tensor], Tensor]
 SHOWN = 5
-CLASS_NUMBERS = "labels: expected class numbers from 0"
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,10 @@ def choose_normalise(given: Normalise | tuple[Any, Any] | None, pixels: Tensor) 
     grey = pixels.dtype == torch.uint8
     if given is None:
         return None if grey else lambda x: x
-    mean, deviation = (torch.tensor(x, device=pixels.device).view(-1, 1, 1) for x in given)
-    unit = 255 if grey else 1
-    return lambda x: (x.to(torch.get_default_dtype()) / unit - mean) / deviation
+    kind, unit = torch.get_default_dtype(), 255 if grey else 1
+    mean, deviation = (torch.as_tensor(x, dtype=kind, device=pixels.device) for x in given)
+    mean, deviation = mean.view(-1, 1, 1), deviation.view(-1, 1, 1)
+    return lambda x: (x.to(kind) / unit - mean) / deviation
 
 
 def read_set(what: str, images: Any, labels: Any, faults: list[str]) -> Labelled | None:
@@ -99,7 +99,7 @@ def read_set(what: str, images: Any, labels: Any, faults: list[str]) -> Labelled
 def _read_labels(what: str, labels: Any, count: int, faults: list[str]) -> Tensor:
     """Class numbers (count,), int64; zeros if a fault is added."""
     try:
-        codes = _tensor(labels, CLASS_NUMBERS)
+        codes = _codes(labels)
     except (TypeError, ValueError) as error:
         faults.append(f"{what}: {error}")
         return torch.zeros(count).long()
@@ -122,13 +122,11 @@ def _read_pairs(source: Any) -> tuple[Any, Any]:
         ):
             raise ValueError("the loader shuffles, so rows have no meaning: give its data set")
         images, labels = zip(*map(_pair, source), strict=True)
-        codes = [_tensor(label, CLASS_NUMBERS) for label in labels]
-        return torch.cat([*map(_tensor, images)]), torch.cat(codes)
+        return torch.cat([*map(_tensor, images)]), torch.cat([*map(_codes, labels)])
     if isinstance(source, Dataset):
         items = [_pair(source[i]) for i in range(len(source))]  # type: ignore[arg-type]
         images, labels = zip(*items, strict=True)
-        codes = [_tensor(label, CLASS_NUMBERS) for label in labels]
-        return torch.stack([*map(_tensor, images)]), torch.stack(codes)
+        return torch.stack([*map(_tensor, images)]), torch.stack([*map(_codes, labels)])
     raise TypeError("labels are missing: give them, or a torch Dataset of (image, label)")
 
 
@@ -145,9 +143,13 @@ def _tensor(given: Any, asked: str = "expected numbers") -> Tensor:
     if isinstance(given, Tensor):
         return given.detach().as_subclass(Tensor)
     array = np.asarray(given)
-    if array.dtype.kind in "US" or isinstance(next(array.flat, None), str):
+    if isinstance(next(array.flat, None), str):
         raise TypeError(f"{asked}; texts were given")
     return torch.as_tensor(array)
+
+
+def _codes(given: Any) -> Tensor:
+    return _tensor(given, "labels: expected class numbers from 0")
 
 
 def read_patients(patients: Any, count: int, faults: list[str]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import inspect
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,11 @@ from medunlearn.unlearning.data import (
     read_patients,
     read_set,
 )
+from medunlearn.unlearning.doubts import Doubt
 from medunlearn.unlearning.network import borrow, check_alike, check_network
+from medunlearn.unlearning.page import PAGE
 from medunlearn.unlearning.record import (
+    compare_list,
     compare_repeat,
     describe,
     read_sealed,
@@ -58,6 +62,7 @@ def unlearn_with_record(
 
     The folder gets ``unlearned.safetensors``, ``record.json`` and ``record.html``. They hold no
     image and no id. Of the request they tell row numbers in the images given, and their SHA-256.
+    Warnings of ``unlearn`` are in it, too. The call prints the number (SHA-256) of the record.
 
     Args:
         folder: Appears whole, or not at all. It must not be there yet.
@@ -83,24 +88,24 @@ def unlearn_with_record(
     """
     folder, method = Path(folder), find_method(call.setdefault("method", "salun"))
     refuse_existing(folder)
-    check_network(model, "model")
-    if retrained is not None:
-        check_alike(retrained, model, "retrained")
-        if tensor_hash(retrained.state_dict()) == tensor_hash(model.state_dict()):
-            remedy = "give a network that was trained without these patients, or leave it out"
-            raise InputError("retrained", [f"has the weights of the original: {remedy}"])
+    _check_networks(model, retrained)
+    scale = call["normalise"] = _plain_scale(call.get("normalise"))
     training = {"images": images, "labels": labels, "patients": patients, "sex": sex}
     sets, mask, cohort = _read(training, test or {}, forget)
     place = str(call.get("device") or next(model.parameters()).device)
     owners = cohort["patient"].to_numpy(copy=True)
-    held = hold(sets, owners, call.get("normalise"), borrow(model, place))
+    held = hold(sets, owners, scale, borrow(model, place))
     classes = count_classes(borrow(model, place).eval(), held)
     recipe = check_recipe({**RECIPE, **(call.get("recipe") or {})})
     usual = method.usual(Recipe(type(model), held.pixels.shape[1], classes, "batch", **recipe))
     settings = {key: value for key, value in call.items() if key not in ARGUMENTS}
-    start = time.perf_counter()
-    unlearned = unlearn(model, *sets[0], forget=mask, patients=patients, **call)
-    seconds = time.perf_counter() - start
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        start = time.perf_counter()
+        unlearned = unlearn(model, *sets[0], forget=mask, patients=patients, **call)
+        seconds = time.perf_counter() - start
+    for each in caught:
+        warnings.warn(each.message, stacklevel=2)
     networks = {"original": model, "unlearned": unlearned}
     networks |= {"retrained": retrained} if retrained is not None else {}
     content = describe(
@@ -114,15 +119,36 @@ def unlearn_with_record(
             "settings": usual | settings,
             "found": found or ("given" if settings else "usual"),
             "recipe": recipe,
-            "normalise": str(call.get("normalise")),
+            "normalise": "a function" if callable(scale) else scale,
+            "head": call.get("head", ""),
         },
         seconds={"unlearned": round(seconds, 3)},
         device=place,
         data=tensor_hash(sets[0]._asdict()),
         request=request,
+        warned=[str(each.message) for each in caught if each.category is Doubt],
+        by_patient=patients is not None,
     )
-    write_record(folder, content, unlearned)
+    print(f"record: {folder / PAGE}, number: {write_record(folder, content, unlearned)}")
     return unlearned
+
+
+def _check_networks(model: nn.Module, retrained: nn.Module | None) -> None:
+    """Refuse what is no network, and what cannot be the model trained without some patients."""
+    check_network(model, "model")
+    if retrained is None:
+        return
+    check_alike(retrained, model, "retrained")
+    if tensor_hash(retrained.state_dict()) == tensor_hash(model.state_dict()):
+        remedy = "give a network that was trained without these patients, or leave it out"
+        raise InputError("retrained", [f"has the weights of the original: {remedy}"])
+
+
+def _plain_scale(given: Any) -> Any:
+    """``normalise`` as a record can hold it: numbers and lists; a function stays one."""
+    if given is None or callable(given):
+        return given
+    return [np.asarray(each, float).tolist() for each in given]
 
 
 def _read(
@@ -194,9 +220,9 @@ def verify_record(
         images: All training images, in the same order.
         labels: As in ``unlearn_with_record``.
         patients: As then.
-        forget: As then, to see whether the record is of these patients.
-        call: ``normalise``, ``holdout``, ``factory``, ``head`` or ``checkpoint``, if they were
-            given then. Method, settings, recipe and seed are read from the record.
+        forget: As then, to see whether the record is of these patients; this needs no image.
+        call: ``holdout``, ``factory``, ``checkpoint`` or a function ``normalise``, if they were
+            given then. All else is read from the record.
 
     Returns:
         What was found, a sentence each.
@@ -206,12 +232,13 @@ def verify_record(
             the same type of processor.
     """
     record = read_sealed(Path(folder))
-    told = f"every file is as it was written; number of the record: {record['sha256']}"
-    if model is None:
-        return [told, "the call was not repeated: that needs the original network and its images"]
-    check_network(model, "model")
-    training = {"images": images, "labels": labels, "patients": patients}
     rows = np.isin(np.arange(record["training"]["images"]), record["request"]["rows"])
+    told = [f"every file is as it was written; number of the record: {record['sha256']}"]
+    if model is None:
+        told.append(compare_list(record, patients, forget))
+        return [*told, "the call was not repeated: that needs the original network and its images"]
+    check_network(model, "model")
+    training, method = {"images": images, "labels": labels, "patients": patients}, record["method"]
     (data,), mask, _ = _read(training, {}, rows if forget is None else forget)
     original = record["networks"]["original"]["sha256"]
     alike = {
@@ -219,11 +246,14 @@ def verify_record(
         "images and labels": tensor_hash(data._asdict()) == record["training"]["sha256"],
         "forget": np.array_equal(mask, rows),
     }
-    if faults := [f"{what}: not those of this record" for what, same in alike.items() if not same]:
+    faults = [f"{what}: not those of this record" for what, same in alike.items() if not same]
+    if isinstance(method.get("normalise"), str) and "normalise" not in call:
+        faults.append("normalise: was a function, which no record holds; give it as then")
+    if faults:
         raise InputError(str(folder), faults)
-    method = record["method"]
+    call = {name: method[name] for name in ("normalise", "head")} | call
     call |= {"method": method["name"], "seed": method["seed"], "recipe": method["recipe"]}
     call |= {"forget": mask, "patients": patients, **method["settings"]}
     again = unlearn(model, *data, **call)
     place = str(call.get("device") or next(model.parameters()).device)
-    return [told, compare_repeat(record, again, place)]
+    return [*told, compare_repeat(record, again, place)]

@@ -4,6 +4,7 @@ It holds no image and no id.
 """
 
 import hashlib
+import inspect
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,10 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import torch
-import yaml
-from jinja2 import Template
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from medunlearn import study
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.cost import stamp
 from medunlearn.disk import now, read_record, told_when_full
@@ -29,12 +27,13 @@ from medunlearn.methods import get_method
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.report import code_version
 from medunlearn.study.study import PROJECT
-from medunlearn.unlearning.evidence import ATTACKS, DIFFERENCE, measure
+from medunlearn.unlearning.data import read_forget, read_patients
+from medunlearn.unlearning.evidence import measure
+from medunlearn.unlearning.page import PAGE, TEXTS, is_attacked, render
 
-RECORD, PAGE, WEIGHTS = "record.json", "record.html", "unlearned.safetensors"
+RECORD, WEIGHTS = "record.json", "unlearned.safetensors"
 DECISIVE = ("device", "torch", "python", "threads", "code")
 """Where these are alike, the same call gives the same bytes."""
-TEXTS = yaml.safe_load(Path(__file__).with_name("record.yaml").read_text("utf-8"))
 
 
 def describe(
@@ -48,6 +47,9 @@ def describe(
     device: str,
     data: str,
     request: str = "",
+    warned: Sequence[str] = (),
+    by_patient: bool = True,
+    study: str = "",
 ) -> dict[str, Any]:
     """The content of a record.
 
@@ -61,20 +63,27 @@ def describe(
         device: Where they were made.
         data: Hash of what the original was trained on.
         request: Its name.
+        warned: What looked wrong on the way.
+        by_patient: Whether it was told whose each image is; else each was taken for a patient.
+        study: Title of the study whose own network this is.
     """
     training, lock = cohort[cohort["partition"] == TRAIN], PROJECT / "requirements.lock"
     rows = training.loc[training["patient"].isin(forgotten), "sample"].tolist()
     environment = {**stamp(device), "code": code_version(), "finished": now()}
+    chosen = get_method(method["name"])
+    idea = (inspect.getdoc(inspect.getmodule(chosen.function)) or "").partition("\n")[0]
     content = {
+        "warnings": list(warned),
+        "study": study,
         "request": {
             "name": request,
-            "patients": len(set(forgotten)),
+            "patients": len(set(forgotten)) if by_patient else None,
             "images": len(rows),
             "rows": rows,
             "sha256": canonical_hash(rows),
         },
         "training": {
-            "patients": int(training["patient"].nunique()),
+            "patients": int(training["patient"].nunique()) if by_patient else None,
             "images": len(training),
             "sha256": data,
         },
@@ -82,19 +91,15 @@ def describe(
             name: {"class": type(network).__name__, "sha256": tensor_hash(network.state_dict())}
             for name, network in networks.items()
         },
-        "method": {**method, "label": get_method(method["name"]).label},
+        "method": {**method, "label": chosen.label, "idea": idea},
         "environment": {**environment, "lock": file_hash(lock) if lock.is_file() else None},
         "seconds": dict(seconds),
         "measured": measure(logits, cohort, forgotten),
     }
     compared = "compared" if "retrained" in networks else "alone"
-    attacked = "attacked" if _is_attacked(content) else "unattacked"
-    chosen = ["always", compared, attacked, "few", "copies", "law"]
-    return {**content, "not_proven": [TEXTS["limits"][each] for each in chosen]}
-
-
-def _is_attacked(record: Mapping[str, Any]) -> bool:
-    return any(row["measure"] in ATTACKS for row in record["measured"])
+    attacked = "attacked" if is_attacked(content) else "unattacked"
+    limits = ["always", *(["study"] if study else []), compared, attacked, "few", "copies", "law"]
+    return {**content, "not_proven": [TEXTS["limits"][each] for each in limits]}
 
 
 def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -105,54 +110,6 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
         plain = tensor.detach().cpu().contiguous().flatten()
         digest.update(plain.view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def main_table(record: Mapping[str, Any], *measures: str) -> pd.DataFrame:
-    """What was measured, in percent, as people read it.
-
-    Args:
-        record: The content of ``record.json``.
-        measures: Of ``evidence.measure``; default: ``accuracy``.
-
-    Returns:
-        A column for each network, and one for the difference from the retrained network, else from
-        the original, with its 95 % interval.
-    """
-    chosen = [row for row in record["measured"] if row["measure"] in (measures or ("accuracy",))]
-    rows = pd.DataFrame(chosen).assign(shown=[_tell(row) for row in chosen])
-    keys = ["measure" if measures else "images", "group", "patients"]
-    table = rows.pivot_table("shown", keys, "network", aggfunc="first", sort=False)
-    base = "retrained" if "retrained" in record["networks"] else "original"
-    table = table.rename(TEXTS["words"]).rename(columns={DIFFERENCE: f"unlearned minus {base}"})
-    return table.reset_index("patients").rename_axis(columns=None)
-
-
-def _tell(row: Mapping[str, Any]) -> str:
-    """``55 (48 to 62)``; of right answers an interval of the difference alone."""
-    sign = "+" if row["network"] == DIFFERENCE else ""
-    first, *limits = (
-        "-" if row[each] is None else f"{round(100 * row[each]):{sign}d}"
-        for each in ("estimate", "low", "high")
-    )
-    plain = "-" in limits or (row["measure"] == "accuracy" and not sign)
-    return first if plain else f"{first} ({' to '.join(limits)})"
-
-
-def _page(record: Mapping[str, Any]) -> str:
-    """The record as HTML that needs no other file."""
-    attacked = _is_attacked(record)
-    tables = [main_table(record), main_table(record, *ATTACKS) if attacked else pd.DataFrame()]
-    accuracy, attacks = (table.to_html(border=0, index_names=False) for table in tables)
-    template = Template(Path(__file__).with_name(PAGE).read_text("utf-8"), autoescape=True)
-    page: str = template.render(
-        record=record,
-        words=TEXTS["words"],
-        style=Path(study.__file__).with_name("report.css").read_text("utf-8"),
-        attacked=attacked,
-        accuracy=accuracy,
-        attacks=attacks,
-    )
-    return page
 
 
 def refuse_existing(folder: Path) -> None:
@@ -189,7 +146,7 @@ def write_record(folder: Path, content: Mapping[str, Any], unlearned: nn.Module)
             save_file(
                 {k: v.detach().cpu().clone().contiguous() for k, v in state}, partial / WEIGHTS
             )
-            (partial / PAGE).write_text(_page(content), encoding="utf-8")
+            (partial / PAGE).write_text(render(content), encoding="utf-8")
             files = {name: file_hash(partial / name) for name in (WEIGHTS, PAGE)}
             record = {**content, "files": files}
             seal = canonical_hash(record)
@@ -245,5 +202,30 @@ def compare_repeat(record: Mapping[str, Any], unlearned: nn.Module, device: str)
         return f"the same call gave the same bytes {where}"
     if here != then:
         return f"the same call gave other bytes {where}: this proves nothing, repeat it there"
-    remedy = "give normalise, holdout, factory, head and checkpoint as then, and the same code"
+    remedy = "give holdout, factory, checkpoint and normalise as then, and the same code"
     raise InputError("record", [f"the same call gave other bytes {where}: {remedy}"])
+
+
+def compare_list(record: Mapping[str, Any], patients: Any, forget: Any) -> str:
+    """What it says of a list of patients that it is compared with the rows of a record.
+
+    Args:
+        record: As from ``read_sealed``.
+        patients: Whose each training image is, or none.
+        forget: The list, or none.
+
+    Raises:
+        InputError: It names other images.
+    """
+    if forget is None or record["study"]:
+        remedy = "give forget= and patients= of that call to verify_record"
+        return f"patients were not checked: {remedy}, or repeat the same make forget"
+    faults = list[str]()
+    count = record["training"]["images"]
+    read_patients(patients, count, faults)
+    mask = read_forget(forget, patients, count, faults)
+    if not faults and np.flatnonzero(mask).tolist() != record["request"]["rows"]:
+        faults = ["forget: not those of this record"]
+    if faults:
+        raise InputError("record", faults)
+    return "the images of this list are those of the record"

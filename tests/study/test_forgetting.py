@@ -11,6 +11,8 @@ from medunlearn.study.cells import listed_cells
 from medunlearn.study.design import unlearned
 from medunlearn.study.study import open_study
 from medunlearn.unlearning import record as records
+from medunlearn.unlearning.evidence import ATTACKS
+from medunlearn.unlearning.page import PAGE
 from medunlearn.unlearning.record import read_sealed
 
 METHOD = "finetune"
@@ -48,18 +50,21 @@ def test_the_record_is_of_the_studys_own_model_and_can_be_repeated(given, capsys
     record, names = read_sealed(folder), Path(given["forget"]).read_text().split()
     assert record["request"]["patients"] == 12
     assert set(record["networks"]) == set(record["seconds"]) | {"original"}
-    assert {row["measure"] for row in record["measured"]} == {"accuracy", *records.ATTACKS}
+    assert {row["measure"] for row in record["measured"]} == {"accuracy", *ATTACKS}
     assert {row["group"] for row in record["measured"]} == {"all", "F", "M"}
     content = b"".join(path.read_bytes() for path in folder.iterdir())
     assert not any(name.encode() in content for name in names)
 
     assert run(given, method=METHOD) == 0
     assert "the same call gave the same bytes here" in capsys.readouterr().out
-    assert run({}, verify=str(folder)) == 0
-    assert record["sha256"] in capsys.readouterr().out
-    (folder / records.PAGE).write_text("all is forgotten")
+    assert run({}, verify=str(folder), forget=given["forget"]) == 0
+    said = capsys.readouterr().out
+    assert record["sha256"] in said
+    assert "patients were not checked" in said
+    assert "not one that is in use elsewhere" in (folder / PAGE).read_text()
+    (folder / PAGE).write_text("all is forgotten")
     assert run({}, verify=str(folder)) == 2
-    assert f"{records.PAGE} has other bytes than were written" in capsys.readouterr().err
+    assert f"{PAGE} has other bytes than were written" in capsys.readouterr().err
 
 
 def test_without_a_list_or_with_another_method_nothing_is_made(given, tiny_study, capsys):

@@ -14,7 +14,8 @@ from medunlearn.errors import InputError
 from medunlearn.study.study import PROJECT
 from medunlearn.unlearning import record as records
 from medunlearn.unlearning.deletion import unlearn_with_record, verify_record
-from medunlearn.unlearning.record import PAGE, RECORD, WEIGHTS, main_table
+from medunlearn.unlearning.page import PAGE, main_table, render
+from medunlearn.unlearning.record import RECORD, WEIGHTS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -62,7 +63,7 @@ def full(tmp_path_factory) -> Path:
     other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2))
     unlearn_with_record(
         folder, NETWORK, IMAGES, LABELS, sex=SEX, test={**TEST, "sex": SEX}, retrained=other,
-        request="A <b>12", **CALL,
+        request="A <b>12", normalise=np.array([0.0, 1.0]), **CALL,
     )  # fmt: skip
     return folder
 
@@ -151,6 +152,9 @@ def test_the_record_tells_the_request_the_call_and_where_it_was_made(full):
         assert told in page
     assert "2110.11891" in page
     assert "women" in page
+    assert record["method"]["idea"] == "Fine-tuning on the retain set."
+    for told in ("Fine-tuning on the retain set.", "learning_rate 0.02", "[0.0, 1.0]"):
+        assert told in page
 
 
 def test_no_id_is_in_it(full):
@@ -169,6 +173,61 @@ def test_without_retraining_and_test_patients_the_page_says_so(full, bare):
     assert any("No attack was tried" in limit for limit in limits)
     assert {row["measure"] for row in content(bare)["measured"]} == {"accuracy"}
     assert content(bare)["method"]["found"] == "given"
+
+
+def test_without_patients_the_page_tells_of_images(full, bare):
+    page, request = (bare / PAGE).read_text(), content(bare)["request"]
+    assert (request["patients"], request["images"]) == (None, 2)
+    assert "2 images, of 48 training images" in " ".join(page.split())
+    assert "Whose images they are was not given" in page
+    assert "images" in main_table(content(bare))
+    assert "8 patients with 16 images, of 24 training patients" in " ".join(
+        (full / PAGE).read_text().split()
+    )
+
+
+def test_warnings_are_on_top_of_the_page(full, tmp_path):
+    with pytest.warns(UserWarning, match="answers at chance"):
+        unlearn_with_record(tmp_path / "new", NETWORK, -IMAGES, LABELS, **CALL)
+    (*_, said) = found = content(tmp_path / "new")["warnings"]
+    page = (tmp_path / "new" / PAGE).read_text()
+    assert "answers at chance" in found[0]
+    assert page.index(said[:40]) < page.index("Conclusion")
+    assert "answers at chance" not in (full / PAGE).read_text()
+
+
+def conclude(record: dict, patients: int, *intervals: tuple[str, str, float, float]) -> str:
+    """First paragraph of a page with these differences: measure, images, low, high."""
+    rows = [
+        {"measure": measure, "images": images, "group": "all", "patients": patients,
+         "network": network, "estimate": (low + high) / 2, "low": low, "high": high}
+        for measure, images, low, high in intervals for network in ("unlearned", "difference")
+    ]  # fmt: skip
+    page = " ".join(render(record | {"measured": rows}).split())
+    return page.partition("Conclusion.")[2].partition("</p>")[0]
+
+
+def test_the_page_concludes_no_more_than_the_intervals_show(full, bare):
+    record = content(full)
+    same, apart = ("accuracy", "forget", -0.1, 0.2), ("membership", "forget", 0.02, 0.1)
+    said = conclude(record, 8, same, apart)
+    assert "too few" in said
+    assert "intervals" not in said
+    said = conclude(record, 12, same)
+    assert "no difference between the unlearned and the retrained network is seen" in said
+    assert "does not mean that they are the same" in said
+    assert "worse" not in said
+    said = conclude(record, 12, same, apart, ("accuracy", "test", -0.2, -0.1))
+    assert "the unlearned and the retrained network differ" in said
+    assert "interval: remembered: +6 (+2 to +10)." in said
+    assert "worse than the retrained one elsewhere: right answers, never trained on: -15" in said
+    assert "unlearned and the original network" in conclude(content(bare), 12, same)
+
+
+def test_of_few_patients_no_interval_is_shown(full):
+    table = main_table(content(full))["unlearned minus retrained"]
+    assert table["to be forgotten"].tolist() == ["too few to say"] * 3
+    assert "(" in table["never trained on"].iloc[0]
 
 
 def copy_of(folder: Path, target: Path) -> Path:
@@ -199,7 +258,7 @@ def test_what_was_changed_afterwards_is_named(bare, tmp_path):
 def test_the_same_call_gives_the_same_bytes(full, monkeypatch):
     repeat = {"patients": IDS}
     assert "gave the same bytes here" in verify_record(full, NETWORK, IMAGES, LABELS, **repeat)[1]
-    assert "not repeated" in verify_record(full)[1]
+    assert "not repeated" in verify_record(full)[2]
     other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2))
     with pytest.raises(InputError) as error:
         verify_record(full, other, IMAGES + 1, LABELS, forget=IDS[:2], **repeat)
@@ -207,7 +266,7 @@ def test_the_same_call_gives_the_same_bytes(full, monkeypatch):
         "model", "images and labels", "forget",
     ]  # fmt: skip
     halved = {**repeat, "normalise": (0.0, 0.5)}
-    with pytest.raises(InputError, match=r"other bytes here.*give normalise"):
+    with pytest.raises(InputError, match=r"other bytes here.*and normalise as then"):
         verify_record(full, NETWORK, IMAGES, LABELS, **halved)
     stamp = records.stamp
     monkeypatch.setattr(records, "stamp", lambda place: stamp(place) | {"device": "Z80"})
@@ -216,13 +275,32 @@ def test_the_same_call_gives_the_same_bytes(full, monkeypatch):
     assert "this proves nothing" in said
 
 
+def test_a_list_is_compared_with_the_rows_without_an_image(full):
+    assert "patients were not checked: give forget=" in verify_record(full, patients=IDS)[1]
+    assert "are those of the record" in verify_record(full, patients=IDS, forget=LIST)[1]
+    for wrong, said in ((LIST[1:], "not those of this record"), (["x"], "1 not found")):
+        with pytest.raises(InputError, match=said):
+            verify_record(full, patients=IDS, forget=wrong)
+    with pytest.raises(InputError, match="47 given; expected 48"):
+        verify_record(full, patients=IDS[1:], forget=LIST)
+
+
+def test_a_function_for_the_scale_has_to_be_given_again(tmp_path):
+    same = {"normalise": lambda x: x}
+    unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **CALL, **same)
+    again = (tmp_path / "new", NETWORK, IMAGES, LABELS)
+    with pytest.raises(InputError, match="normalise: was a function"):
+        verify_record(*again, patients=IDS)
+    assert "the same bytes" in verify_record(*again, patients=IDS, **same)[1]
+
+
 def test_a_record_is_never_overwritten_and_never_half_written(bare, tmp_path, monkeypatch):
     call = {"forget": [0], "method": "neg_grad", "recipe": RECIPE}
     before = content(bare)
     with pytest.raises(InputError, match="is there already"):
         unlearn_with_record(bare, NETWORK, IMAGES, LABELS, **call)
     assert content(bare) == before
-    monkeypatch.setattr("medunlearn.unlearning.record._page", lambda _: 1 / 0)
+    monkeypatch.setattr("medunlearn.unlearning.record.render", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **call)
     assert list(tmp_path.iterdir()) == []
@@ -251,7 +329,9 @@ def test_the_three_calls_of_the_readme_are_true(tmp_path, monkeypatch):
         each for each in readme.split("```") if "unlearn_with_record" in each and "asked" in each
     ]
     monkeypatch.chdir(tmp_path)
-    ids = ["p17" if each in LIST else each for each in [*IDS[:-2], "p42", "p42"]]
-    names = {"model": NETWORK, "images": IMAGES, "labels": LABELS, "ids": ids}
-    exec(code.removeprefix("python"), names)
-    assert content(tmp_path / "record")["request"]["patients"] == 2
+    ids = ["p17" if each in LIST else each for each in IDS]
+    names = {"model": NETWORK, "images": IMAGES, "labels": LABELS, "ids": ids, "test": TEST}
+    exec(code.removeprefix("python"), names | {"mean": 0.5, "deviation": 0.5, "recipe": RECIPE})
+    record = content(tmp_path / "record")
+    assert record["request"]["images"] == len(LIST) * 2
+    assert record["method"]["normalise"] == [0.5, 0.5]

@@ -349,11 +349,11 @@ def test_the_seed_decides_every_byte():
     assert unlearned(1) != first
 
 
-def warned(model=None, pixels=None, **told) -> list[str]:
+def warned(model=None, pixels=None, labels=LABELS, **told) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         given = images() if pixels is None else pixels
-        unlearn(model or trained(), given, LABELS, forget=ROWS, **told)
+        unlearn(model or trained(), given, labels, forget=ROWS, **told)
     assert all(str(w.filename) == __file__ for w in caught)  # where the user called
     return [str(w.message) for w in caught]
 
@@ -373,6 +373,30 @@ def test_a_network_without_norms_in_another_scale_answers_at_chance():
     assert warned(model, method="original") == []
     (said,) = warned(model, -images(), method="original")
     assert "answers at chance on the retain set" in said
+
+
+def test_grey_values_that_are_answered_below_the_majority_rate_are_noticed():
+    rows = np.arange(COUNT)
+    rare = (rows % 6 == 5).astype(int)
+    grey = np.full((COUNT, 1, 32, 32), 255, np.uint8)
+    grey[(rare == 0) & (rows % 3 > 0)] = 0  # a third of class 0 looks like class 1
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1024, 2, bias=False))
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 1024))
+    (said,) = warned(model, grey, labels=rare, method="original")
+    assert "answers below the majority rate on the retain set (balanced accuracy 0.81" in said
+    assert "uint8 was taken as (x - 127.5) / 63.75; give the scale" in said
+    told = {"normalise": (0.5, 0.25), "method": "original"}
+    assert warned(model, grey, labels=rare, **told) == []
+
+
+def test_a_result_far_better_than_its_original_is_noticed():
+    torch.manual_seed(0)
+    model, grey = fit(Plain(), 150), (images() * 255).round().astype(np.uint8)
+    assert warned(model, grey, method="finetune", normalise=(0, 1)) == []
+    (said,) = warned(model, grey, method="finetune")
+    assert "clearly better on the retain set than the original" in said
+    assert "give the scale" in said
 
 
 def test_running_statistics_that_do_not_fit_are_noticed():
