@@ -163,11 +163,20 @@ def _locked(path: Path, kind: int, write: Callable[[str], None], said: list[str]
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             while said:
-                write(said.pop())
+                write(f"{said.pop()} ({path}{_tell_holders(file)})")
             fcntl.flock(file, kind)
         yield
     finally:
         os.close(file)  # and the lock with it
+
+
+def _tell_holders(file: int) -> str:
+    """The processes that hold a file's lock, as far as Linux tells those of other containers."""
+    inode, rows = f":{os.fstat(file).st_ino}", list[list[str]]()
+    with suppress(OSError):  # other systems have no such table
+        rows = [row.split() for row in Path("/proc/locks").read_text().splitlines()]
+    held = [row[4] for row in rows if row[1] == "FLOCK" and row[5].endswith(inode)]
+    return f", process {' '.join(held)}" if held else ""
 
 
 def _is_host_wide(folder: Path) -> bool:

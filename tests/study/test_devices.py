@@ -1,6 +1,7 @@
 """Which device is chosen, and that two timed runs never share one, whoever they belong to."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -208,7 +209,13 @@ def test_a_clock_shares_the_device_with_nobody_and_who_waits_says_so_once(
     holder.communicate("go\n")
     assert waiter.got.wait(900)
     waiter.release.set()
-    assert waiter.said == [f"waiting for cpu: {reason} on this device"]
+    (said,) = waiter.said
+    place = runs if folder == "runs" else devices.LOCKS
+    assert re.fullmatch(
+        rf"waiting for cpu: {reason} on this device \({place}/medunlearn-.*\)", said
+    )
+    if sys.platform == "linux":
+        assert f".lock, process {holder.pid})" in said
 
 
 def test_models_are_made_side_by_side_but_later_ones_do_not_overtake_a_waiting_clock(other):
