@@ -25,6 +25,9 @@ FILES = (
     *("summary.json", "verdicts.csv", "sensitivity.csv", "controls.csv", "costs.csv"),
     "figures/privacy_utility.png",
 )
+PAIR = "phantom-laptop", "ham10000-wide-large"
+"""In the project's README: the embedded cohort, and the largest one of real images."""
+
 OTHER = "-other_processor"
 """Ends the folder of the same study on another type of processor."""
 
@@ -213,18 +216,18 @@ ASKED = {
 """Claims of the paper, and what would support each here; C5 is answered in a sentence."""
 
 
-def results_block(folder: Path) -> str:
+def results_block(folder: Path, real: Path) -> str:
     """Figure, sentences and answers of a published study, for the project's README.
 
-    A sentence of each other study on another cohort follows, where it has verdicts.
+    Args:
+        folder: Of the study.
+        real: Of one on real images, which is told in a sentence where it has verdicts.
     """
     told = json.loads((folder / "summary.json").read_text())
     sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][1:-1])
-    for path in sorted(folder.parent.glob("*/summary.json")):
-        other = json.loads(path.read_text())
-        if other["title"] != told["title"] and other.get("short"):
-            name = other["title"].split(",")[0]
-            sentences += f"\n- On real images ({name}), {other['short']}."
+    other = json.loads((real / "summary.json").read_text())
+    if other["short"]:
+        sentences += f"\n- On real images ({other['title'].split(',')[0]}), {other['short']}."
     rows = {}
     for claim, support in ASKED.items():
         mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}
@@ -252,7 +255,7 @@ def write_pages(project: Path) -> None:
     showcase = project / "notebooks" / "showcase"
     for path, block in (
         (showcase / "README.md", results_page(showcase)),
-        (project / "README.md", results_block(showcase / "phantom-laptop")),
+        (project / "README.md", results_block(showcase / PAIR[0], showcase / PAIR[1])),
     ):
         path.write_text(replace_block(path.read_text(), block))
 

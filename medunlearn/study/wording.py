@@ -166,11 +166,16 @@ def say(judged: pd.DataFrame, *questions: str) -> str:
 
 def say_short(judged: pd.DataFrame) -> str:
     """Privacy, accuracy and sex in one sentence: with how many methods each is worse."""
-    rows = {name: QUESTIONS[name].rows(judged) for name in ("privacy", "gap", "sexes_forget")}
-    easier, lower, women = (_are_worse(name, each).sum() or "none" for name, each in rows.items())
+    told = []
+    for name in ("privacy", "gap", "sexes_forget"):
+        rows = QUESTIONS[name].rows(judged)
+        open_ = int((rows["verdict"] == INCONCLUSIVE).sum())
+        worse = str(_are_worse(name, rows).sum() or "none")
+        told.append(f"{worse} ({open_} open)" if open_ else worse)
     return (
-        f"patients stay easier to recognise with {easier} of {len(rows['privacy'])} methods, "
-        f"accuracy falls with {lower}, and forgotten women lose more than men with {women}"
+        f"of {len(QUESTIONS['privacy'].rows(judged))} methods, forgotten patients stay easier to "
+        f"recognise with {told[0]}, accuracy falls with {told[1]}, and forgotten women lose more "
+        f"than men with {told[2]}"
     )
 
 

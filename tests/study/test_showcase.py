@@ -38,7 +38,7 @@ def write(folder, **table):
     ("page", "block"),
     [
         ("notebooks/showcase/README.md", lambda: showcase.results_page(SHOWCASE)),
-        ("README.md", lambda: showcase.results_block(SHOWCASE / "phantom-laptop")),
+        ("README.md", lambda: showcase.results_block(*(SHOWCASE / name for name in showcase.PAIR))),
     ],
 )
 def test_published_pages_are_those_of_the_published_summaries(page, block):

@@ -121,10 +121,10 @@ def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
 
 
 def test_a_study_in_a_sentence_counts_what_is_worse():
-    rows = judged(*((m, 0.2, 0.01, ATTACK) for m in BOTH), ("salun", -0.08, 0.01, GAP))
-    assert wording.say_short(rows) == (
-        "patients stay easier to recognise with 2 of 2 methods, accuracy falls with 1, "
-        "and forgotten women lose more than men with none"
+    rows = [*((m, 0.2, 0.01, ATTACK) for m in BOTH), ("salun", -0.08, 0.01, GAP)]
+    assert wording.say_short(judged(*rows, ("scrub", 0.0, 0.1, GAP))) == (
+        "of 2 methods, forgotten patients stay easier to recognise with 2, accuracy falls with "
+        "1 (1 open), and forgotten women lose more than men with none"
     )
 
 
