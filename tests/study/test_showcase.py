@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medunlearn.study import showcase
+from medunlearn.study import showcase, summary
 from medunlearn.study.questions import QUESTIONS
+from medunlearn.study.summary import CLAIMS
 from tests.study.test_wording import GAP, judged
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,7 @@ SUMMARY = {
     "abstract": ["It compares.", "One costs more."],
     "controls": "All passed.",
     "limits": "",
-    "answers": dict.fromkeys(showcase.CLAIMS, "- Nothing."),
+    "answers": dict.fromkeys(CLAIMS, "- Nothing."),
     "counts": {"C1: retain set": "supported 1, not 0, open 0 (of 1)"},
     "matrix": {"SalUn": {"C1: forget set": "+1.0 equivalent"}, "SSD": {"C3: test set": "-2.0 ?"}},
 }
@@ -96,4 +97,4 @@ def test_no_folder_and_no_clock_of_the_machine_is_published(tmp_path):
 
 def test_support_of_a_claim_is_counted_apart_from_its_opposite_and_what_is_open():
     rows = judged(("a", -0.08, 0.01, GAP), ("b", 0.08, 0.01, GAP), ("c", 0.0, 1.0, GAP))
-    assert showcase._count(QUESTIONS["gap"], rows) == "supported 1, not 1, open 1 (of 3)"
+    assert summary._count(QUESTIONS["gap"], rows) == "supported 1, not 1, open 1 (of 3)"
