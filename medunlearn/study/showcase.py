@@ -145,7 +145,7 @@ def results_block(folder: Path, real: Path) -> str:
         real: Of one on real images, which is told in a sentence where it has verdicts.
     """
     told = json.loads((folder / "summary.json").read_text())
-    sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][1:-1])
+    sentences = "\n".join(f"- {sentence}" for sentence in told["abstract"][:-1])
     other = json.loads((real / "summary.json").read_text())
     if other["short"]:
         sentences += f"\n- On real images ({other['title'].split(',')[0]}), {other['short']}."

@@ -179,12 +179,12 @@ def say_short(judged: pd.DataFrame) -> str:
     )
 
 
-def say_sexes(judged: pd.DataFrame) -> str:
-    """Whether a method treats women and men differently, on the test set and when forgotten."""
+def say_sexes(judged: pd.DataFrame, *parts: str) -> str:
+    """Whether a method treats women and men differently; by default when forgotten, too."""
     if QUESTIONS["sexes"].rows(judged).empty:
         return "Women and men are not compared: the cohort does not tell them apart."
-    both = "sexes", "sexes_forget"
-    return say(judged, *(name for name in both if len(QUESTIONS[name].rows(judged))))
+    asked = parts or ("sexes", "sexes_forget")
+    return say(judged, *(name for name in asked if len(QUESTIONS[name].rows(judged))))
 
 
 def say_both(judged: pd.DataFrame) -> str:
@@ -193,15 +193,18 @@ def say_both(judged: pd.DataFrame) -> str:
         {str(m) for m in rows.loc[rows["verdict"].isin(UNCHANGED), "method"]}
         for rows in (QUESTIONS[name].rows(judged) for name in ("privacy", "gap"))
     )
-    whom = names_of(sorted(privacy & gap)) if privacy & gap else "No method"
-    verb = "are" if len(privacy & gap) > 1 else "is"
-    return f"{whom} {verb} shown to match retraining in both privacy and accuracy."
+    count, both = len(QUESTIONS["gap"].rows(judged)), sorted(privacy & gap)
+    told = f"{len(both) or 'None'} of {count} methods {'are' if len(both) > 1 else 'is'} shown"
+    named = f": {names_of(both)}" if both else ""
+    return f"{told} to match retraining in both privacy and accuracy{named}."
 
 
 def abstract(
     judged: pd.DataFrame, design: str, cost: str, fitness: str = "", cautions: Sequence[str] = ()
 ) -> list[str]:
-    """What was done, and the answer to each claim: seven items of one or two sentences.
+    """The answer to each claim in six sentences, after what is to be said first.
+
+    Of a study without verdicts: what was done, and why there are none.
 
     Args:
         judged: Verdicts and audits, one below the other.
@@ -212,9 +215,9 @@ def abstract(
     """
     if fitness or questions.is_demonstration(judged):
         return [design, *cautions, *three_lines(judged, fitness)]
-    privacy, utility, sexes = three_lines(judged)
-    difficulty = say(judged, "difficulty")
-    return [design, *cautions, say_both(judged), privacy, utility, sexes, difficulty, cost]
+    privacy, gap, difficulty = (say(judged, name) for name in ("privacy", "gap", "difficulty"))
+    sexes = say_sexes(judged, "sexes")
+    return [*cautions, say_both(judged), privacy, gap, sexes, difficulty, cost]
 
 
 def _are_worse(question: str, rows: pd.DataFrame) -> pd.Series:
