@@ -65,10 +65,8 @@ MIB, ROOT = 2**20, Path(__file__).parents[1]
 PEAKS = """
 import numpy as np
 from medunlearn.cost import Clock
-
 def use(mebibytes):
     np.ones(mebibytes * 2**20 // 8)  # written to, so that it is really there, and given back
-
 clock = Clock("cpu")
 for size in (16, 200, 16):
     with clock("unlearning"):
@@ -83,9 +81,7 @@ print(outer.host_peak_bytes, inner.host_peak_bytes, modest.host_peak_bytes, mode
 """
 
 
-@pytest.mark.skipif(
-    not reset_host_peak(), reason="this system does not set back the peak of a process"
-)
+@pytest.mark.skipif(not reset_host_peak(), reason="this system does not set back a peak")
 def test_each_region_has_its_own_highest_peak_and_not_that_of_one_inside():
     """In a process of its own: memory of earlier tests may be given back meanwhile."""
     told = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, check=True, cwd=ROOT)

@@ -27,11 +27,7 @@ from tests.conftest import filled_disk
 def test_whichever_library_writes_a_full_disk_is_named_with_the_remedy(tmp_path, write):
     path = tmp_path / "file"
     path.write_text("before")
-    with (
-        filled_disk(1024),
-        pytest.raises(DiskFullError) as caught,
-        written_whole(path) as partial,
-    ):
+    with filled_disk(1024), pytest.raises(DiskFullError) as caught, written_whole(path) as partial:
         write(partial)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]

@@ -79,10 +79,7 @@ def test_flips_mirror_about_half_of_the_images_and_shifts_move_within_bounds(ima
     [(moved, _)] = moving.epoch(torch_stream("test", 0))
     centres = [
         any(
-            torch.equal(
-                moved[n, 0, 4:-4, 4:-4],
-                plain[n, 0].roll((dy, dx), (0, 1))[4:-4, 4:-4],
-            )
+            torch.equal(moved[n, 0, 4:-4, 4:-4], plain[n, 0].roll((dy, dx), (0, 1))[4:-4, 4:-4])
             for dy in range(-2, 3)
             for dx in range(-2, 3)
         )

@@ -137,7 +137,7 @@ def measure_fitness(measurements: Measurements, forget_size: float) -> pd.DataFr
         One row for each ``measure``: ``estimate``, ``low``, ``high``, ``baseline`` (share of the
         most frequent class among test patients, or 0.5), its ``name``, and ``fit``: whether the
         lower limit, or the estimate where there is none, lies above it. No row of what is not
-        estimable. A study is fit if all rows are.
+        estimable. Of a row that is not fit a study warns first (`wording.warn`).
     """
     line_up = middle_line_ups(measurements.models, forget_size).get(RETRAINED)
     columns = ["measure", "estimate", "low", "high", "name", "baseline", "fit"]

@@ -79,8 +79,14 @@ def contrast_interval(
     Returns:
         The interval; no limits with fewer than two seeds, or fewer than two patients in any group:
         the spread of a lone patient is unknown, however small the weight. Pool such groups first.
+
+    Raises:
+        ValueError: The groups do not have the same number of seeds, or not one weight each.
     """
     weights = (1, -1)[: len(groups)] if weights is None else weights
+    if len({len(group) for group in groups}) != 1 or len(weights) != len(groups):
+        given = f"groups: {[group.shape for group in groups]}, weights: {weights}"
+        raise ValueError(f"{given}; expected the same number of seeds in each, and one weight each")
     count, sizes = len(groups[0]), [group.shape[1] for group in groups]
     patients, alone = sum(sizes), count < 2 or min(sizes) < 2
     theta, parts = np.zeros(count), list[Part]()
@@ -171,7 +177,13 @@ def slope_interval(
         values: For each size one array (seeds, patients): seeds and patients in one order.
         sizes: Forget sizes (shares or counts), one for each array; two of them differ.
         level: Of the interval.
+
+    Raises:
+        ValueError: Fewer than two different sizes, or one not positive.
     """
+    if len(sizes) != len(values) or len(set(sizes)) < 2 or min(sizes) <= 0:
+        expected = f"{len(values)} positive sizes, two of them different"
+        raise ValueError(f"forget sizes are {list(sizes)}; expected {expected}")
     centred = np.log2(sizes) - np.log2(sizes).mean()
     slopes = np.tensordot(centred / (centred @ centred), np.stack(values), axes=1)
     return contrast_interval([slopes], level=level)

@@ -19,12 +19,7 @@ from medunlearn.sources import (
     notebook_imports,
     source_of,
 )
-from medunlearn.study.design import (
-    ModelSpec,
-    all_models,
-    all_timings,
-    is_watched,
-)
+from medunlearn.study.design import ModelSpec, all_models, all_timings, is_watched
 from medunlearn.study.jobs import COHORT, NOTEBOOKS
 from medunlearn.study.study import PROJECT, Study
 

@@ -16,13 +16,7 @@ from medunlearn.evaluation.controls.resampling import FAILED, PASSED
 from medunlearn.evaluation.difficulty import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
 from medunlearn.statistics.verdicts import NOT_TESTED
-from medunlearn.study.questions import (
-    QUESTIONS,
-    SYMBOLS,
-    Question,
-    is_demonstration,
-    methods_of,
-)
+from medunlearn.study.questions import QUESTIONS, SYMBOLS, Question, is_demonstration, methods_of
 from medunlearn.study.report import code_version
 from medunlearn.study.study import Study
 from medunlearn.study.synthesis import terms_hash

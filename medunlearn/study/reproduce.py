@@ -56,12 +56,12 @@ def reproduce(
         if jobs or only_report or is_outdated(study, SYNTHESIS, store):
             with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
                 faults = engine.run([*jobs, Job(SYNTHESIS, SYNTHESIS, alone=True)])
-    lines = [] if jobs or faults else ["nothing to compute: every model is there"]
+    lines = [] if jobs or faults or only_report else ["nothing to compute: every model is there"]
     width = max(map(len, faults), default=0)
     lines += [f"{'failed job':<{width}}  why"] if faults else []
     lines += [f"{name:<{width}}  {fault}" for name, fault in faults.items()]
-    # what was found, in three lines, as the synthesis has written them down
-    lines += (read_record(report.with_name("summary.json")) or {}).get("result", [])
+    if SYNTHESIS not in faults:  # the result, as it was written down: not that of an earlier run
+        lines += (read_record(report.with_name("summary.json")) or {}).get("result", [])
     lines.append(f"time: {tell_seconds(time.monotonic() - start)}")
     for line in [*lines, f"report: {report if report.is_file() else 'none'}"]:
         write(line)

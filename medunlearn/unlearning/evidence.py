@@ -55,10 +55,7 @@ def measure(
     pair = list(logits).index("unlearned"), base
     return [
         {"measure": name, "images": part, "group": group, "patients": patients, **row}
-        for name, part, group, patients, values in [
-            *_accuracies(taken),
-            *_attacks(taken),
-        ]
+        for name, part, group, patients, values in [*_accuracies(taken), *_attacks(taken)]
         for row in _rows(list(logits), values, pair)
     ]
 

@@ -12,12 +12,7 @@ import pytest
 from PIL import Image
 
 from medunlearn.cohort import cache
-from medunlearn.cohort.cache import (
-    PixelCache,
-    build_pixels,
-    open_pixels,
-    store_pixels,
-)
+from medunlearn.cohort.cache import PixelCache, build_pixels, open_pixels, store_pixels
 from medunlearn.cohort.decode import Decoding, decode_file, shrink
 from medunlearn.errors import InputError
 from tests.conftest import cut_off, flip_a_bit

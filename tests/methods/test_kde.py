@@ -38,8 +38,7 @@ def test_losses_are_the_divergence_at_five_and_ce_plus_twice_that(make_task, mon
     model, task = make_task()
     losses = []
     monkeypatch.setattr(
-        "medunlearn.methods.kde.train_epoch",
-        lambda *_, loss, **__: losses.append(loss),
+        "medunlearn.methods.kde.train_epoch", lambda *_, loss, **__: losses.append(loss)
     )
     with pytest.warns(UserWarning, match="before `optimizer.step"):  # nothing is trained here
         kde(model, task, seed=0, warm_epochs=1, epochs=1)

@@ -25,8 +25,7 @@ def test_the_random_part_is_as_large_as_the_forget_set(make_task, monkeypatch):
     model, task = make_task()
     seen = []
     monkeypatch.setattr(
-        "medunlearn.batches.Batches.ordered",
-        lambda self, _: seen.append(self.rows) or iter(()),
+        "medunlearn.batches.Batches.ordered", lambda self, _: seen.append(self.rows) or iter(())
     )
     with pytest.raises(AssertionError):  # without a batch there is no gradient
         indifferent_weights(model, task, 0.3, torch.Generator())

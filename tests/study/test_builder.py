@@ -310,9 +310,7 @@ def test_what_a_gpu_loads_at_its_first_steps_is_no_models(builder, monkeypatch):
     monkeypatch.setattr(module, "device_shared", lambda *_, **__: nullcontext())
     monkeypatch.setattr(builder, "write", lambda *_: None)
     monkeypatch.setattr(
-        module,
-        "train",
-        lambda b, r, seed, **_: (trained.append(len(b)), real(b, r, seed=seed))[1],
+        module, "train", lambda b, r, seed, **_: (trained.append(len(b)), real(b, r, seed=seed))[1]
     )
     builder.images = Builder(builder.study).images
     for seed in (1000, 1001):

@@ -127,8 +127,12 @@ def test_a_report_of_nothing_but_listed_patients_says_what_is_missing(open_with,
     for spec in (original(1000), retrained(cell, 1000), unlearned("salun", cell, 1000)):
         with Store(study).writing(spec):
             pass
-    (told,) = reproduce(study, only_report=True).values()
+    lines, earlier = [], study.folder / "report" / "summary.json"
+    earlier.parent.mkdir()
+    earlier.write_text('{"result": ["of an earlier run"]}')
+    (told,) = reproduce(study, only_report=True, write=lines.append).values()
     assert told.startswith("there is no report yet: it needs an unlearned and a retrained model")
+    assert not {"of an earlier run", "nothing to compute: every model is there"} & {*lines}
 
 
 @pytest.mark.parametrize(("patients", "attacked"), [(30, True), (2, False)])

@@ -65,9 +65,7 @@ def naming(runs: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_no_file_of_a_study_holds_an_id_of_the_source_unless_it_is_turned_off(
-    tmp_path: Path,
-):
+def test_no_file_of_a_study_holds_an_id_of_the_source_unless_it_is_turned_off(tmp_path: Path):
     """Of a study with patients that a list names, who have a section of the report."""
     data, runs, manifest = tmp_path / "data", tmp_path / "runs", tmp_path / "clinic.yaml"
     write_clinic(data / "clinic")

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.statistics.verdicts import judge
+from medunlearn.statistics.verdicts import DIFFERENT, judge
 from medunlearn.study import wording
+from medunlearn.study.questions import QUESTIONS
 
 ROW = {
     "claim": "C2", "contrast": "F - M", "partition": "test", "measure": "balanced_accuracy",
@@ -169,11 +170,7 @@ def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_kno
     ("refused", "fitness", "first"),
     [
         ("", "", "Forgotten patients are easier"),
-        (
-            "needs 8 paired seeds, this profile has 2",
-            "",
-            "A demonstration, too small for verdicts: needs 8",
-        ),
+        ("needs 8 paired seeds, this profile has 2", "", "A demonstration, too small for verdicts"),
         ("", "Models do not remember.", "Models do not remember."),
         ("control failed: dose", "", "Forgotten patients are easier"),
     ],
@@ -189,7 +186,7 @@ def test_three_lines_begin_with_what_matters_most(refused, fitness, first):
 
 def test_networks_that_hardly_learnt_anything_are_told_of_and_others_are_not():
     row = {"measure": "accuracy", "estimate": 0.85, "name": "majority", "baseline": 0.842}
-    fitness = pd.DataFrame([row | {"fit": False}, row | {"fit": True}])
+    fitness = pd.DataFrame([row | {"fit": False}, row | {"measure": "auroc", "fit": True}])
     said = "Caution: retrained models reach 85.0 % accuracy, not clearly more than majority"
     assert wording.warn(fitness) == [f"{said} (84.2 %)."]
 
@@ -215,3 +212,13 @@ def test_methods_that_match_retraining_in_both_are_named():
 def test_a_difference_is_told_with_its_direction():
     rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
     assert "*Different, above 0*: SalUn. *Different, below 0*: SCRUB." in wording.answer("C3", rows)
+    found = ({"verdict": DIFFERENT, "estimate": estimate} for estimate in (-0.1, 0.1))
+    below, above = ({name: each.read(row) for name, each in QUESTIONS.items()} for row in found)
+    for name, lower, higher in (
+        ("privacy", "harder to recognise", "easier to recognise"),
+        ("slope", "falls behind", "gains"),
+        ("difficulty", "hard lose more", "easy lose more"),
+        ("sexes_forget", "women lose more", "men lose more"),
+        ("forget", "lower", "higher"),
+    ):
+        assert (below[name], above[name]) == (f"different: {lower}", f"different: {higher}")

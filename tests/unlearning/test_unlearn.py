@@ -197,10 +197,7 @@ def test_a_data_set_is_read_once():
         ({"factory": Plain, "method": "retrain"}, "is another network: bn1.bias"),
         ({"checkpoint": Plain(), "method": "r2d"}, "checkpoint: 1 fault"),
         ({"method": "r2d"}, "needs a checkpoint"),
-        (
-            {"model": ResNet50().state_dict()},
-            "build your network, then .*load_state_dict",
-        ),
+        ({"model": ResNet50().state_dict()}, "build your network, then .*load_state_dict"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_remedy(change, said):

@@ -107,9 +107,7 @@ def test_limits_too_narrow_and_estimates_too_small_are_found_out(
     def faulty(groups, **rest):
         found = honest(groups, **rest)
         return replace(
-            found,
-            estimate=found.estimate * estimate,
-            standard_error=found.standard_error * error,
+            found, estimate=found.estimate * estimate, standard_error=found.standard_error * error
         )
 
     monkeypatch.setattr(module, "contrast_interval", faulty)
