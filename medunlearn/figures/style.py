@@ -81,13 +81,6 @@ def display_figure(figure: Figure) -> None:
     display(figure, metadata=alternative)  # type: ignore[no-untyped-call]
 
 
-def show_figures(figures: Iterable[Figure], folder: Path, name: str) -> None:
-    """The same of several, numbered where there are more than one."""
-    every = list(figures)
-    for number, figure in enumerate(every, 1):
-        show_figure(figure, folder, f"{name}_{number}" if len(every) > 1 else name)
-
-
 def label_of(method: str) -> str:
     """How a method is called in figures and tables."""
     return "retrained again (set B)" if method == FLOOR else get_method(method).label

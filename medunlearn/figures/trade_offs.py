@@ -1,4 +1,4 @@
-"""Privacy against utility; and what unlearning costs, how its settings were found, at what cost."""
+"""Privacy against utility; and what unlearning costs beside one retraining."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
-from matplotlib.ticker import NullFormatter
 from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from medunlearn.evaluation.yardsticks import FLOOR, NOTHING
 from medunlearn.figures.style import BAND, frame, label_of, new_figure, style_of
@@ -35,69 +35,59 @@ def plot_trade_off(
     """Excess of an attack over retraining against the gap on the test set, one point a method.
 
     Points stand beside their names. Shaded is what lies within both margins: as good as retraining.
+    An interval wider than the frame is not drawn.
 
     Args:
         privacy: ``method``, ``estimate``, ``low``, ``high``: difference from retraining in AUC.
         utility: The same of the gap in accuracy on the test set.
         margins: Of accuracy and of the AUC.
     """
-    shown = ["estimate", "low", "high"]
-    up, across = (100 * rows.set_index("method")[shown] for rows in (privacy, utility))
-    methods = up["estimate"].dropna().index.intersection(across["estimate"].dropna().index)
-    up, across = up.loc[methods], across.loc[methods]
+    names = ["estimate", "low", "high"]
+    up, across = (100 * rows.set_index("method")[names] for rows in (privacy, utility))
+    both = across.join(up, rsuffix="_up").dropna(subset=["estimate", "estimate_up"])
     width, height = (100 * margin for margin in margins)
-    figure, (axis,) = new_figure(describe_places(across, up), width=6.2, height=4.9)
-    axis.add_patch(
-        Rectangle((-width, -height), 2 * width, 2 * height, color=BAND, linewidth=0, zorder=0)
-    )
+    rows = [(label_of(str(m)), *both.loc[m, ["estimate", "estimate_up"]]) for m in both.index]
+    places = "; ".join(f"{name}: accuracy {x:+.1f}, attack {y:+.1f}" for name, x, y in rows)
+    text = f"Privacy against utility, points relative to retraining. {places}."
+    figure, (axis,) = new_figure(text, width=6.2, height=4.9)
+    shade = Rectangle((-width, -height), 2 * width, 2 * height, color=BAND, linewidth=0, zorder=0)
+    axis.add_patch(shade)
     axis.axhline(0, color="#767676", linewidth=0.8, zorder=1)
     axis.axvline(0, color="#767676", linewidth=0.8, zorder=1)
-    axis.set_xlim(frame([-1.6 * width, 1.6 * width, *across["estimate"]], 0.12))
-    axis.set_ylim(frame([-1.6 * height, 1.6 * height, *up["estimate"]], 0.12))
-    for method in methods:
-        _draw_cross(axis, across.loc[method], up.loc[method], style_of(str(method)))
+    wide = np.ptp(axis.set_xlim(frame([-1.6 * width, 1.6 * width, *both["estimate"]], 0.12)))
+    high = np.ptp(axis.set_ylim(frame([-1.6 * height, 1.6 * height, *both["estimate_up"]], 0.12)))
+    for method, x, left, right, y, low, top in both.itertuples():
+        style = style_of(str(method))
+        thin = {"color": style["color"], "linewidth": 0.8, "alpha": 0.5, "zorder": 2}
+        if right - left < wide:
+            axis.plot([left, right], [y, y], **thin)
+        if top - low < high:
+            axis.plot([x, x], [low, top], **thin)
+        axis.plot(x, y, markersize=9, zorder=3, **style)
     for words, (x, y, side, edge) in CORNERS.items():
         place: dict[str, Any] = {"transform": axis.transAxes, "ha": side, "va": edge}
         axis.text(x, y, words, style="italic", color="#595959", size=11, **place)
-    inside = {"color": "#404040", "size": 9, "ha": "right", "va": "bottom"}
-    axis.text(width, height, "as good as retraining", **inside)  # type: ignore[arg-type]
+    axis.text(width, height, "as good as retraining", color="#404040", size=9, ha="right")
     axis.set(
         xlabel="accuracy on the test set, minus retraining (points)",
         ylabel="attack's AUC, minus retraining (points)",
     )
     axis.grid(visible=False)
-    _name_points(axis, methods.to_list(), across["estimate"], up["estimate"])
+    _name_points(axis, both.index.to_list(), both[["estimate", "estimate_up"]].to_numpy())
     return figure
 
 
-def _draw_cross(
-    axis: Axes, across: "pd.Series[float]", up: "pd.Series[float]", style: dict[str, str]
-) -> None:
-    """A point with both intervals, thin, so that they do not hide others; none beyond the frame."""
-    thin = {"color": style["color"], "linewidth": 0.8, "alpha": 0.5, "zorder": 2}
-    if np.diff(axis.get_xlim()) > across["high"] - across["low"]:
-        axis.plot([across["low"], across["high"]], [up["estimate"]] * 2, **thin)  # type: ignore[arg-type]
-    if np.diff(axis.get_ylim()) > up["high"] - up["low"]:
-        axis.plot([across["estimate"]] * 2, [up["low"], up["high"]], **thin)  # type: ignore[arg-type]
-    axis.plot(across["estimate"], up["estimate"], markersize=9, linestyle="", zorder=3, **style)  # type: ignore[arg-type]
-
-
-def _name_points(
-    axis: Axes, methods: Sequence[str], across: "pd.Series[float]", up: "pd.Series[float]"
-) -> None:
+def _name_points(axis: Axes, methods: Sequence[str], spots: NDArray[np.float64]) -> None:
     """Each name beside its point, where it covers no other point and no other name."""
     axis.figure.draw_without_rendering()  # type: ignore[union-attr]
-    points = axis.transData.transform(np.column_stack([across, up]))
-    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in points]
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in axis.transData.transform(spots)]
     taken += [text.get_window_extent() for text in axis.texts]
-    for method, spot in zip(methods, np.column_stack([across, up]), strict=True):
-        strong = "normal" if method not in {NOTHING, FLOOR} else "bold"
+    for method, spot in zip(methods, spots, strict=True):
         text = axis.annotate(
             label_of(method), spot, AROUND[0], textcoords="offset points", size=10,
-            weight=strong, zorder=4, path_effects=HALO,
+            weight="bold" if method in {NOTHING, FLOOR} else "normal", zorder=4, path_effects=HALO,
         )  # fmt: skip
-        hidden = [_move(axis, text, place, taken) for place in AROUND]
-        _move(axis, text, AROUND[hidden.index(min(hidden))], taken)
+        _move(axis, text, min(AROUND, key=lambda place: _move(axis, text, place, taken)), taken)
         taken.append(text.get_window_extent())
 
 
@@ -111,15 +101,6 @@ def _move(axis: Axes, text: Annotation, place: tuple[int, int], taken: Sequence[
     return sum(box.overlaps(other) for other in taken) + 5 * outside
 
 
-def describe_places(across: pd.DataFrame, up: pd.DataFrame) -> str:
-    """Where each method lies, in words."""
-    places = [
-        f"{label_of(str(method))}: accuracy {x:+.1f}, attack {y:+.1f}"
-        for method, x, y in zip(across.index, across["estimate"], up["estimate"], strict=True)
-    ]
-    return f"Privacy against utility, points relative to retraining. {'; '.join(places)}."
-
-
 def plot_costs(ratios: pd.DataFrame) -> Figure:
     """Cost of one request of each method beside one retraining: a bar, and every repeat a point.
 
@@ -127,75 +108,16 @@ def plot_costs(ratios: pd.DataFrame) -> Figure:
         ratios: As from ``cost_ratios``, of one forget size.
     """
     medians = ratios.groupby("method")["ratio"].median().sort_values(ascending=False)
-    told = ", ".join(f"{label_of(str(m))} {ratio:.2f}" for m, ratio in medians.items())
+    names = [label_of(str(method)) for method in medians.index]
+    told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in zip(names, medians, strict=True))
     text = f"Seconds of one request divided by seconds of one retraining: {told}."
     figure, (axis,) = new_figure(text, width=7.2, height=1.2 + 0.32 * len(medians))
-    for place, (method, ratio) in enumerate(medians.items()):
-        colour = style_of(str(method))["color"]
-        axis.barh(place, ratio, height=0.6, color=colour, alpha=0.55)
-        each = ratios.loc[ratios["method"] == method, "ratio"]
-        axis.plot(each, [place] * len(each), "|", color="black", markersize=8)
-        axis.annotate(f"{ratio:.2f}", (max(ratio, each.max()), place), (6, 0), va="center",
-                      textcoords="offset points", size=9)  # fmt: skip
+    colours = [style_of(str(method))["color"] for method in medians.index]
+    bars = axis.barh(names, medians, height=0.6, color=colours, alpha=0.55)
+    axis.bar_label(bars, fmt="%.2f", padding=14, size=9)
+    axis.plot(ratios["ratio"], ratios["method"].map(label_of), "|", color="black", markersize=8)
     axis.axvline(1, color="black", linewidth=1)
-    axis.set_xlim(0, max(1.15, 1.15 * ratios["ratio"].max()))
-    axis.set_yticks(range(len(medians)), [label_of(str(method)) for method in medians.index])
     axis.set(xlabel="one request / one retraining (line: 1.0)")
+    axis.set_xlim(0, max(1.15, 1.15 * ratios["ratio"].max()))
     axis.grid(axis="y", visible=False)
-    return figure
-
-
-def plot_trials(
-    scores: Sequence[float], *, method: str, chosen: int, oracle_tuned: int, doing_nothing: float
-) -> Figure:
-    """The score of each trial in the order they were made; low is good.
-
-    Args:
-        scores: Of each trial; trial 0 is the usual setting.
-        method: Whose settings.
-        chosen: The trial in use.
-        oracle_tuned: The trial nearest to retraining, for comparison.
-        doing_nothing: Score of the originals as they are.
-    """
-    text = f"Scores of {len(scores)} trials of {label_of(method)}; trial {chosen} was chosen."
-    figure, (axis,) = new_figure(text, width=7, height=3)
-    axis.plot(scores, **style_of(method), linestyle="", markersize=7, label=label_of(method))
-    axis.axhline(doing_nothing, color=style_of("original")["color"], label="do nothing")
-    ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "linestyle": ""}
-    for label, trial, colour, size in (
-        ("chosen", chosen, "black", 13),
-        ("oracle_tuned", oracle_tuned, "#767676", 18),
-    ):
-        axis.plot(trial, scores[trial], **ring, markersize=size, color=colour, label=label)
-    axis.set(xlabel="trial (0: usual settings)", ylabel="score (0 is best)")
-    axis.set_xticks(range(len(scores)))
-    axis.set_ylim(0, 1.1 * max(*scores, doing_nothing))
-    figure.legend(loc="outside right upper")
-    return figure
-
-
-def plot_tuning_costs(costs: pd.DataFrame) -> Figure:
-    """Cost of one request without and with tuning, in retrainings, with intervals.
-
-    Args:
-        costs: As from ``add_tuning``, of one forget size.
-    """
-    rows = costs.dropna(subset=["total"]).sort_values("total", ascending=False)
-    text = f"One request of {len(rows)} methods in retrainings, alone and with the search for it."
-    figure, (axis,) = new_figure(text, width=7.2, height=1.2 + 0.32 * len(rows))
-    for place, row in enumerate(rows.to_dict("records")):
-        style = {"linestyle": "", "capsize": 2, **style_of(row["method"])}
-        for what, of, fill in (("estimate", "", "none"), ("total", "total_", style["color"])):
-            spread = [[row[what] - row[f"{of}low"]], [row[f"{of}high"] - row[what]]]
-            axis.errorbar(row[what], place, xerr=spread, markerfacecolor=fill, **style)
-        both = [row["estimate"], row["total"]]
-        axis.plot(both, [place] * 2, color="#767676", linewidth=0.8, zorder=0)
-    axis.axvline(1, color="black", linewidth=0.8)
-    axis.annotate(" one retraining", (1, len(rows) - 1), ha="left", va="bottom", size=9)
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.grid(axis="x", color="#eeeeee")
-    axis.set_yticks(range(len(rows)), [label_of(method) for method in rows["method"]])
-    axis.set(xlabel="one request / one retraining: alone (open), with the search for it (full)")
     return figure

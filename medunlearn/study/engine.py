@@ -199,7 +199,7 @@ def is_outdated(study: Study, notebook: str, store: Store) -> bool:
     path = study.folder / "jobs" / f"{notebook}.json"
     made = [path.with_suffix(".ipynb")]
     if notebook == SYNTHESIS:
-        files = ("results.csv", "verdicts.csv", "verdicts.json", "figures/privacy_utility.png")
+        files = ("results.csv", "verdicts.csv", "figures/privacy_utility.png")
         made += [study.folder / "report" / name for name in ("index.html", *files)]
     key = (read_record(path) or {}).get("key")
     return not all(map(Path.is_file, made)) or key != notebook_key(study, notebook, store)

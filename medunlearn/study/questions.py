@@ -1,4 +1,4 @@
-"""What is asked of every method: the contrasts that answer the claims."""
+"""What is asked of every method: the contrasts that answer the claims, and how they came out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from medunlearn.statistics.verdicts import (
 SYMBOLS = {EQUIVALENT: "=", NEGLIGIBLE: "≈", DIFFERENT: "≠", INCONCLUSIVE: "?", NOT_TESTED: "-"}
 """Of verdicts, always beside their words."""
 
-UNCHANGED, CHANGED = (EQUIVALENT, NEGLIGIBLE), (DIFFERENT,)
+WORSE, BETTER, ALIKE, OPEN = "worse", "better", "alike", "open"
+"""How a contrast came out, beside *not tested*; what is not estimable is open."""
 
 
 @dataclass(frozen=True)
@@ -29,29 +30,50 @@ class Question:
     Args:
         claim: The claim that it belongs to.
         title: Heads its column.
+        sentence: What is worse than after retraining, without its end.
         where: Its rows in the table of verdicts, by column and value.
-        supported_by: Verdicts that support the claim.
+        support: How a contrast comes out that supports the claim.
         ways: What an estimate below 0 means, and one above 0.
-        downwards: Whether the claim is about a loss.
         beside: Whether it is a second measure of another one: answered, but no column.
     """
 
     claim: str
     title: str
+    sentence: str
     where: Mapping[str, object]
-    supported_by: tuple[str, ...]
+    support: tuple[str, ...] = (ALIKE,)
     ways: tuple[str, str] = ("lower", "higher")
-    downwards: bool = False
     beside: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The claim and the title."""
+        return f"{self.claim.replace('audits', 'privacy')}: {self.title}"
 
     def rows(self, judged: pd.DataFrame) -> pd.DataFrame:
         """Its rows of unlearning methods, confirmatory ones first."""
         return methods_of(pick(judged, claim=self.claim, **self.where))
 
-    def supporting(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows that support the claim."""
-        agrees = rows["verdict"].isin(self.supported_by)
-        return rows[agrees & (rows["estimate"] < 0)] if self.downwards else rows[agrees]
+    def tally(self, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Rows by how they came out, each in one place; of an attack more is the worse."""
+        bad = (rows["estimate"] > 0) == (self.claim == "audits")
+        known = {EQUIVALENT: ALIKE, NEGLIGIBLE: ALIKE, NOT_TESTED: NOT_TESTED}
+        ways = rows["verdict"].map(known).fillna(OPEN)
+        ways[rows["verdict"] == DIFFERENT] = BETTER
+        ways[(rows["verdict"] == DIFFERENT) & bad] = WORSE
+        return {way: rows[ways == way] for way in (WORSE, BETTER, ALIKE, OPEN, NOT_TESTED)}
+
+    def count(self, rows: pd.DataFrame) -> str:
+        """How many methods support the claim, of confirmatory ones where there are any."""
+        own = rows[rows["confirmatory"].astype(bool)]
+        rows, kind = (own, "confirmatory methods") if len(own) else (rows, "methods (exploratory)")
+        found = {way: len(some) for way, some in self.tally(rows).items()}
+        if len(rows) == found[NOT_TESTED]:
+            return "not tested" if len(rows) else "not measured"
+        supported = sum(found[way] for way in self.support)
+        others = found[WORSE] + found[BETTER] + found[ALIKE] - supported
+        told = f"supported with {supported} of {len(rows)} {kind}, not with {others}"
+        return f"{told}; open: {found[OPEN]}"
 
     def read(self, row: Mapping[Any, Any]) -> str:
         """The reading of a row; of a difference also its direction."""
@@ -60,36 +82,46 @@ class Question:
         return f"{reading}: {way}" if row["verdict"] == DIFFERENT else reading
 
 
-def _sexes(title: str, part: str, measure: str, **more: object) -> Question:
-    where = {"contrast": "F - M", "partition": part, "measure": measure, **more}
-    ways, beside = ("women lose more", "men lose more"), measure == "probability"
-    return Question("C2", title, where, UNCHANGED, ways, beside=beside)
-
+LOSE = ("women lose more", "men lose more")
 
 QUESTIONS = {
     "retain": Question(
-        "C1", "retain set", {"partition": "retain", "measure": "accuracy"}, UNCHANGED),
+        "C1", "retain set", "Accuracy on the retain set is lower than after retraining",
+        {"partition": "retain", "measure": "accuracy"}),
     "forget": Question(
-        "C1", "forget set", {"partition": "forget", "measure": "accuracy"}, UNCHANGED),
-    "sexes": _sexes("women and men, test set", "test", "balanced_accuracy"),
-    "sexes_forget": _sexes(
-        "women and men, forget set", "forget", "accuracy",
-        adjustment=("label, difficulty", "label")),
-    "sexes_probability": _sexes(
-        "probability of the true class, test set", "test", "probability"),
-    "sexes_forget_probability": _sexes(
-        "probability of the true class, forget set", "forget", "probability"),
-    "gap": Question("C3", "test set", {"contrast": "U - R"}, CHANGED, downwards=True),
+        "C1", "forget set", "Accuracy on the forget set is lower than after retraining",
+        {"partition": "forget", "measure": "accuracy"}),
+    "sexes": Question(
+        "C2", "women and men, test set", "On the test set women lose more than men",
+        {"contrast": "F - M", "partition": "test", "measure": "balanced_accuracy"}, ways=LOSE),
+    "sexes_forget": Question(
+        "C2", "women and men, forget set", "When forgotten, women lose more than men",
+        {"contrast": "F - M", "partition": "forget", "measure": "accuracy",
+         "adjustment": ("label, difficulty", "label")}, ways=LOSE),
+    "sexes_probability": Question(
+        "C2", "probability of the true class, test set", "In it women lose more than men",
+        {"contrast": "F - M", "partition": "test", "measure": "probability"}, ways=LOSE,
+        beside=True),
+    "sexes_forget_probability": Question(
+        "C2", "probability of the true class, forget set", "In it women lose more than men",
+        {"contrast": "F - M", "partition": "forget", "measure": "probability"}, ways=LOSE,
+        beside=True),
+    "gap": Question(
+        "C3", "test set", "Accuracy on the test set is lower than after retraining",
+        {"contrast": "U - R"}, (WORSE,)),
     "slope": Question(
-        "C3", "larger forget sets", {"contrast": "slope of U - R"}, CHANGED,
-        ("falls behind", "gains"), downwards=True),
+        "C3", "larger forget sets",
+        "As the forget set grows, accuracy falls further behind retraining",
+        {"contrast": "slope of U - R"}, (WORSE,), ("falls behind", "gains")),
     "difficulty": Question(
-        "C4", "easy and hard", {"contrast": "hard - easy"}, CHANGED,
-        ("hard lose more", "easy lose more")),
+        "C4", "easy and hard", "On the test set hard patients lose more than easy ones",
+        {"contrast": "hard - easy"}, (WORSE, BETTER),
+        ("hard ones lose more", "easy ones lose more")),
     "privacy": Question(
         "audits", "membership attack",
-        {"audit": "rmia", "against": "retrained", "group": "all"}, UNCHANGED,
-        ("harder to recognise", "easier to recognise")),
+        "Forgotten patients are easier to recognise than after retraining",
+        {"audit": "rmia", "against": "retrained", "group": "all"},
+        ways=("harder to recognise", "easier to recognise")),
 }  # fmt: skip
 """What the report answers, in its order."""
 

@@ -1,27 +1,15 @@
 """Results as tables for reading: points with intervals, symbols with words, labels for names."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
 
-from medunlearn.cohort.partition import TEST
-from medunlearn.evaluation.controls.resampling import FAILED, PASSED
-from medunlearn.evaluation.difficulty import RELIABLE
 from medunlearn.figures.style import SEX_NAMES, label_of
 from medunlearn.statistics.verdicts import NOT_TESTED
-from medunlearn.study.questions import QUESTIONS, SYMBOLS, Question, is_demonstration, methods_of
-from medunlearn.study.report import code_version
-from medunlearn.study.study import Study
-from medunlearn.study.synthesis import terms_hash
-from medunlearn.study.tables import Tables
-from medunlearn.study.wording import names_of
+from medunlearn.study.questions import QUESTIONS, SYMBOLS, Question, is_demonstration
 
 NAMES = {
     **SEX_NAMES,
@@ -29,14 +17,8 @@ NAMES = {
     "population": "membership (loss)", "population_folded": "membership (loss), folded",
     "forgetting_quality": "distinguishable from retraining",
     "true_positive_rate": "TPR", "false_positive_rate": "FPR",
-    "calibration_error": "calibration error",
 }  # fmt: skip
 """What tables call measures, audits and groups; other names stand as they are, without ``_``."""
-
-
-def name(raw: object) -> str:
-    """How a table calls a measure, an audit or a group."""
-    return NAMES.get(str(raw), str(raw).replace("_", " "))
 
 
 def points(row: Mapping[Any, Any]) -> str:
@@ -54,190 +36,93 @@ def wide(rows: pd.DataFrame, columns: str | Sequence[str]) -> pd.DataFrame:
         columns: What the columns tell apart, for example ``composition``.
     """
     shown = rows.assign(shown=[points(row) for row in rows.to_dict("records")])
-    table = shown.pivot_table(
-        index="method", columns=columns, values="shown", aggfunc="first", sort=False
-    )
-    return table.rename(index=label_of, columns=name).fillna("-").rename_axis(None)
+    table = shown.pivot_table("shown", "method", columns, aggfunc="first", sort=False)
+    table = table.rename(columns=lambda raw: NAMES.get(str(raw), str(raw).replace("_", " ")))
+    return table.rename(index=label_of).fillna("-").rename_axis(None)
 
 
 def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Estimates, tests and verdicts, one line a method."""
-    shown = {
-        "estimate (interval), points": [points(row) for row in rows.to_dict("records")],
-        "margin": [f"{100 * margin:.1f}" if margin > 0 else "-" for margin in rows["margin"]],
-        "p different": [_p(p) for p in rows["p_difference_adjusted"]],
-        "p equivalent": [_p(p) for p in rows["p_equivalence_adjusted"]],
-        "verdict": rows.get("reading", rows["verdict"]).to_numpy(),
-    }
-    index = [label_of(method) for method in rows["method"]]
-    return pd.DataFrame(shown, index=pd.Index(index, name="method"))
+    names = {
+        "shown": "estimate (interval), points", "margin": "margin",
+        "p_difference_adjusted": "p different", "p_equivalence_adjusted": "p equivalent",
+        "reading": "verdict", "settled_by": "would be settled by",
+    }  # fmt: skip
+    shown = rows.assign(shown=[points(row) for row in rows.to_dict("records")])
+    return shown.set_index(rows["method"].map(label_of))[list(names)].rename(columns=names)
 
 
-def open_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """What would settle each of these inconclusive contrasts."""
-    shown = rows[["claim", "contrast", "partition", "measure", "settled_by"]]
-    shown = shown.assign(method=[label_of(method) for method in rows["method"]])
-    return shown.rename(columns={"settled_by": "needs"}).set_index(["claim", "method"])
+def by_method(
+    judged: pd.DataFrame, show: Callable[[Question, Mapping[Any, Any]], str]
+) -> dict[str, dict[str, str]]:
+    """What is shown of each method, by the heading of each question: the verdict matrix.
+
+    Args:
+        judged: Verdicts and audits, one below the other.
+        show: Makes a cell of a row.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    for question in (each for each in QUESTIONS.values() if not each.beside):
+        for row in question.rows(judged).to_dict("records"):
+            own = cells.setdefault(label_of(row["method"]), {})
+            own.setdefault(question.heading, show(question, row))
+    return cells
+
+
+def plain_cell(question: Question, row: Mapping[Any, Any]) -> str:
+    """Estimate with interval, and the reading of a verdict."""
+    reading = "" if row["verdict"] == NOT_TESTED else question.read(row)
+    return f"{points(row)} {reading}".strip()
 
 
 def verdict_matrix(judged: pd.DataFrame) -> str:
-    """Methods by questions as HTML: symbol, word and estimate of each verdict.
-
-    Of a demonstration there are no verdicts to show: estimates only.
+    """Methods by questions as HTML: symbol, word and estimate; where nothing was tested the latter.
 
     Args:
         judged: Verdicts and audits, one below the other.
     """
-    asked = [(each, each.rows(judged)) for each in QUESTIONS.values() if not each.beside]
-    silent = is_demonstration(judged)
-    order = dict.fromkeys(method for _, rows in asked for method in rows["method"])
-    heads = "".join(
-        f'<th scope="col">{each.claim.replace("audits", "privacy")}<br>{each.title}</th>'
-        for each, _ in asked
+    asked = [each for each in QUESTIONS.values() if not each.beside]
+    heads = "".join(f'<th scope="col">{q.heading.replace(": ", "<br>")}</th>' for q in asked)
+    absent = {"verdict": NOT_TESTED, "estimate": np.nan}
+    lines = "".join(
+        f'<tr><th scope="row">{escape(method)}</th>'
+        + "".join(cells.get(q.heading, _cell(q, absent)) for q in asked)
+        + "</tr>"
+        for method, cells in by_method(judged, _cell).items()
     )
-    lines = []
-    for method in order:
-        cells = "".join(
-            _cell(question, rows[rows["method"] == method].head(1), silent=silent)
-            for question, rows in asked
-        )
-        lines.append(f'<tr><th scope="row">{escape(label_of(method))}</th>{cells}</tr>')
-    told = "Estimates" if silent else "Verdicts with estimates"
+    told = "Estimates" if is_demonstration(judged) else "Verdicts with estimates"
     return (
         f'<p class="caption"><strong>Table 1.</strong> {told}, as differences in points.</p>'
         f'<table class="matrix"><thead><tr><th scope="col">method</th>{heads}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table>"
+        f"<tbody>{lines}</tbody></table>"
     )
 
 
-def _cell(question: Question, rows: pd.DataFrame, *, silent: bool) -> str:
+def _cell(question: Question, row: Mapping[Any, Any]) -> str:
     """One verdict; its class colours it, symbol and word tell it."""
-    verdict, words = NOT_TESTED, f"<b>{SYMBOLS[NOT_TESTED]}</b>"
-    for row in rows.to_dict("records"):
-        verdict, estimate = row["verdict"], 100 * row["estimate"]
-        reading = "" if silent else escape(question.read(row))
-        symbol = "" if silent else f"<b>{SYMBOLS.get(verdict, SYMBOLS[NOT_TESTED])}</b> "
-        shown = f"<small>{estimate:+.1f}</small>" if np.isfinite(estimate) else ""
-        words = f"{symbol}{reading}{shown}"
+    verdict, words = row["verdict"], f"<small>{100 * row['estimate']:+.1f}</small>"
+    if not np.isfinite(row["estimate"]):
+        words = f"<b>{SYMBOLS[NOT_TESTED]}</b>"
+    elif verdict != NOT_TESTED:
+        symbol = SYMBOLS.get(verdict, SYMBOLS[NOT_TESTED])
+        words = f"<b>{symbol}</b> {escape(question.read(row))}{words}"
     kind = verdict.split(" (")[0].replace(" ", "-")
     return f'<td class="{kind}" data-label="{escape(question.title)}">{words}</td>'
 
 
 def folds(tables: Mapping[str, pd.DataFrame]) -> str:
     """Tables, each in a fold that shows its title until it is opened, as HTML."""
+    look: dict[str, Any] = {"border": 0, "escape": False, "na_rep": "-"}
     return "".join(
-        f"<details><summary>{escape(title)}</summary>"
-        f'<div class="scroll">{table.to_html(border=0, escape=False)}</div></details>'
+        f'<details><summary>{escape(title)}</summary><div class="scroll">'
+        f"{table.to_html(float_format='{:.2g}'.format, **look)}</div></details>"
         for title, table in tables.items()
     )
 
 
-def control_line(controls: pd.DataFrame) -> str:
-    """How the controls came out, in a line."""
-    failed = controls[controls["state"] == FAILED]
-    if len(failed):
-        return f"{len(failed)} of {len(controls)} controls failed: {', '.join(failed['control'])}."
-    passed = int((controls["state"] == PASSED).sum())
-    if passed == len(controls):
-        return f"All {passed} controls passed."
-    told = f"{passed} of {len(controls)} controls passed and none failed"
-    return f"{told}; the others could not tell."
-
-
-def worst_table(worst: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Gap of each method in the group of patients that retrained models do worst on."""
-    rows = worst[(worst["chosen_on"] == "retrained models") & (worst["quantity"] == "gap")]
-    groups = [
-        ", ".join(classes[int(w)] if w.isdecimal() else name(w) for w in group.split())
-        for group in rows["group"]
-    ]
-    return wide(methods_of(rows.assign(worst=groups)), ["grouping", "worst"])
-
-
-def facts(study: Study, tables: Tables) -> list[str]:
-    """When, with what and on whom the study was made."""
-    profile, patients = study.profile, tables.cohort.groupby("partition")["patient"].nunique()
-    return [
-        f"{datetime.now(UTC):%d %B %Y}",
-        f"medunlearn {code_version()}",
-        f"{study.device}, profile {Path(study.profile_name).stem}",
-        f"{study.cohort.manifest.title}: {patients['train']} training and {patients['test']} "
-        "test patients",
-        f"{profile.seeds} paired seeds, {profile.floor_seeds} retrained again (set B), "
-        f"{profile.references} reference models",
-        f"settings {'tuned' if study.tuned else 'usual'}",
-    ]
-
-
-def header(facts: Sequence[str]) -> str:
-    """Title and facts of the report, as HTML."""
+def front(facts: Sequence[str], judged: pd.DataFrame) -> str:
+    """Title and facts of the report, and of a demonstration that it is one, as HTML."""
     title = "What machine unlearning achieves, for whom, and at what cost"
-    return f'<h1>{title}</h1><p class="meta">{escape(" · ".join(facts))}</p>'
-
-
-def banner(judged: pd.DataFrame) -> str:
-    """Says of a demonstration that it is one, as HTML; empty for a study with verdicts."""
+    html = f'<h1>{title}</h1><p class="meta">{escape(" · ".join(facts))}</p>'
     told = "<b>A demonstration: too small for verdicts.</b> It shows what a study looks like."
-    return f'<p class="banner">{told}</p>' if is_demonstration(judged) else ""
-
-
-def describe_design(study: Study, tables: Tables) -> str:
-    """What was compared, in a sentence."""
-    count = len(study.profile.methods)
-    patients = tables.cohort.loc[tables.cohort["partition"] == TEST, "patient"].nunique()
-    return (
-        f"This study compares {count} unlearning methods with retraining, on {patients} test "
-        f'patients of the cohort "{study.cohort.manifest.title}".'
-    )
-
-
-def describe_terms(study: Study) -> str:
-    """What was settled before results, with a hash that shows whether it has changed since."""
-    statistics = study.profile.statistics
-    margins = ", ".join(f"{what} {100 * m:g}" for what, m in statistics.margins.items())
-    return (
-        f"**Settled before results** (hash `{terms_hash(study)}`). Margins in points: {margins}. "
-        f"Confirmatory methods: {names_of(study.profile.confirmatory)}. {statistics.justification}"
-    )
-
-
-def describe_limits(study: Study, tables: Tables) -> str:
-    """What the cohort is, and what is missing or broken."""
-    lines, manifest = [], study.cohort.manifest
-    if manifest.kind == "phantom":
-        lines.append("The images are synthetic: nothing here is medical evidence.")
-    if manifest.unit != "patient":
-        lines.append(f"No patient ids are published: a *patient* here is a **{manifest.unit}**.")
-    methods = tables.models["method"].fillna("training")
-    diverged = [m for m, x in zip(methods, tables.logits, strict=True) if not np.isfinite(x).all()]
-    if diverged:
-        names = ", ".join(sorted(set(diverged)))
-        lines.append(f"**{len(diverged)} models have diverged** ({names}): they have no measure.")
-    if tables.absent:
-        shown = "; ".join(tables.absent[:5]) + (" ..." if len(tables.absent) > 5 else "")
-        lines.append(f"**Missing: {len(tables.absent)} models of the design** ({shown}).")
-    return "\n\n".join(lines)
-
-
-def describe_difficulty(tables: Tables) -> str:
-    """How reliable difficulty is and, where the truth is known, how right."""
-    if tables.difficulty.empty:
-        return "Difficulty was not measured, because reference models are missing."
-    reliable = ", ".join(f"{r:.2f} on {part}" for part, r in tables.reliability.items())
-    lines = [f"Split-half reliability of difficulty is {reliable}; {RELIABLE} is needed."]
-    table = tables.cohort.merge(tables.difficulty, on="sample")
-    if {"conspicuity", "noisy_label"} <= set(table):
-        seen = table[(table["conspicuity"] > 0) & ~table["noisy_label"].astype(bool)]
-        r = spearmanr(seen["conspicuity"], seen["confidence_out"]).statistic
-        area = roc_auc_score(table["noisy_label"].astype(bool), -table["confidence_out"])
-        lines.append(
-            "The embedded cohort knows the truth. Difficulty ranks how conspicuous findings are "
-            f"(rank correlation {r:.2f}) and finds wrong labels (AUC {area:.2f})."
-        )
-    return " ".join(lines)
-
-
-def _p(value: float) -> str:
-    if not np.isfinite(value):
-        return "-"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    return html + (f'<p class="banner">{told}</p>' if is_demonstration(judged) else "")

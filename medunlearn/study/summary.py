@@ -2,28 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medunlearn.disk import written_whole
-from medunlearn.figures.style import label_of
-from medunlearn.statistics.verdicts import INCONCLUSIVE, NOT_TESTED
-from medunlearn.study import costs, readable, wording
-from medunlearn.study.questions import QUESTIONS, Question, is_demonstration
+from medunlearn.evaluation.controls.resampling import FAILED, PASSED
+from medunlearn.sources import canonical_hash
+from medunlearn.study import readable, wording
+from medunlearn.study.questions import QUESTIONS, is_demonstration
+from medunlearn.study.report import code_version
 from medunlearn.study.study import Study
 from medunlearn.study.synthesis import Synthesis
 from medunlearn.study.tables import Tables
-
-CLAIMS = {
-    "C1": "C1 · Retain and forget set",
-    "C2": "C2 · Women and men",
-    "C3": "C3 · Generalisation",
-    "C4": "C4 · Easy and hard patients",
-    "audits": "Privacy",
-    "C5": "C5 · Cost",
-}
 
 
 def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
@@ -31,65 +25,87 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
 
     Returns:
         Texts by name: ``title``, ``profile``, ``facts``, ``result`` (three lines), ``abstract``,
-        ``limits``, ``controls``, ``answers`` (by claim), ``cost`` (a sentence), ``short`` (empty
-        without verdicts), ``matrix`` (by method, then by question) and ``counts`` of methods (by
-        question).
+        ``limits``, ``controls``, ``answers`` (by claim), ``cost`` (a sentence), ``matrix`` (by
+        method, then by question) and ``counts`` of methods (by question).
     """
     judged = pd.concat([found.verdicts, found.audits], ignore_index=True)
-    demonstration = is_demonstration(judged)
-    fitness = "" if demonstration else wording.say_fitness(found.controls)
-    cautions = [] if demonstration else wording.warn(found.fitness)
-    confirmatory, design = study.profile.confirmatory, readable.describe_design(study, tables)
-    cost = costs.say_cost(found.costs, study)
+    silent, title = is_demonstration(judged), study.cohort.manifest.title
+    fitness = "" if silent else wording.say_fitness(found.controls)
+    cautions = [] if silent else wording.warn(found.fitness)
+    confirmatory, cost = study.profile.confirmatory, wording.say_cost(found.costs, study)
+    design = f"This study compares {len(study.profile.methods)} unlearning methods with retraining."
     answers = {
         claim: wording.answer(claim, judged, confirmatory if claim == "C2" else ())
-        for claim in CLAIMS
-        if claim != "C5" and not fitness
+        for claim in dict.fromkeys(question.claim for question in QUESTIONS.values())
+        if not fitness
     }
     return {
-        "title": study.cohort.manifest.title,
+        "title": title,
         "profile": Path(study.profile_name).stem,
-        "facts": readable.facts(study, tables),
+        "facts": _facts(study, tables),
         "result": [*cautions, *wording.three_lines(judged, fitness)],
         "abstract": wording.abstract(judged, design, cost, fitness, cautions),
-        "limits": readable.describe_limits(study, tables),
-        "controls": readable.control_line(found.controls),
-        "answers": {**answers, "C5": f"- {costs.describe_costs(found.costs, study)}"},
+        "limits": _limits(study, tables),
+        "controls": control_line(found.controls),
+        "answers": answers | {"C5": wording.describe_costs(found.costs, tables.costs, study)},
         "cost": cost,
-        "short": "" if fitness or demonstration else wording.say_short(judged),
-        "matrix": _matrix(judged),
-        "counts": {_heading(q): _count(q, q.rows(judged)) for q in QUESTIONS.values()},
+        "matrix": readable.by_method(judged, readable.plain_cell),
+        "counts": {q.heading: q.count(q.rows(judged)) for q in QUESTIONS.values()},
     }
-
-
-def _matrix(judged: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Estimate with interval and reading, by method and question."""
-    matrix: dict[str, dict[str, str]] = {}
-    for question in (each for each in QUESTIONS.values() if not each.beside):
-        for row in question.rows(judged).to_dict("records"):
-            cells = matrix.setdefault(label_of(row["method"]), {})
-            reading = "" if row["verdict"] == NOT_TESTED else question.read(row)
-            cells.setdefault(_heading(question), f"{readable.points(row)} {reading}".strip())
-    return matrix
-
-
-def _heading(question: Question) -> str:
-    return f"{question.claim.replace('audits', 'privacy')}: {question.title}"
-
-
-def _count(question: Question, rows: pd.DataFrame) -> str:
-    """How many methods support the claim, do not, and are open: confirmatory ones, else all."""
-    own = rows[rows["confirmatory"].astype(bool)]
-    rows, kind = (own, "") if len(own) else (rows, ", exploratory")
-    tested, supported = rows[rows["verdict"] != NOT_TESTED], len(question.supporting(rows))
-    left = int((tested["verdict"] == INCONCLUSIVE).sum())
-    if tested.empty:
-        return "not tested" if len(rows) else "not measured"
-    refuted = len(tested) - supported - left
-    return f"supported {supported}, not {refuted}, open {left} (of {len(tested)}{kind})"
 
 
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Write it to ``summary.json`` in the folder of the report."""
     with written_whole(folder / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+
+
+def _facts(study: Study, tables: Tables) -> list[str]:
+    """When, with what and on whom the study was made."""
+    profile, patients = study.profile, tables.cohort.groupby("partition")["patient"].nunique()
+    return [
+        f"{datetime.now(UTC):%d %B %Y}",
+        f"medunlearn {code_version()}",
+        f"{study.device}, profile {Path(study.profile_name).stem}",
+        f"{study.cohort.manifest.title}: {patients['train']} training and {patients['test']} "
+        "test patients",
+        f"{profile.seeds} paired seeds, {profile.floor_seeds} retrained again (set B), "
+        f"{profile.references} reference models",
+        f"settings {'tuned' if study.tuned else 'usual'}",
+    ]
+
+
+def _limits(study: Study, tables: Tables) -> str:
+    """What the cohort is, and what is missing or broken."""
+    lines, manifest = [], study.cohort.manifest
+    if manifest.kind == "phantom":
+        lines.append("The images are synthetic: nothing here is medical evidence.")
+    if manifest.unit != "patient":
+        lines.append(f"No patient ids are published: a *patient* here is a **{manifest.unit}**.")
+    broken = ~np.isfinite(tables.logits).all(axis=(1, 2))
+    if broken.any():
+        names = ", ".join(sorted(set(tables.models.loc[broken, "method"].fillna("training"))))
+        lines.append(f"**{broken.sum()} models have diverged** ({names}): they have no measure.")
+    if tables.absent:
+        shown = "; ".join(tables.absent[:5]) + (" ..." if len(tables.absent) > 5 else "")
+        lines.append(f"**Missing: {len(tables.absent)} models of the design** ({shown}).")
+    return "\n\n".join(lines)
+
+
+def control_line(controls: pd.DataFrame) -> str:
+    """How the controls came out, in a line."""
+    passed, failed = ((controls["state"] == state) for state in (PASSED, FAILED))
+    left, names = (~passed & ~failed).sum(), ", ".join(controls.loc[failed, "control"]) or "none"
+    told = f"{passed.sum()} of {len(controls)} controls passed"
+    return f"{told}{f', {left} cannot tell' if left else ''}; failed: {names}."
+
+
+def describe_terms(study: Study) -> str:
+    """What was settled before results, with a hash that shows whether it has changed since."""
+    statistics, confirmatory = study.profile.statistics, study.profile.confirmatory
+    mark = canonical_hash([statistics.model_dump(), confirmatory])[:12]
+    margins = ", ".join(f"{what} {100 * m:g}" for what, m in statistics.margins.items())
+    return (
+        f"**Settled before results** (hash `{mark}`). Margins in points: {margins}. "
+        f"Confirmatory methods: {wording.names_of(confirmatory)}. {statistics.justification}"
+    )

@@ -1,6 +1,5 @@
 """From the tables of a study to its verdicts, and the files that hold them."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from medunlearn.evaluation.fairness import measure_calibration, measure_worst_gr
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.results import measure_fitness, measure_relearning, measure_results
 from medunlearn.evaluation.yardsticks import FLOOR, NOTHING, RETRAINED
-from medunlearn.sources import canonical_hash
 from medunlearn.statistics.reading import read_verdicts, settled_by
 from medunlearn.statistics.verdicts import Terms, judge, refuse
 from medunlearn.study.study import Study
@@ -141,26 +139,13 @@ def terms_of(study: Study, tables: Tables) -> Terms:
     )
 
 
-def terms_hash(study: Study) -> str:
-    """Of margins, confirmatory methods and conditions: printed, so that they cannot drift."""
-    settled = [study.profile.statistics.model_dump(), study.profile.confirmatory]
-    return canonical_hash(settled)[:12]
-
-
-def write_synthesis(synthesis: Synthesis, folder: Path) -> list[Path]:
-    """Write each table as a CSV file, controls and verdicts also as ``verdicts.json``."""
+def write_synthesis(synthesis: Synthesis, folder: Path) -> None:
+    """Write each table as a CSV file of its name."""
     folder.mkdir(parents=True, exist_ok=True)
-    tables = {name: x for name, x in vars(synthesis).items() if isinstance(x, pd.DataFrame)}
-    for name, table in tables.items():
-        with written_whole(folder / f"{name}.csv") as partial:
-            table.to_csv(partial, index=False, float_format="%.10g")
-    content = {
-        name: json.loads(tables[name].to_json(orient="records", double_precision=10))
-        for name in ("controls", "verdicts")
-    }
-    with written_whole(folder / "verdicts.json") as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-    return [folder / name for name in (*(f"{name}.csv" for name in tables), "verdicts.json")]
+    for name, table in vars(synthesis).items():
+        if isinstance(table, pd.DataFrame):
+            with written_whole(folder / f"{name}.csv") as partial:
+                table.to_csv(partial, index=False, float_format="%.10g")
 
 
 def _audit(measurements: Measurements, terms: Terms) -> pd.DataFrame:

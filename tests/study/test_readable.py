@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from medunlearn.study import readable
+from medunlearn.study.summary import control_line
 from tests.study.test_wording import GAP, judged
 
 
@@ -14,13 +15,14 @@ def test_points_show_limits_only_where_there_are_some():
     assert readable.points(row | {"low": np.nan, "high": np.nan}) == "-1.2"
 
 
-def test_the_table_of_verdicts_shows_both_tests():
-    table = readable.verdict_table(judged(("salun", -0.08, 0.01, {})))
+def test_a_fold_of_verdicts_shows_both_tests():
+    rows = judged(("salun", -0.08, 0.02, {}))
+    table = readable.verdict_table(rows.assign(reading=rows["verdict"], settled_by=""))
     assert list(table.index) == ["SalUn"]
-    row = table.iloc[0]
-    assert row["p different"] == "<0.001"
-    assert float(row["p equivalent"]) > 0.9
-    assert row["verdict"] == "different"
+    folded = readable.folds({"A < B": table})
+    assert folded.startswith("<details><summary>A &lt; B</summary>")
+    for cell in ("-8.0 (-12.2 to -3.8)", "0.03", "0.0007", "0.99", "different"):
+        assert f"<td>{cell}</td>" in folded
 
 
 def test_a_wide_table_has_a_line_a_method_and_readable_names():
@@ -37,34 +39,35 @@ def test_a_wide_table_has_a_line_a_method_and_readable_names():
 
 
 def test_the_matrix_tells_each_verdict_by_symbol_and_word_and_not_by_colour_alone():
-    matrix = readable.verdict_matrix(
-        judged(("salun", 0.0, 0.005, {}), ("scrub", -0.08, 0.01, {}), ("scrub", 0, 0.05, GAP))
-    )
+    refused = {"refused": "unbalanced"}
+    rows = judged(
+        ("salun", 0.0, 0.005, {}), ("scrub", -0.08, 0.01, {}), ("scrub", 0, 0.05, GAP),
+        ("salun", 0.01, 0.05, GAP | refused),
+    )  # fmt: skip
+    matrix = readable.verdict_matrix(rows)
     for told in (
         "<b>=</b> equivalent",
         "<b>≠</b> different: women lose more",
         "<b>?</b> inconclusive",
+        '<td class="not-tested" data-label="test set"><small>+1.0</small>',
     ):
         assert told in matrix
     assert matrix.count('scope="row"') == 2
     # on a narrow screen a cell stands without its column
     assert 'data-label="women and men, test set"' in matrix
+    plain = readable.by_method(rows, readable.plain_cell)
+    assert plain["SCRUB"]["C2: women and men, test set"].endswith("different: women lose more")
+    assert plain["SalUn"]["C3: test set"] == "+1.0 (-9.4 to +11.4)"
 
 
 @pytest.mark.parametrize(
     ("states", "said"),
     [
-        (["passed", "uninformative"], "1 of 2 controls passed and none failed"),
-        (["passed", "passed"], "All 2 controls passed."),
-        (["passed", "failed"], "1 of 2 controls failed: second."),
+        (["passed", "uninformative"], "1 of 2 controls passed, 1 cannot tell; failed: none."),
+        (["passed", "passed"], "2 of 2 controls passed; failed: none."),
+        (["passed", "failed"], "1 of 2 controls passed; failed: second."),
     ],
 )
 def test_controls_are_told_in_a_line(states, said):
     controls = pd.DataFrame({"control": ["first", "second"], "state": states})
-    assert readable.control_line(controls).startswith(said)
-
-
-def test_a_fold_holds_its_tables():
-    folded = readable.folds({"A < B": pd.DataFrame({"x": [1]})})
-    assert folded.startswith("<details><summary>A &lt; B</summary>")
-    assert "<table" in folded
+    assert control_line(controls) == said

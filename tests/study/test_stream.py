@@ -11,12 +11,12 @@ import yaml
 
 from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.errors import InputError
-from medunlearn.figures import plot_drift
+from medunlearn.figures import plot_estimates
 from medunlearn.study import builder as module
 from medunlearn.study.builder import Builder
 from medunlearn.study.cells import Cell, cells, stream_cells
 from medunlearn.study.design import all_models, made_from, original, unlearned
-from medunlearn.study.exploratory import stream_section
+from medunlearn.study.exploratory import stream_panels, stream_section
 from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.study import open_study
 from tests.conftest import TINY
@@ -172,16 +172,15 @@ def test_a_stream_is_reported_and_shown_and_changes_nothing_else_of_a_study():
     own = found.results["composition"].isin(["stream", "at_once"])
     pd.testing.assert_frame_equal(plain.results, found.results[~own])
     assert set(found.results.loc[own, "method"]) == {"original", "retrain", "floor", "finetune"}
-    assert "after 2 requests" in stream_section(found)
+    assert "Each of 2 requests" in stream_section(found)
     assert stream_section(plain) == ""
-    figures = list(plot_drift(found.results))
-    assert [figure.axes[0].get_title() for figure in figures] == ["Forget set", "Test set"]
-    for figure in figures:
-        assert "after 2 requests" in figure.get_label()
+    assert all(rows.empty for rows in stream_panels(plain).values())
+    panels = stream_panels(found)
+    assert list(panels) == ["forget set", "test set"]
+    for figure in plot_estimates(panels, axis_title="gap (points)", by="request"):
         (axis,) = figure.axes
-        assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "2", "at once"]
-        lines = [line for line in axis.lines if line.get_marker() in {"x", "P", "o"}]
-        places = [np.round(line.get_xdata()).tolist() for line in lines]
-        assert places == [[0, 1], [2]] * 3
-        assert [line.get_mfc() == "white" for line in lines] == [False, True] * 3
-    assert list(plot_drift(plain.results)) == []
+        names = [text.get_text().strip() for text in axis.get_yticklabels(minor=True)]
+        assert names == ["1", "2", "at once"] * 3
+        markers = [line for line in axis.lines if line.get_marker() in {"x", "P", "o"}]
+        places = sorted((line.get_ydata()[0], line.get_mfc() == "white") for line in markers)
+        assert [hollow for _, hollow in places] == [False, False, True] * 3

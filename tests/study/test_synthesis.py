@@ -90,8 +90,9 @@ def test_retrained_models_are_held_to_majority_and_chance(found, tmp_path):
     labels = found.measurements.cohort.query("partition == 'test'")["label"]
     assert table.loc["accuracy", "baseline"] == pytest.approx(labels.value_counts(True).max())
     assert table["fit"].all()
-    names = {path.name for path in write_synthesis(found, tmp_path)}
-    assert {"fitness.csv", "sensitivity.csv"} <= names
+    write_synthesis(found, tmp_path / "report")
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert {"fitness.csv", "sensitivity.csv", "verdicts.csv"} <= names
 
 
 def test_models_not_clearly_better_than_the_majority_are_not_fit():
@@ -112,11 +113,13 @@ def test_a_summary_warns_first_and_of_a_study_that_is_not_fit_it_has_no_answer(f
         tuned=None,
     )
     made = found.measurements
-    tables = SimpleNamespace(models=made.models, logits=made.logits, cohort=made.cohort, absent=[])
+    known = {name: getattr(made, name) for name in ("models", "logits", "cohort")}
+    bills = pd.DataFrame(columns=COSTS).astype({"exclusive": bool})
+    tables = SimpleNamespace(**known, costs=bills, absent=[])
     warned = summarise(study, tables, replace(found, fitness=found.fitness.assign(fit=False)))
     for part in ("result", "abstract"):
         assert [line.split(":")[0] for line in warned[part][:2]] == ["Caution"] * 2
-    assert "accuracy falls with" in warned["short"]
+    assert set(warned["answers"]) == {"C1", "C2", "C3", "C4", "audits", "C5"}
     unfit = summarise(study, tables, replace(found, controls=found.controls.assign(state=FAILED)))
     assert unfit["result"][0].startswith("This study is not fit for verdicts")
-    assert (unfit["short"], set(unfit["answers"])) == ("", {"C5"})
+    assert set(unfit["answers"]) == {"C5"}

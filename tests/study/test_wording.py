@@ -1,9 +1,12 @@
 """Sentences of the report: what is proven is said, and nothing more."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from medunlearn.evaluation.costs import TUNING
 from medunlearn.statistics.verdicts import DIFFERENT, judge
 from medunlearn.study import wording
 from medunlearn.study.questions import QUESTIONS
@@ -30,26 +33,26 @@ def judged(*rows):
 
 BOTH = ("salun", "scrub")
 TOGETHER = "no confirmatory method is biased by more than the margin"
+FEW = "needs 8 paired seeds, this profile has 2"
 
 
-def test_a_claim_of_no_bias_is_made_only_where_every_test_of_equivalence_holds():
-    said = wording.answer(
-        "C2", judged(("salun", 0.001, 0.005, {}), ("scrub", -0.002, 0.005, {})), BOTH
-    )
-    assert TOGETHER in said
-    assert "supported for 2 of 2 confirmatory methods" in said
-    said = wording.answer(
-        "C2", judged(("salun", 0.001, 0.005, {}), ("scrub", -0.002, 0.02, {})), BOTH
-    )
-    assert TOGETHER not in said
-    assert "is not shown" in said
-    assert "*Inconclusive*: SCRUB." in said
-
-
-def test_a_confirmatory_method_that_is_missing_leaves_the_claim_unproven():
-    said = wording.answer("C2", judged(("salun", 0.001, 0.005, {})), BOTH)
-    assert TOGETHER not in said
-    assert "SCRUB is missing" in said
+@pytest.mark.parametrize(
+    ("rows", "confirmatory", "said", "together"),
+    [
+        ([("salun", 0.001, 0.005), ("scrub", -0.002, 0.005)], BOTH, "supported with 2 of 2", True),
+        ([("salun", 0.001, 0.005), ("scrub", -0.002, 0.02)], BOTH, "with 1 of 2", False),
+        ([("salun", 0.01, 0.002)], ["salun"], "with 1 of 1 confirmatory methods, not", True),
+        ([("salun", 0.001, 0.005)], BOTH, "That *no* method is biased is not shown.", False),
+        ([("salun", -0.08, 0.01), ("scrub", 0.0, 0.005)], BOTH, "men with 1 of 2 methods (SalUn);",
+         False),
+    ],
+)  # fmt: skip
+def test_a_claim_of_no_bias_is_made_only_where_every_test_of_every_method_holds(
+    rows, confirmatory, said, together
+):
+    told = wording.answer("C2", judged(*((*row, {}) for row in rows)), confirmatory)
+    assert said in told
+    assert (TOGETHER in told) == together
 
 
 def test_a_method_that_was_not_tested_is_named_with_the_reason():
@@ -59,54 +62,31 @@ def test_a_method_that_was_not_tested_is_named_with_the_reason():
         ("finetune", np.nan, np.nan, {}),
     )
     said = wording.answer("C2", rows, (*BOTH, "finetune"))
-    assert "supported for 1 of 3" in said
-    assert "*Not tested*: SCRUB and fine-tuning (unbalanced; a model has diverged)." in said
+    assert "supported with 1 of 3" in said
+    assert "not tested: SCRUB and fine-tuning (unbalanced; a model has diverged)." in said
     assert TOGETHER not in said
 
 
-def test_a_bias_is_told_with_the_method():
-    rows = judged(("salun", -0.08, 0.01, {}), ("scrub", 0.0, 0.005, {}))
-    said = wording.answer("C2", rows, BOTH)
-    assert "*Different*: SalUn." in said
-    assert "women lose more than men with 1 of 2 methods (SalUn);" in wording.say_sexes(rows)
-
-
-def test_a_difference_within_the_margin_is_called_negligible_and_proves_no_bias():
-    said = wording.answer("C2", judged(("salun", 0.01, 0.002, {})), ["salun"])
-    assert "*Different but negligible*: SalUn." in said
-    assert TOGETHER in said
-
-
-def test_a_reading_stands_in_place_of_its_verdict():
-    rows = judged(("salun", -0.05, 0.03, {})).assign(reading="suggests harm, not confirmed")
-    assert "*Suggests harm, not confirmed*: SalUn." in wording.answer("C2", rows)
-
-
 def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
-    reason = "needs 8 paired seeds, this profile has 2"
-    silent = ("salun", 0.0, 0.001, {"refused": reason})
+    silent = ("salun", 0.0, 0.001, {"refused": FEW})
     said = wording.answer("C2", judged(silent, ("scrub", 0.0, 0.01, GAP)), ["salun"])
-    assert f"Not tested: {reason}." in said
-    assert "quivalent" not in said
+    assert f"not tested ({FEW})." in said
+    assert "alike" not in said
     # of a demonstration the banner says so, once
     assert wording.answer("C2", judged(silent)) == ""
 
 
 def test_a_question_without_rows_is_said_to_be_unanswered():
     nothing = judged(("salun", 0.0, 0.01, {"claim": "C1", "family": "C1"}))
-    assert "was not measured" in wording.answer("C2", nothing, BOTH)
-    assert "not compared" in wording.say_sexes(nothing)
+    assert "not measured" in wording.answer("C2", nothing, BOTH)
+    assert "not compared" in wording.say(nothing, "sexes", "sexes_forget")
 
 
 def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
     table = judged(("salun", 0.0, 0.02, {}), ("scrub", 0.0, 0.03, {}))
     reach = 100 * table["reachable_margin"].max()
-    assert f"margin is 3.0 points; a study of this size can settle {reach:.1f}" in wording.answer(
-        "C2", table
-    )
-    near = judged(("salun", 0.025, 0.004, {"margin": 0.03, "df": 200}))
-    near = near.assign(verdict="inconclusive")
-    assert "too near the margin" in wording.answer("C2", near)
+    said = wording.answer("C2", table)
+    assert f"margin is 3.0 points; a study of this size can settle {reach:.1f}" in said
 
 
 def test_a_profile_may_name_no_confirmatory_method():
@@ -116,30 +96,19 @@ def test_a_profile_may_name_no_confirmatory_method():
 
 def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
     rows = judged(*((m, -0.05, 0.005, GAP) for m in ("original", "floor", "finetune")))
-    assert "after retraining with 1 of 1 methods (fine-tuning);" in wording.say(
-        rows, "gap", "slope"
-    )
-
-
-def test_a_study_in_a_sentence_counts_what_is_worse():
-    rows = [*((m, 0.2, 0.01, ATTACK) for m in BOTH), ("salun", -0.08, 0.01, GAP)]
-    assert wording.say_short(judged(*rows, ("scrub", 0.0, 0.1, GAP))) == (
-        "of 2 methods, forgotten patients stay easier to recognise with 2, accuracy falls with "
-        "1 (1 open), and forgotten women lose more than men with none"
-    )
+    assert "after retraining with 1 of 1 methods (fine-tuning);" in wording.say(rows, "gap")
 
 
 def test_a_gain_is_no_loss():
     rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
-    assert "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);" in wording.say(
-        rows, "gap", "slope"
-    )
-    assert "supported for 1 of 2" in wording.answer("C3", rows)
+    assert "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);" in wording.say(rows, "gap")
+    assert "supported with 1 of 2" in wording.answer("C3", rows)
 
 
 def test_a_patient_who_became_unlikely_is_not_called_recognised():
     rows = judged(("salun", 0.2, 0.01, ATTACK), ("bad_teacher", -0.2, 0.01, ATTACK))
-    assert "with 1 of 2 methods (SalUn), harder with 1 (bad" in wording.say(rows, "privacy")
+    said = wording.say(rows, "privacy")
+    assert "with 1 of 2 methods (SalUn), harder to recognise with 1 (bad" in said
 
 
 def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
@@ -148,13 +117,13 @@ def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
         *(("salun", 0.0, 0.001, kind | silent) for kind in ({}, GAP, ATTACK)),
         ("salun", 0.0, 0.001, {"claim": "C4", "contrast": "hard - easy", "family": "C4"}),
     )
-    for said in (wording.say(rows, "privacy"), wording.say(rows, "gap"), wording.say_sexes(rows)):
+    for said in (wording.say(rows, name) for name in ("privacy", "gap", "sexes")):
         assert "not tested (control failed)" in said
         assert "none" not in said
     two = judged(("salun", 0.0, 0.005, {}), ("scrub", 0.0, 0.1, {}), ("ssd", 0, 0.01, silent))
-    assert wording.say_sexes(two) == (
+    assert wording.say(two, "sexes") == (
         "On the test set women lose more than men with none of 2 methods; shown to be alike within "
-        "3 points: 1; open: 1; not tested: 1."
+        "3 points: 1; open: 1; not tested: SSD (control failed)."
     )
 
 
@@ -163,14 +132,14 @@ def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_kno
     for adjustment in ("label", "label, difficulty"):
         rows = judged(("salun", 0.0, 0.005, forget | {"adjustment": adjustment}))
         answered = wording.answer("C2", rows).split("forget set")[1].splitlines()[0]
-        assert "supported for 1 of 1" in answered
+        assert "supported with 1 of 1" in answered
 
 
 @pytest.mark.parametrize(
     ("refused", "fitness", "first"),
     [
         ("", "", "Forgotten patients are easier"),
-        ("needs 8 paired seeds, this profile has 2", "", "A demonstration, too small for verdicts"),
+        (FEW, "", "A demonstration, too small for verdicts"),
         ("", "Models do not remember.", "Models do not remember."),
         ("control failed: dose", "", "Forgotten patients are easier"),
     ],
@@ -210,15 +179,61 @@ def test_methods_that_match_retraining_in_both_are_named():
 
 
 def test_a_difference_is_told_with_its_direction():
-    rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
-    assert "*Different, above 0*: SalUn. *Different, below 0*: SCRUB." in wording.answer("C3", rows)
     found = ({"verdict": DIFFERENT, "estimate": estimate} for estimate in (-0.1, 0.1))
     below, above = ({name: each.read(row) for name, each in QUESTIONS.items()} for row in found)
     for name, lower, higher in (
         ("privacy", "harder to recognise", "easier to recognise"),
         ("slope", "falls behind", "gains"),
-        ("difficulty", "hard lose more", "easy lose more"),
+        ("difficulty", "hard ones lose more", "easy ones lose more"),
         ("sexes_forget", "women lose more", "men lose more"),
         ("forget", "lower", "higher"),
     ):
         assert (below[name], above[name]) == (f"different: {lower}", f"different: {higher}")
+
+
+def test_support_of_a_claim_is_counted_apart_from_its_opposite_and_what_is_open():
+    rows = judged(("a", -0.08, 0.01, GAP), ("b", 0.08, 0.01, GAP), ("c", 0.0, 1.0, GAP))
+    count = QUESTIONS["gap"].count
+    assert count(rows) == "supported with 1 of 3 confirmatory methods, not with 1; open: 1"
+    assert count(rows.assign(confirmatory=False)).startswith("supported with 1 of 3 methods (expl")
+
+
+COSTS = pd.DataFrame(
+    {"method": list("abcd"), "forget_size": 0.1, "estimate": [0.4, 0.5, 0.5, 0.6]}
+).assign(**dict.fromkeys(TUNING, 2.0) | {"total_low": [2, 1.1, 0.5, 0.8]})
+BILL = {"exclusive": True, "device_type": "cpu", "seconds": 1.0, "cpu_seconds": 1.0}
+TUNED = {"device_type": "cpu", "exclusive": True, "timed": 16, "disturbed": 0}
+
+
+def costs(table=COSTS, bills=(BILL, BILL, BILL), **tuned):
+    found = SimpleNamespace(**TUNED | tuned) if tuned.pop("there", True) else None
+    study = SimpleNamespace(profile=SimpleNamespace(middle_size=0.1), tuned=found, device="cpu")
+    return wording.describe_costs(table, pd.DataFrame(bills), study)
+
+
+def test_supported_is_above_one_retraining_and_nothing_else():
+    assert costs() == (
+        "**With the search for its settings, one request costs more than one retraining for 2 of 4 "
+        "methods.** One request alone costs 0.40 to 0.60 retrainings."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"table": COSTS.iloc[:0]}, "nothing is known of cost"),
+        ({"there": False}, "is not tested: nothing was tuned"),
+        ({"table": COSTS.assign(total=np.nan)}, "is not tested: nothing was tuned"),
+        ({"device_type": "cuda"}, "not tested: it was timed on cuda, and unlearning on cpu"),
+        ({"exclusive": False}, "not tested: others may have computed"),
+    ],
+)
+def test_seconds_that_are_absent_or_cannot_be_added_give_no_verdict(given, said):
+    assert said in costs(**given)
+    assert "costs more" not in costs(**given)
+
+
+def test_disturbed_regions_are_counted_with_the_remedy():
+    busy = [BILL, BILL | {"cpu_seconds": 0.5}]
+    assert "had the core in 1 of 2 regions timed (`make retime`)" in costs(bills=busy)
+    assert "In tuning it was so in 3 of 16 regions." in costs(disturbed=3)
