@@ -6,22 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from medunlearn.evaluation.yardsticks import FLOOR
-from medunlearn.figures.style import (
-    BAND,
-    GROUP_STYLES,
-    PANEL,
-    SEX_NAMES,
-    frame,
-    label_of,
-    new_figure,
-    style_of,
-)
+from medunlearn.figures.style import BAND, GROUP_STYLES, frame, label_of, new_figure, style_of
 from medunlearn.statistics.verdicts import NOT_TESTED
 
-LIMITS = ["estimate", "low", "high"]
+PANEL = 5.4
+"""Width of a panel, in inches: its letters can be read on a telephone."""
 
 GREATEST = 100.0
 """Points: an interval as wide, or one beyond what is possible, says nothing: it is left out."""
@@ -65,12 +56,6 @@ def plot_estimates(
         _draw(axis, rows.merge(lines), single)
         axis.set(title=title[0].upper() + title[1:], xlabel=axis_title)
         _label_lines(axis, lines, by)
-        if by == "group":
-            handles = [
-                Line2D([], [], linestyle="", label=SEX_NAMES.get(name, name), **GROUP_STYLES[name])
-                for name in dict.fromkeys(lines["line"])
-            ]
-            figure.legend(handles=handles, loc="outside lower center", ncols=3)
         yield figure
 
 
@@ -85,7 +70,7 @@ def _place(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _draw(axis: Axes, rows: pd.DataFrame, single: pd.DataFrame) -> None:
     """Margin, lines and single seeds; the frame is set first: an arrow says that a bar goes on."""
-    points = 100 * rows[LIMITS]
+    points = 100 * rows[["estimate", "low", "high"]]
     too_wide = points["high"] - points["low"] > GREATEST
     points.loc[too_wide | (points.abs().max(axis=1) > GREATEST), ["low", "high"]] = np.nan
     margin, ends = 100 * float(rows["margin"].max()), [0, *_ends(points), *(100 * single["gap"])]
@@ -122,11 +107,11 @@ def _ends(points: pd.DataFrame) -> list[float]:
 
 
 def _label_lines(axis: Axes, lines: pd.DataFrame, by: str) -> None:
-    """Names of the methods, and beside them the forget sizes or steps."""
+    """Names of the methods, and beside them what tells their lines apart."""
     heights = lines.groupby("method", sort=False)["place"].mean()
     axis.set_yticks(heights.to_list(), [label_of(method) for method in heights.index])
     axis.set_ylim(lines["place"].max() + 0.6, lines["place"].min() - 0.6)
-    if by and by != "group":
+    if by:
         names = [f"{x:.0%}" if by == "forget_size" else str(x) for x in lines["line"]]
         axis.set_yticks(lines["place"].to_list(), names, minor=True)
         axis.yaxis.remove_overlapping_locs = False  # the middle size is as high as the name

@@ -16,12 +16,8 @@ from medunlearn.disk import written_whole
 from medunlearn.evaluation.yardsticks import FLOOR
 from medunlearn.methods import get_method
 
-SEX_NAMES = {"F": "women", "M": "men"}
 GROUP_STYLES: dict[str, dict[str, Any]] = {
-    "F": {"color": "#7B1E57", "marker": "o"},
-    "M": {"color": "#0F6B2F", "marker": "s"},
     "easy": {"color": "#1A5E9A", "marker": "o"},
-    "medium": {"color": "#767676", "marker": "^"},
     "hard": {"color": "#B34700", "marker": "s"},
 }
 """Of groups of patients, the same in every figure."""
@@ -31,9 +27,6 @@ BAND = "#ececec"
 
 CONTRAST = 3.0
 """Of markers and lines against what is behind them, at least (WCAG 2.2, 1.4.11)."""
-
-PANEL = 5.4
-"""Width of a panel, in inches: its letters can be read on a telephone."""
 
 
 def use_style() -> None:

@@ -16,12 +16,6 @@ from numpy.typing import NDArray
 from medunlearn.evaluation.yardsticks import FLOOR, NOTHING
 from medunlearn.figures.style import BAND, frame, label_of, new_figure, style_of
 
-CORNERS = {
-    "accurate but still recognisable": (0.985, 0.985, "right", "top"),
-    "forgotten but damaged": (0.015, 0.015, "left", "bottom"),
-}
-"""What lies in a corner: its place in the frame and how the words are set."""
-
 SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1))
 AROUND = [(x * far, y * far) for far in (9, 18, 30) for x, y in SIDES]
 """Where a name may stand beside its point, in points of type; the first is best."""
@@ -44,7 +38,7 @@ def plot_trade_off(
     """
     names = ["estimate", "low", "high"]
     up, across = (100 * rows.set_index("method")[names] for rows in (privacy, utility))
-    both = across.join(up, rsuffix="_up").dropna(subset=["estimate", "estimate_up"])
+    both = across.join(up.add_suffix("_up")).dropna(subset=["estimate", "estimate_up"])
     width, height = (100 * margin for margin in margins)
     rows = [(label_of(str(m)), *both.loc[m, ["estimate", "estimate_up"]]) for m in both.index]
     places = "; ".join(f"{name}: accuracy {x:+.1f}, attack {y:+.1f}" for name, x, y in rows)
@@ -64,9 +58,10 @@ def plot_trade_off(
         if top - low < high:
             axis.plot([x, x], [low, top], **thin)
         axis.plot(x, y, markersize=9, zorder=3, **style)
-    for words, (x, y, side, edge) in CORNERS.items():
-        place: dict[str, Any] = {"transform": axis.transAxes, "ha": side, "va": edge}
-        axis.text(x, y, words, style="italic", color="#595959", size=11, **place)
+    look: dict[str, Any] = {"transform": axis.transAxes, "style": "italic", "size": 11}
+    look["color"] = "#595959"
+    axis.text(0.985, 0.985, "accurate but still recognisable", ha="right", va="top", **look)
+    axis.text(0.015, 0.015, "forgotten but damaged", ha="left", va="bottom", **look)
     axis.text(width, height, "as good as retraining", color="#404040", size=9, ha="right")
     axis.set(
         xlabel="accuracy on the test set, minus retraining (points)",
@@ -113,9 +108,11 @@ def plot_costs(ratios: pd.DataFrame) -> Figure:
     text = f"Seconds of one request divided by seconds of one retraining: {told}."
     figure, (axis,) = new_figure(text, width=7.2, height=1.2 + 0.32 * len(medians))
     colours = [style_of(str(method))["color"] for method in medians.index]
-    bars = axis.barh(names, medians, height=0.6, color=colours, alpha=0.55)
-    axis.bar_label(bars, fmt="%.2f", padding=14, size=9)
+    axis.barh(names, medians, height=0.6, color=colours, alpha=0.55)
     axis.plot(ratios["ratio"], ratios["method"].map(label_of), "|", color="black", markersize=8)
+    ends = ratios.groupby("method")["ratio"].max()[medians.index]
+    for name, ratio, end in zip(names, medians, ends, strict=True):
+        axis.annotate(f"{ratio:.2f}", (end, name), (6, 0), textcoords="offset points", va="center")
     axis.axvline(1, color="black", linewidth=1)
     axis.set(xlabel="one request / one retraining (line: 1.0)")
     axis.set_xlim(0, max(1.15, 1.15 * ratios["ratio"].max()))

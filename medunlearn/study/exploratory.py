@@ -6,7 +6,6 @@ import pandas as pd
 from medunlearn.cohort.forget_sets import AT_ONCE, LISTED, STREAM
 from medunlearn.evaluation.audits.audit import audit
 from medunlearn.study import readable
-from medunlearn.study.questions import pick
 from medunlearn.study.synthesis import Synthesis
 
 END = "This is exploratory: there is no verdict."
@@ -22,18 +21,18 @@ def listed_section(found: Synthesis) -> str:
         return ""
     table = readable.wide(gaps.replace({"partition": {"forget": "listed patients"}}), "partition")
     count = int(gaps.loc[gaps["partition"] == "forget", "patients"].max())
-    needed, size = found.terms.verdict_patients, float(gaps["forget_size"].iloc[0])
-    told = f"A membership attack needs {needed} patients; there are fewer."
+    size, needed = gaps["forget_size"].iloc[0], found.terms.verdict_patients
+    told = f"A membership attack needs {needed} patients."
     if count >= needed:
-        audits = audit(found.measurements, size, LISTED).assign(confirmatory=False)
-        attacks = pick(audits, audit="rmia", against="retrained", group="all")
+        attacks = audit(found.measurements, size, LISTED).query(
+            "audit == 'rmia' and against == 'retrained' and group == 'all'"
+        )
         table = table.join(readable.wide(attacks, "audit")).fillna("-")
         told = "The last column is the excess AUC of a membership attack over retraining."
     return (
         f"<h2>The listed patients</h2><p>A list names {count} patients, {size:.1%} of the training "
         f"patients. How far is each method from retraining without them? Gaps in accuracy are in "
-        f"points. {told} {END}</p>"
-        f'<div class="scroll">{table.to_html(border=0)}</div>'
+        f'points. {told} {END}</p><div class="scroll">{table.to_html(border=0)}</div>'
     )
 
 

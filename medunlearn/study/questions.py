@@ -19,8 +19,8 @@ from medunlearn.statistics.verdicts import (
 SYMBOLS = {EQUIVALENT: "=", NEGLIGIBLE: "≈", DIFFERENT: "≠", INCONCLUSIVE: "?", NOT_TESTED: "-"}
 """Of verdicts, always beside their words."""
 
-WORSE, BETTER, ALIKE, OPEN = "worse", "better", "alike", "open"
-"""How a contrast came out, beside *not tested*; what is not estimable is open."""
+WAYS = ("worse", "better", "alike", "open", NOT_TESTED)
+"""How a contrast may come out; what is not estimable is open."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Question:
     title: str
     sentence: str
     where: Mapping[str, object]
-    support: tuple[str, ...] = (ALIKE,)
+    support: tuple[str, ...] = ("alike",)
     ways: tuple[str, str] = ("lower", "higher")
     beside: bool = False
 
@@ -57,11 +57,11 @@ class Question:
     def tally(self, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """Rows by how they came out, each in one place; of an attack more is the worse."""
         bad = (rows["estimate"] > 0) == (self.claim == "audits")
-        known = {EQUIVALENT: ALIKE, NEGLIGIBLE: ALIKE, NOT_TESTED: NOT_TESTED}
-        ways = rows["verdict"].map(known).fillna(OPEN)
-        ways[rows["verdict"] == DIFFERENT] = BETTER
-        ways[(rows["verdict"] == DIFFERENT) & bad] = WORSE
-        return {way: rows[ways == way] for way in (WORSE, BETTER, ALIKE, OPEN, NOT_TESTED)}
+        known = {EQUIVALENT: "alike", NEGLIGIBLE: "alike", NOT_TESTED: NOT_TESTED}
+        ways = rows["verdict"].map(known).fillna("open")
+        ways[rows["verdict"] == DIFFERENT] = "better"
+        ways[(rows["verdict"] == DIFFERENT) & bad] = "worse"
+        return {way: rows[ways == way] for way in WAYS}
 
     def count(self, rows: pd.DataFrame) -> str:
         """How many methods support the claim, of confirmatory ones where there are any."""
@@ -71,9 +71,9 @@ class Question:
         if len(rows) == found[NOT_TESTED]:
             return "not tested" if len(rows) else "not measured"
         supported = sum(found[way] for way in self.support)
-        others = found[WORSE] + found[BETTER] + found[ALIKE] - supported
+        others = found["worse"] + found["better"] + found["alike"] - supported
         told = f"supported with {supported} of {len(rows)} {kind}, not with {others}"
-        return f"{told}; open: {found[OPEN]}"
+        return f"{told}; open: {found['open']}"
 
     def read(self, row: Mapping[Any, Any]) -> str:
         """The reading of a row; of a difference also its direction."""
@@ -98,24 +98,23 @@ QUESTIONS = {
         "C2", "women and men, forget set", "When forgotten, women lose more than men",
         {"contrast": "F - M", "partition": "forget", "measure": "accuracy",
          "adjustment": ("label, difficulty", "label")}, ways=LOSE),
-    "sexes_probability": Question(
-        "C2", "probability of the true class, test set", "In it women lose more than men",
-        {"contrast": "F - M", "partition": "test", "measure": "probability"}, ways=LOSE,
-        beside=True),
-    "sexes_forget_probability": Question(
-        "C2", "probability of the true class, forget set", "In it women lose more than men",
-        {"contrast": "F - M", "partition": "forget", "measure": "probability"}, ways=LOSE,
-        beside=True),
+    **{
+        f"{part}_probability": Question(
+            "C2", f"probability of the true class, {part} set", "In it women lose more than men",
+            {"contrast": "F - M", "partition": part, "measure": "probability"},
+            ways=LOSE, beside=True)
+        for part in ("test", "forget")
+    },
     "gap": Question(
         "C3", "test set", "Accuracy on the test set is lower than after retraining",
-        {"contrast": "U - R"}, (WORSE,)),
+        {"contrast": "U - R"}, ("worse",)),
     "slope": Question(
         "C3", "larger forget sets",
         "As the forget set grows, accuracy falls further behind retraining",
-        {"contrast": "slope of U - R"}, (WORSE,), ("falls behind", "gains")),
+        {"contrast": "slope of U - R"}, ("worse",), ("falls behind", "gains")),
     "difficulty": Question(
         "C4", "easy and hard", "On the test set hard patients lose more than easy ones",
-        {"contrast": "hard - easy"}, (WORSE, BETTER),
+        {"contrast": "hard - easy"}, ("worse", "better"),
         ("hard ones lose more", "easy ones lose more")),
     "privacy": Question(
         "audits", "membership attack",

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medunlearn.figures.style import SEX_NAMES, label_of
+from medunlearn.figures.style import label_of
 from medunlearn.statistics.verdicts import NOT_TESTED
 from medunlearn.study.questions import QUESTIONS, SYMBOLS, Question, is_demonstration
 
 NAMES = {
-    **SEX_NAMES,
+    "F": "women", "M": "men",
     "rmia": "membership (RMIA)", "rmia_folded": "membership (RMIA), folded",
     "population": "membership (loss)", "population_folded": "membership (loss), folded",
     "forgetting_quality": "distinguishable from retraining",

@@ -1,6 +1,5 @@
 """What a study says, in words and short tables: the front of its report, and what is published."""
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medunlearn.disk import written_whole
+from medunlearn.disk import write_record
 from medunlearn.evaluation.controls.resampling import FAILED, PASSED
 from medunlearn.sources import canonical_hash
 from medunlearn.study import readable, wording
@@ -29,18 +28,17 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
         method, then by question) and ``counts`` of methods (by question).
     """
     judged = pd.concat([found.verdicts, found.audits], ignore_index=True)
-    silent, title = is_demonstration(judged), study.cohort.manifest.title
+    silent = is_demonstration(judged)
     fitness = "" if silent else wording.say_fitness(found.controls)
     cautions = [] if silent else wording.warn(found.fitness)
     confirmatory, cost = study.profile.confirmatory, wording.say_cost(found.costs, study)
     design = f"This study compares {len(study.profile.methods)} unlearning methods with retraining."
     answers = {
         claim: wording.answer(claim, judged, confirmatory if claim == "C2" else ())
-        for claim in dict.fromkeys(question.claim for question in QUESTIONS.values())
-        if not fitness
+        for claim in (() if fitness else ("C1", "C2", "C3", "C4", "audits"))
     }
     return {
-        "title": title,
+        "title": study.cohort.manifest.title,
         "profile": Path(study.profile_name).stem,
         "facts": _facts(study, tables),
         "result": [*cautions, *wording.three_lines(judged, fitness)],
@@ -56,8 +54,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
 
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Write it to ``summary.json`` in the folder of the report."""
-    with written_whole(folder / "summary.json") as partial:
-        partial.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_record(folder / "summary.json", summary)
 
 
 def _facts(study: Study, tables: Tables) -> list[str]:
@@ -82,7 +79,7 @@ def _limits(study: Study, tables: Tables) -> str:
         lines.append("The images are synthetic: nothing here is medical evidence.")
     if manifest.unit != "patient":
         lines.append(f"No patient ids are published: a *patient* here is a **{manifest.unit}**.")
-    broken = ~np.isfinite(tables.logits).all(axis=(1, 2))
+    broken = pd.Series(~np.isfinite(tables.logits).all(axis=(1, 2)))
     if broken.any():
         names = ", ".join(sorted(set(tables.models.loc[broken, "method"].fillna("training"))))
         lines.append(f"**{broken.sum()} models have diverged** ({names}): they have no measure.")

@@ -10,19 +10,8 @@ from medunlearn.evaluation.costs import disturbed
 from medunlearn.evaluation.yardsticks import NOTHING
 from medunlearn.figures.style import label_of
 from medunlearn.statistics.verdicts import DIFFERENT, INCONCLUSIVE, NOT_TESTED, none_is_biased
-from medunlearn.study.questions import (
-    ALIKE,
-    BETTER,
-    OPEN,
-    QUESTIONS,
-    WORSE,
-    Question,
-    is_demonstration,
-    pick,
-)
+from medunlearn.study.questions import QUESTIONS, Question, is_demonstration, pick
 from medunlearn.study.study import Study
-
-NO_COST_PASS = "No cost pass has run alone on the device, so nothing is known of cost."
 
 
 def names_of(methods: Iterable[object]) -> str:
@@ -78,7 +67,7 @@ def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -
 def tell(question: Question, rows: pd.DataFrame) -> str:
     """With which methods things are worse, better, shown to be alike, and open: it adds up."""
     found, better = question.tally(rows), question.ways[question.claim != "audits"]
-    bad, good, silent = (found[way] for way in (WORSE, BETTER, NOT_TESTED))
+    bad, good, silent = found["worse"], found["better"], found[NOT_TESTED]
     if len(silent) == len(rows):
         why = f"not tested ({reasons(rows)})" if len(rows) else "not measured"
         return f"{question.sentence}: {why}."
@@ -86,7 +75,7 @@ def tell(question: Question, rows: pd.DataFrame) -> str:
     told += f" ({names_of(bad['method'])})" if len(bad) else ""
     told += f", {better} with {len(good)} ({names_of(good['method'])})" if len(good) else ""
     told += f"; shown to be alike within {100 * rows['margin'].max():g} points: "
-    told += f"{len(found[ALIKE]) or 'none'}; open: {len(found[OPEN]) or 'none'}"
+    told += f"{len(found['alike']) or 'none'}; open: {len(found['open']) or 'none'}"
     untested = f"; not tested: {names_of(silent['method'])} ({reasons(silent)})"
     return told + (f"{untested}." if len(silent) else ".")
 
@@ -159,26 +148,19 @@ def _estimates(judged: pd.DataFrame) -> list[str]:
     gaps = (100 * QUESTIONS["gap"].rows(judged)["estimate"]).round(1) + 0.0  # never -0.0
     return [
         f"Before unlearning, the forget set is {100 * kept.mean():.1f} points above retraining.",
-        f"Methods are {gaps.min():+.1f} to {gaps.max():+.1f} points from it on the test set.",
+        f"On the test set methods are {gaps.min():+.1f} to {gaps.max():+.1f} points from it.",
     ]
 
 
 def say(judged: pd.DataFrame, *names: str) -> str:
     """With how many methods something is worse than after retraining, a sentence a question."""
-    rows = {name: QUESTIONS[name].rows(judged) for name in names}
-    if "sexes" in rows and rows["sexes"].empty:
-        return "Women and men are not compared: the cohort does not tell them apart."
-    return " ".join(
-        tell(QUESTIONS[name], some)
-        for name, some in rows.items()
-        if len(some) or name != "sexes_forget"
-    )
+    return " ".join(tell(QUESTIONS[name], QUESTIONS[name].rows(judged)) for name in names)
 
 
 def say_both(judged: pd.DataFrame) -> str:
     """Which methods are shown to match retraining in privacy and in accuracy."""
     rows = {name: QUESTIONS[name].rows(judged) for name in ("privacy", "gap")}
-    privacy, gap = (set(QUESTIONS[name].tally(rows[name])[ALIKE]["method"]) for name in rows)
+    privacy, gap = (set(QUESTIONS[name].tally(rows[name])["alike"]["method"]) for name in rows)
     both = f": {names_of(sorted(privacy & gap))}" if privacy & gap else ""
     told = f"{len(privacy & gap) or 'None'} of {len(rows['gap'])} methods"
     be = "are" if len(privacy & gap) > 1 else "is"
@@ -194,7 +176,7 @@ def say_cost(costs: pd.DataFrame, study: Study) -> str:
     """
     known, tuned = costs[costs["forget_size"] == study.profile.middle_size], study.tuned
     if known.empty:
-        return NO_COST_PASS
+        return "No cost pass has run alone on the device, so nothing is known of cost."
     known, silent = known.dropna(subset="total"), "Whether tuning costs extra is not tested"
     if tuned is None or known.empty:
         return f"{silent}: nothing was tuned (`make tune`)."
@@ -214,15 +196,14 @@ def describe_costs(costs: pd.DataFrame, timings: pd.DataFrame, study: Study) -> 
         timings: As in ``tables/costs.parquet``.
         study: Whose.
     """
-    middle, tuned = costs[costs["forget_size"] == study.profile.middle_size], study.tuned
-    if middle.empty:
-        return NO_COST_PASS
-    low, high = middle["estimate"].min(), middle["estimate"].max()
-    told = f"**{say_cost(costs, study)}** One request alone costs {low:.2f} to {high:.2f}"
-    told += " retrainings."
+    middle = costs.loc[costs["forget_size"] == study.profile.middle_size, "estimate"]
+    told, tuned = f"**{say_cost(costs, study)}**", study.tuned
+    if len(middle):
+        told += f" One request alone costs {middle.min():.2f} to {middle.max():.2f} retrainings."
     if busy := len(disturbed(timings)):
         timed = timings["exclusive"].sum()
         told += f" Something else had the core in {busy} of {timed} regions timed (`make retime`)."
     if tuned is not None and tuned.disturbed:
-        told += f" In tuning it was so in {tuned.disturbed} of {tuned.timed} regions."
+        timed = tuned.timed
+        told += f" Something else had the core in {tuned.disturbed} of {timed} regions of tuning."
     return told

@@ -20,7 +20,7 @@ def test_every_method_is_found_by_its_module_and_has_a_name_and_a_colour_of_its_
     assert len({method.label for method in methods}) == len(methods)
     colours = {method.colour.lower() for method in methods}
     assert len(colours) == len(methods)
-    assert colours.isdisjoint(GROUP_STYLES[sex]["color"].lower() for sex in "FM")
+    assert colours.isdisjoint(style["color"].lower() for style in GROUP_STYLES.values())
 
 
 @pytest.mark.parametrize("name", panel())

@@ -15,6 +15,7 @@ from medunlearn.study.synthesis import synthesise, write_synthesis
 from tests.evaluation.synthetic import DRAW, make_study
 
 COSTS = ["device", "method", "forget_size", "repeat", "region", "seconds", "exclusive"]
+COSTS += ["device_type", "cpu_seconds"]
 WATCHED = ["accuracy", "confidence"]
 
 
@@ -105,13 +106,8 @@ def test_models_not_clearly_better_than_the_majority_are_not_fit():
 
 def test_a_summary_warns_first_and_of_a_study_that_is_not_fit_it_has_no_answer(found):
     cohort = SimpleNamespace(manifest=load_manifest("phantom"))
-    study = SimpleNamespace(
-        profile=load_profile("laptop"),
-        profile_name="laptop",
-        device="cpu",
-        cohort=cohort,
-        tuned=None,
-    )
+    of = {"profile_name": "laptop", "device": "cpu", "cohort": cohort, "tuned": None}
+    study = SimpleNamespace(profile=load_profile("laptop"), **of)
     made = found.measurements
     known = {name: getattr(made, name) for name in ("models", "logits", "cohort")}
     bills = pd.DataFrame(columns=COSTS).astype({"exclusive": bool})

@@ -79,7 +79,9 @@ def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
 def test_a_question_without_rows_is_said_to_be_unanswered():
     nothing = judged(("salun", 0.0, 0.01, {"claim": "C1", "family": "C1"}))
     assert "not measured" in wording.answer("C2", nothing, BOTH)
-    assert "not compared" in wording.say(nothing, "sexes", "sexes_forget")
+    assert (
+        wording.say(nothing, "sexes") == "On the test set women lose more than men: not measured."
+    )
 
 
 def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
@@ -89,26 +91,28 @@ def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
     assert f"margin is 3.0 points; a study of this size can settle {reach:.1f}" in said
 
 
-def test_a_profile_may_name_no_confirmatory_method():
-    assert wording.names_of([]) == "none"
-    assert wording.names_of(["salun"]) == "SalUn"
-
-
-def test_neither_the_floor_nor_doing_nothing_is_counted_as_a_method():
-    rows = judged(*((m, -0.05, 0.005, GAP) for m in ("original", "floor", "finetune")))
-    assert "after retraining with 1 of 1 methods (fine-tuning);" in wording.say(rows, "gap")
-
-
-def test_a_gain_is_no_loss():
-    rows = judged(("salun", 0.08, 0.01, GAP), ("scrub", -0.08, 0.01, GAP))
-    assert "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);" in wording.say(rows, "gap")
-    assert "supported with 1 of 2" in wording.answer("C3", rows)
-
-
-def test_a_patient_who_became_unlikely_is_not_called_recognised():
-    rows = judged(("salun", 0.2, 0.01, ATTACK), ("bad_teacher", -0.2, 0.01, ATTACK))
-    said = wording.say(rows, "privacy")
-    assert "with 1 of 2 methods (SalUn), harder to recognise with 1 (bad" in said
+@pytest.mark.parametrize(
+    ("name", "rows", "said", "count"),
+    [
+        ("gap", [("original", -0.05), ("floor", -0.05), ("finetune", -0.05)],
+         "after retraining with 1 of 1 methods (fine-tuning);", "1 of 1 confirmatory methods, not"),
+        ("gap", [("salun", 0.08), ("scrub", -0.08)],
+         "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);", "with 1 of 2"),
+        ("gap", [("a", -0.08), ("b", 0.08), ("c", 0.018)], "",
+         "supported with 1 of 3 confirmatory methods, not with 1; open: 1"),
+        ("privacy", [("salun", 0.2), ("bad_teacher", -0.2)],
+         "with 1 of 2 methods (SalUn), harder to recognise with 1 (bad", "with 0 of 2"),
+    ],
+    ids=["no method is a yardstick", "a gain is no loss", "open", "unlikely is not recognised"],
+)  # fmt: skip
+def test_worse_is_counted_apart_from_its_opposite_and_from_what_is_open(name, rows, said, count):
+    kind = GAP if name == "gap" else ATTACK
+    table = judged(*((*row, 0.01, kind) for row in rows))
+    question = QUESTIONS[name]
+    assert not said or said in wording.say(table, name)
+    assert count in question.count(question.rows(table))
+    exploratory = question.rows(table).assign(confirmatory=False)
+    assert "methods (exploratory)" in question.count(exploratory)
 
 
 def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
@@ -191,13 +195,6 @@ def test_a_difference_is_told_with_its_direction():
         assert (below[name], above[name]) == (f"different: {lower}", f"different: {higher}")
 
 
-def test_support_of_a_claim_is_counted_apart_from_its_opposite_and_what_is_open():
-    rows = judged(("a", -0.08, 0.01, GAP), ("b", 0.08, 0.01, GAP), ("c", 0.0, 1.0, GAP))
-    count = QUESTIONS["gap"].count
-    assert count(rows) == "supported with 1 of 3 confirmatory methods, not with 1; open: 1"
-    assert count(rows.assign(confirmatory=False)).startswith("supported with 1 of 3 methods (expl")
-
-
 COSTS = pd.DataFrame(
     {"method": list("abcd"), "forget_size": 0.1, "estimate": [0.4, 0.5, 0.5, 0.6]}
 ).assign(**dict.fromkeys(TUNING, 2.0) | {"total_low": [2, 1.1, 0.5, 0.8]})
@@ -236,4 +233,4 @@ def test_seconds_that_are_absent_or_cannot_be_added_give_no_verdict(given, said)
 def test_disturbed_regions_are_counted_with_the_remedy():
     busy = [BILL, BILL | {"cpu_seconds": 0.5}]
     assert "had the core in 1 of 2 regions timed (`make retime`)" in costs(bills=busy)
-    assert "In tuning it was so in 3 of 16 regions." in costs(disturbed=3)
+    assert "had the core in 3 of 16 regions of tuning." in costs(disturbed=3)
