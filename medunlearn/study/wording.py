@@ -146,9 +146,10 @@ def _estimates(judged: pd.DataFrame) -> list[str]:
     """Two sentences without a verdict: what doing nothing leaves, and what methods change."""
     kept = pick(judged, claim="C1", method=NOTHING, **QUESTIONS["forget"].where)["estimate"]
     gaps = (100 * QUESTIONS["gap"].rows(judged)["estimate"]).round(1) + 0.0  # never -0.0
+    low, high = gaps.min(), gaps.max()
     return [
         f"Before unlearning, the forget set is {100 * kept.mean():.1f} points above retraining.",
-        f"On the test set methods are {gaps.min():+.1f} to {gaps.max():+.1f} points from it.",
+        f"On the test set, methods are {low:+.1f} to {high:+.1f} points from retraining.",
     ]
 
 

@@ -138,15 +138,8 @@ def test_a_report_of_nothing_but_listed_patients_says_what_is_missing(open_with,
 @pytest.mark.parametrize(("patients", "attacked"), [(30, True), (2, False)])
 def test_the_report_has_a_section_of_the_listed_patients_without_a_verdict(patients, attacked):
     harmed = {("unlearned", None, "salun"): lambda cohort: -4.0 * (cohort["patient"] < patients)}
-    made = make_study(
-        seeds=3,
-        floor_seeds=2,
-        forget=patients,
-        train=200,
-        test=200,
-        methods=["salun"],
-        shift=harmed,
-    )
+    of = {"seeds": 3, "floor_seeds": 2, "forget": patients, "train": 200, "test": 200}
+    made = make_study(**of, methods=["salun"], shift=harmed)
     assert listed_section(_found(made)) == ""
     renamed = replace(made, models=made.models.assign(composition="listed"))
     section = listed_section(_found(renamed))
