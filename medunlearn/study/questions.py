@@ -66,14 +66,14 @@ class Question:
     def count(self, rows: pd.DataFrame) -> str:
         """How many methods support the claim, of confirmatory ones where there are any."""
         own = rows[rows["confirmatory"].astype(bool)]
-        rows, kind = (own, "confirmatory methods") if len(own) else (rows, "methods (exploratory)")
+        rows, kind = (own, "") if len(own) else (rows, ", exploratory")
         found = {way: len(some) for way, some in self.tally(rows).items()}
         if len(rows) == found[NOT_TESTED]:
             return "not tested" if len(rows) else "not measured"
         supported = sum(found[way] for way in self.support)
         others = found["worse"] + found["better"] + found["alike"] - supported
-        told = f"supported with {supported} of {len(rows)} {kind}, not with {others}"
-        return f"{told}; open: {found['open']}"
+        told = f"supported {supported}, not {others}, open {found['open']}"
+        return f"{told} (of {len(rows)}{kind})"
 
     def read(self, row: Mapping[Any, Any]) -> str:
         """The reading of a row; of a difference also its direction."""

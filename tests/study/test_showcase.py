@@ -24,7 +24,7 @@ SUMMARY = {
     "controls": "All passed.",
     "limits": "",
     "answers": dict.fromkeys(script.CLAIMS, "- Nothing."),
-    "counts": {"C1: retain set": "supported with 1 of 1 methods"},
+    "counts": {"C1: retain set": "supported 1, not 0, open 0 (of 1)"},
     "matrix": {"SalUn": {"C1: forget set": "+1.0 equivalent"}, "SSD": {"C3: test set": "-2.0 ?"}},
 }
 
@@ -71,7 +71,7 @@ def test_a_page_has_every_study_once_and_the_embedded_cohort_first(tmp_path):
     assert page.count("## A cohort, profile laptop") == 2
     assert page.index("phantom-laptop/") < page.index("b-laptop/")
     head = "|  | phantom-laptop | b-laptop |\n| --- | --- | --- |"
-    assert f"{head}\n| C1: retain set | supported with 1 of 1 methods |" in page
+    assert f"{head}\n| C1: retain set | supported 1, not 0, open 0 (of 1) |" in page
     assert "| SalUn | +1.0 equivalent | - |" in page
     assert "| SSD | - | -2.0 ? |" in page
 

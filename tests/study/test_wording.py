@@ -39,9 +39,9 @@ FEW = "needs 8 paired seeds, this profile has 2"
 @pytest.mark.parametrize(
     ("rows", "confirmatory", "said", "together"),
     [
-        ([("salun", 0.001, 0.005), ("scrub", -0.002, 0.005)], BOTH, "supported with 2 of 2", True),
-        ([("salun", 0.001, 0.005), ("scrub", -0.002, 0.02)], BOTH, "with 1 of 2", False),
-        ([("salun", 0.01, 0.002)], ["salun"], "with 1 of 1 confirmatory methods, not", True),
+        ([("salun", 0.001, 0.005), ("scrub", -0.002, 0.005)], BOTH, "supported 2, not 0", True),
+        ([("salun", 0.001, 0.005), ("scrub", -0.002, 0.02)], BOTH, "supported 1, not 0", False),
+        ([("salun", 0.01, 0.002)], ["salun"], "supported 1, not 0, open 0 (of 1)", True),
         ([("salun", 0.001, 0.005)], BOTH, "That *no* method is biased is not shown.", False),
         ([("salun", -0.08, 0.01), ("scrub", 0.0, 0.005)], BOTH, "men with 1 of 2 methods (SalUn);",
          False),
@@ -62,7 +62,7 @@ def test_a_method_that_was_not_tested_is_named_with_the_reason():
         ("finetune", np.nan, np.nan, {}),
     )
     said = wording.answer("C2", rows, (*BOTH, "finetune"))
-    assert "supported with 1 of 3" in said
+    assert "supported 1, not 0, open 0 (of 3)" in said
     assert "not tested: SCRUB and fine-tuning (unbalanced; a model has diverged)." in said
     assert TOGETHER not in said
 
@@ -95,13 +95,13 @@ def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
     ("name", "rows", "said", "count"),
     [
         ("gap", [("original", -0.05), ("floor", -0.05), ("finetune", -0.05)],
-         "after retraining with 1 of 1 methods (fine-tuning);", "1 of 1 confirmatory methods, not"),
+         "after retraining with 1 of 1 methods (fine-tuning);", "supported 1, not 0"),
         ("gap", [("salun", 0.08), ("scrub", -0.08)],
-         "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);", "with 1 of 2"),
+         "with 1 of 2 methods (SCRUB), higher with 1 (SalUn);", "supported 1, not 1"),
         ("gap", [("a", -0.08), ("b", 0.08), ("c", 0.018)], "",
-         "supported with 1 of 3 confirmatory methods, not with 1; open: 1"),
+         "supported 1, not 1, open 1 (of 3)"),
         ("privacy", [("salun", 0.2), ("bad_teacher", -0.2)],
-         "with 1 of 2 methods (SalUn), harder to recognise with 1 (bad", "with 0 of 2"),
+         "with 1 of 2 methods (SalUn), harder to recognise with 1 (bad", "supported 0, not 2"),
     ],
     ids=["no method is a yardstick", "a gain is no loss", "open", "unlikely is not recognised"],
 )  # fmt: skip
@@ -112,7 +112,7 @@ def test_worse_is_counted_apart_from_its_opposite_and_from_what_is_open(name, ro
     assert not said or said in wording.say(table, name)
     assert count in question.count(question.rows(table))
     exploratory = question.rows(table).assign(confirmatory=False)
-    assert "methods (exploratory)" in question.count(exploratory)
+    assert ", exploratory)" in question.count(exploratory)
 
 
 def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
@@ -136,7 +136,7 @@ def test_women_and_men_of_a_forget_set_are_told_also_where_difficulty_is_not_kno
     for adjustment in ("label", "label, difficulty"):
         rows = judged(("salun", 0.0, 0.005, forget | {"adjustment": adjustment}))
         answered = wording.answer("C2", rows).split("forget set")[1].splitlines()[0]
-        assert "supported with 1 of 1" in answered
+        assert "supported 1, not 0" in answered
 
 
 @pytest.mark.parametrize(
