@@ -110,8 +110,8 @@ def test_a_function_of_ones_own_makes_the_network():
         ("vgg", "expected one of resnet_tiny, resnet18, densenet121, a class such as monai"),
         ({"width": 3}, "expected '_target_' among its fields"),
         ("nowhere.at.all:net", "no module 'nowhere.at.all' is found here: put its folder on"),
-        ("monai.networks.nets.Vit", "monai.networks.nets defines no 'Vit'; did you mean ViT"),
-        ("own_networks:flatt", "own_networks defines no 'flatt'; did you mean flat?"),
+        ("monai.networks.nets.Vit", "monai.networks.nets defines no 'Vit'; give a name"),
+        ("own_networks:flatt", "own_networks defines no 'flatt'"),
     ],
 )
 @pytest.mark.usefixtures("own_module")
@@ -172,7 +172,7 @@ def test_missing_unexpected_and_misshapen_weights_are_told(tmp_path):
     ("content", "said"),
     [
         ({"a": torch.zeros(2, 2)}, "no weight fits the network; missing: bn1.bias"),
-        (nn.Linear(1, 1), "holds more than tensors"),
+        (nn.Linear(1, 1), "holds no weights .*save a state_dict"),
         (None, "holds no weights that can be read"),
     ],
 )
