@@ -95,25 +95,19 @@ def start_from(network: nn.Module, path: Path) -> nn.Module:
             ``state_dict`` or ``model`` inside it, and a prefix ``module.``, are looked through.
 
     Raises:
-        InputError: The file cannot be read, or not one of its weights fits.
+        InputError: The file cannot be read, or no matrix or kernel of it fits.
     """
     given, own = _read_weights(path), network.state_dict()
-    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    told = {
-        "missing": own.keys() - given.keys(),
-        "unexpected": given.keys() - own.keys(),
-        "of another shape": (own.keys() & given.keys()) - fitting.keys(),
-    }
-    other = "; ".join(
-        f"{what}: {', '.join(sorted(told[what])[:SHOWN])}" for what in told if told[what]
-    )
-    if not any(own[key].ndim > 1 for key in fitting):
+    fitting = {k: v for k, v in given.items() if k not in own or own[k].shape == v.shape}
+    missing, unexpected = network.load_state_dict(fitting, strict=False)
+    told = {"missing or of another shape": missing, "unexpected": unexpected}
+    other = "; ".join(f"{what}: {', '.join(told[what][:SHOWN])}" for what in told if told[what])
+    if all(weight.ndim < 2 or key in missing for key, weight in own.items()):
         remedy = "give the weights of this very network"
         raise InputError(str(path), [f"no weight fits the network; {other}: {remedy}"])
     if other:
-        fits = f"{len(fitting)} of {len(own)} weights are taken from {path.name}"
+        fits = f"{len(own) - len(missing)} of {len(own)} weights are taken from {path.name}"
         warnings.warn(f"{fits}; {other}", stacklevel=2)
-    network.load_state_dict(fitting, strict=False)
     return network
 
 

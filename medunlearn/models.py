@@ -97,14 +97,6 @@ def target_of(name: NetworkName) -> tuple[str, str]:
     return module, function
 
 
-def title_of(name: NetworkName) -> str:
-    """For people: the name, and the arguments that were given."""
-    if isinstance(name, str):
-        return name
-    told = ", ".join(f"{key}={value}" for key, value in name.items() if key != TARGET)
-    return f"{'.'.join(target_of(name))}({told})"
-
-
 def is_short(name: NetworkName) -> bool:
     """Whether it is a key of ``NETWORKS``."""
     return isinstance(name, str) and name in NETWORKS
