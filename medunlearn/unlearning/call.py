@@ -141,15 +141,16 @@ def unlearn(
     elif "holdout" in chosen.reads:
         told = "holdout: this method reads images of patients who were not trained on; give"
         faults.append(f"{told} holdout=(images, labels), or choose another method")
-    sets, mask = read_sets(given, forget, normalise, faults)
+    read = read_sets(given, forget, normalise, faults)
     place = str(device or next(model.parameters()).device)
     borrowed = borrow(model, place).eval()
     _check_head(borrowed, head)
-    held = hold(sets, normalise, borrowed)
+    held = hold(read, normalise, borrowed)
     size = {"channels": held.pixels.shape[1], "classes": count_classes(borrowed, held)}
     own = read_recipe(recipe, fresh_copies(model, factory), **size)
-    rows = np.flatnonzero(~mask), np.flatnonzero(mask), np.arange(len(mask), len(held.labels))
-    retain, forgotten, unseen = (Batches(held, part, own) for part in rows)
+    trained, listed = read.people["partition"] == "images", read.people["forget"]
+    parts = trained & ~listed, listed, ~trained
+    retain, forgotten, unseen = (Batches(held, np.flatnonzero(part), own) for part in parts)
     early = borrow(checkpoint, place).eval() if checkpoint is not None else None
     for network in (borrowed, early):
         if network is not None:

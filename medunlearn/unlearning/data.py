@@ -1,6 +1,6 @@
 """A user's images, labels and patients: read once, checked, and as methods take them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ class OwnImages(Images):
     dtype: torch.dtype
 
     @cached_property
-    def limits(self) -> tuple[float, float]:  # type: ignore[override]
+    def limits(self) -> tuple[float, float]:
         """Darkest and brightest number that ``inputs`` gives."""
         every = torch.arange(len(self.pixels), device=self.pixels.device).split(256)
         ends = [self.inputs(rows).aminmax() for rows in every]
@@ -45,24 +45,27 @@ class OwnImages(Images):
 
 
 class Labelled(NamedTuple):
-    """Pixels (n, channels, height, width) as given; class numbers, patients, sex, each (n,)."""
+    """Images, with one row of ``people`` for each.
+
+    Pixels are (n, channels, height, width) as given, labels class numbers, (n,), int64. Columns of
+    people: ``partition``, the name of a set; ``patient``, ``sex`` and, if it is read, ``forget``.
+    """
 
     pixels: Tensor
     labels: Tensor
-    patients: NDArray[np.int64]
-    sex: NDArray[np.object_]
+    people: pd.DataFrame
 
 
 def read_sets(
     given: Mapping[str, Mapping[str, Any]], forget: Any, normalise: Any, faults: list[str]
-) -> tuple[list[Labelled], NDArray[np.bool_]]:
-    """Sets of images, and which images of the first one are to be forgotten.
+) -> Labelled:
+    """All sets of images, one after the other; no patient is in two of them.
 
     Args:
-        given: By their names in messages, the training images first: ``images``, an array or tensor
-            (n, channels, height, width) or (n, height, width), and ``labels``, class numbers, (n,)
-            or (n, 1); or a data set or loader of pairs as ``images`` alone. ``patients`` and
-            ``sex`` (F, M or none), (n,), where they are known.
+        given: By their names, the training images first: ``images``, an array or tensor (n,
+            channels, height, width) or (n, height, width), and ``labels``, class numbers, (n,) or
+            (n, 1); or a data set or loader of pairs as ``images`` alone. ``patients`` and ``sex``
+            (F, M or none), (n,), where they are known.
         forget: As in ``unlearn``.
         normalise: As in ``unlearn``.
         faults: What was found wrong before.
@@ -72,10 +75,9 @@ def read_sets(
     """
     found = {name: read_set(name, each, faults) for name, each in given.items()}
     sets, names = [each for each in found.values() if each], " and ".join(found)
-    training, mask = next(iter(found.values())), np.zeros(0, bool)
-    people = [each.get("patients") for each in given.values()]
+    training, owners = next(iter(found.values())), [each.get("patients") for each in given.values()]
     if training:
-        mask = read_forget(forget, people[0], len(training.pixels), faults)
+        mask = read_forget(forget, owners[0], len(training.pixels), faults)
         if training.pixels.dtype == torch.uint8 and normalise is None:
             remedy = "(0.5, 0.25) is that of the study's own networks"
             asked = "expected (mean, deviation) of the network's training, of pixels from 0 to 1"
@@ -83,17 +85,22 @@ def read_sets(
     kinds = {f"{tuple(each.pixels.shape[1:])}, {each.pixels.dtype}" for each in sets}
     if len(kinds) > 1:
         faults.append(f"{names}: images of {' and of '.join(sorted(kinds))}; expected one kind")
-    known = [set(list_values(ids)) for ids in people if ids is not None]
+    known = [set(list_values(ids)) for ids in owners if ids is not None]
     if len(known) > 1 and known[0] & known[1]:
         faults.append(f"{names}: {len(known[0] & known[1])} patients are in both; expected none")
-    if not faults and training:
-        owners = training.patients
-        if torn := len(np.intersect1d(owners[mask], owners[~mask])):
+    if not faults:
+        people = pd.concat([each.people for each in sets], ignore_index=True)
+        owned = people.groupby(["partition", "patient"], sort=False, dropna=False)
+        people["patient"] = owned.ngroup()
+        people["forget"] = np.pad(mask, (0, len(people) - len(mask)))
+        go, stay = (set(people.loc[people["forget"] == each, "patient"]) for each in (True, False))
+        if torn := len(go & stay):
             asked = "expected all of their images, or none: or leave patients= out"
             faults.append(f"forget: {torn} patients in part; {asked}")
     if faults:
         raise InputError("unlearning", faults)
-    return sets, mask
+    pixels, labels = ([getattr(each, part) for each in sets] for part in ("pixels", "labels"))
+    return Labelled(torch.cat(pixels), torch.cat(labels), people)
 
 
 def read_set(what: str, given: Mapping[str, Any], faults: list[str]) -> Labelled | None:
@@ -124,18 +131,16 @@ def read_set(what: str, given: Mapping[str, Any], faults: list[str]) -> Labelled
         own.append(f"labels have the shape {tuple(codes.shape)}; expected {asked}")
     elif bool(((codes != codes.long()) | (codes < 0)).any()):
         own.append("labels are not all whole numbers from 0: number the classes")
-    names, sex = (
-        list(usual) if given.get(key) is None else list_values(given[key])
-        for key, usual in (("patients", range(count)), ("sex", [None] * count))
-    )
+    usual = {"patients": range(count), "sex": [None] * count}
+    names, sex = (list_values(x if given.get(k) is None else given[k]) for k, x in usual.items())
     if len(names) != count:
         own.append(f"{len(names)} patients given; expected {count}, one for each image")
     sex = [None if pd.isna(each) else each for each in sex]
     if len(sex) != count or not {*sex} <= {"F", "M", None}:
         own.append(f"sex: {len(sex)} given, {set(sex)}; expected {count} of F, M or None")
     faults += [f"{what}: {fault}" for fault in own]
-    numbers, _ = pd.factorize(pd.Series(names, dtype=object), use_na_sentinel=False)
-    return Labelled(pixels, codes.long(), numbers, np.array(sex, dtype=object))
+    told = {"partition": what, "patient": names, "sex": pd.Series(sex, dtype=object)}
+    return Labelled(pixels, codes.long(), pd.DataFrame({} if own else told))
 
 
 def _read_pairs(source: Any) -> tuple[Tensor, Tensor]:
@@ -197,20 +202,12 @@ def list_values(given: Any) -> list[Any]:
     return [each.item() if isinstance(each, np.generic | Tensor) else each for each in plain]
 
 
-def hold(sets: Sequence[Labelled], normalise: Any, model: nn.Module) -> OwnImages:
-    """All sets on the device of the model, one after the other; no patient is in two of them.
-
-    Args:
-        sets: Of images of one shape and type.
-        normalise: As in ``unlearn``.
-        model: Takes the inputs.
-    """
+def hold(given: Labelled, normalise: Any, model: nn.Module) -> OwnImages:
+    """Images on the device of the model that takes them, scaled as ``unlearn`` was told."""
     weight = next(model.parameters())
-    pixels, labels = (torch.cat([each[part] for each in sets]).to(weight.device) for part in (0, 1))
-    starts = np.cumsum([0, *(len(each.labels) for each in sets[:-1])])
-    owners = [each.patients + start for each, start in zip(sets, starts, strict=True)]
-    patients = torch.as_tensor(np.concatenate(owners), device=weight.device)
-    return OwnImages(pixels, labels, patients, _choose_scale(normalise, pixels), weight.dtype)
+    pixels, labels = given.pixels.to(weight.device), given.labels.to(weight.device)
+    owners = torch.as_tensor(given.people["patient"].to_numpy(copy=True), device=weight.device)
+    return OwnImages(pixels, labels, owners, _choose_scale(normalise, pixels), weight.dtype)
 
 
 def _choose_scale(given: Any, pixels: Tensor) -> Normalise:

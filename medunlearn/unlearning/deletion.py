@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from torch import nn
 
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.errors import InputError
 from medunlearn.evaluation.predictions import predict
 from medunlearn.unlearning.call import RECIPE, find_method, read_recipe, unlearn
-from medunlearn.unlearning.data import Labelled, hold, read_sets
+from medunlearn.unlearning.data import hold, read_sets
 from medunlearn.unlearning.doubts import Doubt
 from medunlearn.unlearning.network import borrow, check_alike, check_network
 from medunlearn.unlearning.record import (
@@ -89,34 +88,29 @@ def unlearn_with_record(
         scale = FUNCTION if callable(scale) else [np.asarray(x, float).tolist() for x in scale]
     given = {TRAIN: {"images": images, "labels": labels, "patients": patients, "sex": sex}}
     given |= {TEST: dict(test)} if test else {}
-    sets, mask = read_sets(given, forget, scale, faults)
+    read = read_sets(given, forget, scale, faults)
+    trained = read.people["partition"] == TRAIN
+    data = {"pixels": read.pixels[: trained.sum()], "labels": read.labels[: trained.sum()]}
+    mask = read.people.loc[trained, "forget"].to_numpy()
     recipe = read_recipe(call.get("recipe"), type(model))
     settings = {key: value for key, value in call.items() if key not in ARGUMENTS}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         start = time.perf_counter()
-        unlearned = unlearn(model, *sets[0][:2], forget=mask, patients=patients, **call)
+        unlearned = unlearn(model, *data.values(), forget=mask, patients=patients, **call)
         seconds = time.perf_counter() - start
     for each in caught:
         warnings.warn(each.message, stacklevel=2)
     networks = {"original": model, "unlearned": unlearned}
     networks |= {"retrained": retrained} if retrained is not None else {}
     place = str(call.get("device") or next(model.parameters()).device)
-    held = hold(sets, call.get("normalise"), borrow(model, place))
-    cohort = pd.DataFrame(
-        {
-            "sample": np.arange(len(held.labels)),
-            "partition": np.repeat([TRAIN, TEST][: len(sets)], [len(x.labels) for x in sets]),
-            "patient": held.patients.cpu().numpy(),
-            "sex": np.concatenate([each.sex for each in sets]),
-            "label": held.labels.cpu().numpy(),
-        }
-    )
+    held = hold(read, call.get("normalise"), borrow(model, place))
+    cohort = read.people.assign(sample=np.arange(len(trained)), label=read.labels.cpu().numpy())
     content = describe(
         networks,
         {name: predict(borrow(each, place), held) for name, each in networks.items()},
         cohort,
-        np.unique(sets[0].patients[mask]).tolist(),
+        cohort.loc[cohort["forget"], "patient"].unique().tolist(),
         method={
             "name": call["method"],
             "seed": call.get("seed", 0),
@@ -128,17 +122,13 @@ def unlearn_with_record(
         },
         seconds={"unlearned": round(seconds, 3)},
         device=place,
-        data=_hash(sets[0]),
+        data=tensor_hash(data),
         request=request,
         warned=[str(each.message) for each in caught if each.category is Doubt],
         by_patient=patients is not None,
     )
     print(f"record: {folder / PAGE}, number: {write_record(folder, content, unlearned)}")
     return unlearned
-
-
-def _hash(data: Labelled) -> str:
-    return tensor_hash({"pixels": data.pixels, "labels": data.labels})
 
 
 def verify_record(
@@ -178,15 +168,16 @@ def verify_record(
     if call["normalise"] == FUNCTION:
         faults.append("normalise: was a function, which no record holds; give it as then")
     given = {"images": {"images": images, "labels": labels, "patients": call.get("patients")}}
-    (data,), mask = read_sets(given, call["forget"], call["normalise"], faults)
+    read = read_sets(given, call["forget"], call["normalise"], faults)
+    data = {"pixels": read.pixels, "labels": read.labels}
     alike = {
         "model": tensor_hash(model.state_dict()) == record["networks"]["original"]["sha256"],
-        "images and labels": _hash(data) == record["training"]["sha256"],
-        "forget": np.flatnonzero(mask).tolist() == rows,
+        "images and labels": tensor_hash(data) == record["training"]["sha256"],
+        "forget": np.flatnonzero(read.people["forget"]).tolist() == rows,
     }
     faults = [f"{what}: not those of this record" for what, same in alike.items() if not same]
     if faults:
         raise InputError(str(folder), faults)
-    again = unlearn(model, *data[:2], **call)
+    again = unlearn(model, *data.values(), **call)
     place = str(call.get("device") or next(model.parameters()).device)
     return [*told, compare_repeat(record, again, place)]
