@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from medunlearn.adapters import as_classifier
 from medunlearn.errors import InputError
 from medunlearn.models import (
     NETWORKS,
@@ -181,14 +180,3 @@ def test_files_without_weights_of_the_network_are_refused(tmp_path, content, sai
     torch.save(content, path) if content is not None else path.write_bytes(b"")
     with pytest.raises(InputError, match=said):
         started("resnet_tiny", path)
-
-
-def test_a_network_from_elsewhere_gets_its_images_channels_first():
-    class View(nn.Module):
-        def forward(self, x):
-            return x.view(len(x), -1)[:, :2]
-
-    images = torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)
-    with pytest.raises(RuntimeError, match="view size is not compatible"):
-        View()(images)
-    assert as_classifier(View())(images).shape == (2, 2)
