@@ -78,22 +78,14 @@ def unlearn_with_record(
         remedy = "a record is never overwritten: give another folder, or move it away"
         faults.append(f"{folder} is there already, and {remedy}")
     check_network(model, "model")
-    if retrained is not None:
-        check_alike(retrained, model, "retrained")
-        if tensor_hash(retrained.state_dict()) == tensor_hash(model.state_dict()):
-            remedy = "give a network that was trained without these patients, or leave it out"
-            faults.append(f"retrained: has the weights of the original: {remedy}")
-    method, scale = find_method(call.setdefault("method", "salun")), call.get("normalise")
-    if scale is not None:  # as a record can hold it
-        scale = FUNCTION if callable(scale) else [np.asarray(x, float).tolist() for x in scale]
+    faults += _doubt_retrained(retrained, model) if retrained is not None else []
+    method, scale = _describe_method(call), call.get("normalise")
     given = {TRAIN: {"images": images, "labels": labels, "patients": patients, "sex": sex}}
     given |= {TEST: dict(test)} if test else {}
     read = read_sets(given, forget, scale, faults)
     trained = read.people["partition"] == TRAIN
     data = {"pixels": read.pixels[: trained.sum()], "labels": read.labels[: trained.sum()]}
     mask = read.people.loc[trained, "forget"].to_numpy()
-    recipe = read_recipe(call.get("recipe"), type(model))
-    settings = {key: value for key, value in call.items() if key not in ARGUMENTS}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         start = time.perf_counter()
@@ -104,22 +96,14 @@ def unlearn_with_record(
     networks = {"original": model, "unlearned": unlearned}
     networks |= {"retrained": retrained} if retrained is not None else {}
     place = str(call.get("device") or next(model.parameters()).device)
-    held = hold(read, call.get("normalise"), borrow(model, place))
+    held = hold(read, scale, borrow(model, place))
     cohort = read.people.assign(sample=np.arange(len(trained)), label=read.labels.cpu().numpy())
     content = describe(
         networks,
         {name: predict(borrow(each, place), held) for name, each in networks.items()},
         cohort,
         cohort.loc[cohort["forget"], "patient"].unique().tolist(),
-        method={
-            "name": call["method"],
-            "seed": call.get("seed", 0),
-            "settings": method.usual(recipe) | settings,
-            "found": "given" if settings else "usual",
-            "recipe": {name: getattr(recipe, name) for name in RECIPE},
-            "normalise": scale,
-            "head": call.get("head", ""),
-        },
+        method=method,
         seconds={"unlearned": round(seconds, 3)},
         device=place,
         data=tensor_hash(data),
@@ -129,6 +113,38 @@ def unlearn_with_record(
     )
     print(f"record: {folder / PAGE}, number: {write_record(folder, content, unlearned)}")
     return unlearned
+
+
+def _describe_method(call: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of ``unlearn``, as a record can hold it.
+
+    Raises:
+        InputError: There is no such method, or the recipe cannot be.
+    """
+    name, scale = call.get("method", "salun"), call.get("normalise")
+    recipe = read_recipe(call.get("recipe"), nn.Identity)
+    settings = {key: value for key, value in call.items() if key not in ARGUMENTS}
+    numbers: Any = None if scale is None else FUNCTION
+    if scale is not None and not callable(scale):
+        numbers = [np.asarray(each, float).tolist() for each in scale]
+    return {
+        "name": name,
+        "seed": call.get("seed", 0),
+        "settings": find_method(name).usual(recipe) | settings,
+        "found": "given" if settings else "usual",
+        "recipe": {field: getattr(recipe, field) for field in RECIPE},
+        "normalise": numbers,
+        "head": call.get("head", ""),
+    }
+
+
+def _doubt_retrained(retrained: nn.Module, model: nn.Module) -> list[str]:
+    """Whether it cannot be the model, trained without some patients."""
+    check_alike(retrained, model, "retrained")
+    if tensor_hash(retrained.state_dict()) != tensor_hash(model.state_dict()):
+        return []
+    remedy = "give a network that was trained without these patients, or leave it out"
+    return [f"retrained: has the weights of the original: {remedy}"]
 
 
 def verify_record(
