@@ -43,7 +43,9 @@ def _find_logits(
         InputError: There is no such tensor, there are several, or the classes are not as many.
     """
     parts = output.values() if isinstance(output, Mapping) else output
-    tensors = [output] if isinstance(output, Tensor) else [x for x in parts if _is_tensor(x)]
+    tensors = (
+        [output] if isinstance(output, Tensor) else [x for x in parts if isinstance(x, Tensor)]
+    )
     subject, count = type(network).__name__, len(inputs[0])
     shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
     if len(tensors) != 1 or tensors[0].ndim > 2 or len(tensors[0]) != count:
@@ -57,10 +59,6 @@ def _find_logits(
         fault = f"gives {logits.shape[1]} logits; expected {classes}, one for each class"
         raise InputError(subject, [f"{fault}: set the number of its outputs"])
     return logits
-
-
-def _is_tensor(given: object) -> bool:
-    return isinstance(given, Tensor)
 
 
 def set_aside(network: nn.Module, names: Collection[str]) -> None:
@@ -88,8 +86,8 @@ def unused_parameters(network: nn.Module, inputs: Tensor) -> list[str]:
 def start_from(network: nn.Module, path: Path) -> nn.Module:
     """Give a network, in place, the weights of a file, as far as names and shapes agree.
 
-    Missing, unexpected and misshapen weights are told in a warning; those the network keeps its
-    own for, such as a head for other classes.
+    Missing, unexpected and misshapen weights are told in a warning; there the network keeps its
+    own, such as those of a head for other classes.
 
     Args:
         network: In its initial state.
@@ -97,30 +95,23 @@ def start_from(network: nn.Module, path: Path) -> nn.Module:
             ``state_dict`` or ``model`` inside it, and a prefix ``module.``, are looked through.
 
     Raises:
-        InputError: The file cannot be read, or not one of its weights fits.
+        InputError: The file cannot be read, or no matrix or kernel of it fits.
     """
     given, own = _read_weights(path), network.state_dict()
-    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    told = {
-        "missing": own.keys() - given.keys(),
-        "unexpected": given.keys() - own.keys(),
-        "of another shape": (own.keys() & given.keys()) - fitting.keys(),
-    }
-    sentences = [f"{what}: {_some(names)}" for what, names in told.items() if names]
-    if not any(own[key].ndim > 1 for key in fitting):
+    fitting = {k: v for k, v in given.items() if k not in own or own[k].shape == v.shape}
+    missing, unexpected = network.load_state_dict(fitting, strict=False)
+    told = {"missing or of another shape": missing, "unexpected": unexpected}
+    other = "; ".join(f"{what}: {', '.join(told[what][:SHOWN])}" for what in told if told[what])
+    if all(weight.ndim < 2 or key in missing for key, weight in own.items()):
         remedy = "give the weights of this very network"
-        raise InputError(
-            str(path), [f"no weight fits the network; {'; '.join(sentences)}: {remedy}"]
-        )
-    if sentences:
-        fits = f"{len(fitting)} of {len(own)} weights are taken from {path.name}"
-        warnings.warn(f"{fits}; {'; '.join(sentences)}", stacklevel=2)
-    network.load_state_dict(fitting, strict=False)
+        raise InputError(str(path), [f"no weight fits the network; {other}: {remedy}"])
+    if other:
+        fits = f"{len(own) - len(missing)} of {len(own)} weights are taken from {path.name}"
+        warnings.warn(f"{fits}; {other}", stacklevel=2)
     return network
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
@@ -128,18 +119,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
-        raise InputError(str(path), [f"holds no weights that can be read: {error}"]) from None
-    except Exception as error:  # UnpicklingError of torch, which tells how to read it unsafely
-        fault = f"holds more than tensors ({type(error).__name__})"
-        remedy = "save its state_dict() alone, as safetensors or with torch.save"
+    except Exception as error:  # that of torch tells how to read it unsafely: its kind will do
+        fault = f"holds no weights that can be read ({type(error).__name__})"
+        remedy = "save a state_dict() alone, as safetensors or with torch.save"
         raise InputError(str(path), [f"{fault}: {remedy}"]) from None
     for inner in ("state_dict", "model"):
         content = content.get(inner, content)
-    return {str(k).removeprefix("module."): v for k, v in content.items() if _is_tensor(v)}
-
-
-def _some(names: Any) -> str:
-    known = sorted(names)
-    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
-    return f"{', '.join(known[:SHOWN])}{more}"
+    return {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}

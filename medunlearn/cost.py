@@ -1,7 +1,6 @@
 """What a computation costs: seconds, processor seconds and peak memory of named regions."""
 
 import math
-import os
 import platform
 import re
 import time
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +24,13 @@ class Region:
         seconds: Wall seconds of a clock that never jumps.
         cpu_seconds: Processor seconds of this process, all its threads.
         peak_bytes: Highest memory of the device that torch held for this process, without its
-            context and its cache; on the CPU that of the host.
-        host_peak_bytes: Highest resident memory of this process; NaN where it cannot be known.
+            context and its cache; on the CPU the highest resident memory of this process, NaN where
+            that cannot be known.
     """
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_bytes: float = 0.0
-    host_peak_bytes: float = 0.0
 
 
 @dataclass
@@ -40,8 +39,8 @@ class Clock:
 
     On CUDA both ends of every region wait for the device, and the seconds are those between two
     CUDA events; on the CPU they come from ``time.perf_counter``. Peak memory is what was in use at
-    most *while the region ran*, what lay there before it began included: the counters of device
-    and host are set back at its start. Setting back and reading are not billed.
+    most *while the region ran*, what lay there before it began included: the counter is set back at
+    its start. Setting back and reading are not billed.
 
     Args:
         device: Where the work runs.
@@ -54,12 +53,8 @@ class Clock:
     cpu_now: Callable[[], float] = time.process_time
     regions: dict[str, Region] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
-    _mark: Callable[[], tuple[float, float]] | None = None
-    _host_peak_is_own: bool = False
-
-    @property
-    def _cuda(self) -> bool:
-        return self.device.startswith("cuda")
+    _peak_is_own: bool = False
+    _start: tuple[Any, float] = (0.0, 0.0)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
@@ -67,48 +62,49 @@ class Clock:
         self._settle()
         self._open.append(name)
         self.regions.setdefault(name, Region())
-        self._mark = self._start()
+        self._begin()
         try:
             yield
         finally:
             self._settle()
             self._open.pop()
-            self._mark = self._start() if self._open else None
+            self._begin()
+
+    def _begin(self) -> None:
+        """Begin a stretch of the innermost open region."""
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            self._peak_is_own = reset_host_peak()
+        self._start = self._read()
 
     def _settle(self) -> None:
-        """Close the running stretch and add it to the innermost open region."""
-        if self._mark is None:
+        """Add the stretch that ends here to the innermost open region."""
+        if not self._open:
             return
-        seconds, cpu_seconds = self._mark()
+        (start, cpu_start), (end, cpu_end) = self._start, self._read()
         region = self.regions[self._open[-1]]
-        region.seconds += seconds
-        region.cpu_seconds += cpu_seconds
-        host = host_peak_bytes() if self._host_peak_is_own else math.nan
-        device = float(torch.cuda.max_memory_allocated(self.device)) if self._cuda else host
-        # NaN if one of the two is not known
-        region.host_peak_bytes = float(np.maximum(region.host_peak_bytes, host))
-        region.peak_bytes = float(np.maximum(region.peak_bytes, device))
-        self._mark = None
+        region.seconds += start.elapsed_time(end) / 1000 if self._cuda else end - start
+        region.cpu_seconds += cpu_end - cpu_start
+        if self._cuda:
+            peak = float(torch.cuda.max_memory_allocated(self.device))
+        else:
+            peak = host_peak_bytes() if self._peak_is_own else math.nan
+        region.peak_bytes = float(np.maximum(region.peak_bytes, peak))  # NaN if one is not known
 
-    def _start(self) -> Callable[[], tuple[float, float]]:
-        self._host_peak_is_own = reset_host_peak()
+    def _read(self) -> tuple[Any, float]:
+        """Wall clock, on CUDA an event that the device has reached, and clock of the processor."""
         if not self._cuda:
-            start, cpu_start = self.now(), self.cpu_now()
-            return lambda: (self.now() - start, self.cpu_now() - cpu_start)
+            return self.now(), self.cpu_now()
         torch.cuda.synchronize(self.device)
-        torch.cuda.reset_peak_memory_stats(self.device)
-        cpu_start = self.cpu_now()
-        first = torch.cuda.Event(enable_timing=True)
-        first.record()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        torch.cuda.synchronize(self.device)
+        return event, self.cpu_now()
 
-        def stop() -> tuple[float, float]:
-            last = torch.cuda.Event(enable_timing=True)
-            last.record()
-            torch.cuda.synchronize(self.device)
-            seconds = first.elapsed_time(last) / 1000
-            return seconds, self.cpu_now() - cpu_start
-
-        return stop
+    @property
+    def _cuda(self) -> bool:
+        return self.device.startswith("cuda")
 
 
 def reset_host_peak() -> bool:
@@ -125,11 +121,8 @@ def reset_host_peak() -> bool:
 
 
 def host_peak_bytes() -> float:
-    """Highest resident memory of this process since ``reset_host_peak``; NaN if not told."""
-    try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", _MEMORY.read_text())
-    except OSError:
-        return math.nan
+    """Highest resident memory of this process since ``reset_host_peak``, which Linux tells."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", _MEMORY.read_text())
     return float(found[1]) * 1024 if found else math.nan
 
 
@@ -145,9 +138,6 @@ def stamp(device: str) -> dict[str, str | int]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
     }
 
 
@@ -155,8 +145,6 @@ def device_name(device: str) -> str:
     """The device as a reader knows it, for example ``NVIDIA H100`` or the processor's model."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo") as lines:  # noqa: PTH123 - not a file of ours
-            return next(x.split(":", 1)[1].strip() for x in lines if x.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    about = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.+)", about.read_text() if about.is_file() else "")
+    return named[1].strip() if named else platform.machine()

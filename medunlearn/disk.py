@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-import shutil
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,32 +53,14 @@ def told_when_full(folder: Path) -> Iterator[None]:
     except DiskFullError:
         raise
     except Exception as error:
-        number = _number(error)
-        if number is None:
+        # libraries in other languages pass on the words alone
+        found = re.search(r"(?:\[errno|\(os error) (\d+)[])]", str(error), re.IGNORECASE)
+        number = int(found[1]) if found else 0
+        if number not in FULL:
             raise
-        raise DiskFullError(number, _describe(number, folder)) from error
-
-
-def _describe(number: int, folder: Path) -> str:
-    free = ""
-    if folder.exists():
-        free = f" ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free)"
-    return (
-        f"{os.strerror(number)}: the disk of {folder}{free} takes no more; free some space, or "
-        "give another folder with RUNS=..., and run again: what is finished is kept"
-    )
-
-
-def _number(error: BaseException | None) -> int | None:
-    """The system's number of an error, if a full disk is behind it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return error.errno
-        for number in FULL:  # libraries in other languages pass on the words alone
-            if f"(os error {number})" in str(error) or f"[errno {number}]" in str(error):
-                return number
-        error = error.__cause__ or error.__context__
-    return None
+        told = f"{os.strerror(number)}: the disk of {folder} takes no more; free some space, or "
+        told += "give another folder with RUNS=..., and run again: what is finished is kept"
+        raise DiskFullError(number, told) from error
 
 
 def write_record(path: Path, content: object) -> None:

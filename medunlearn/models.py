@@ -1,15 +1,15 @@
 """Networks by name, most from MONAI. Names are known without torch: it is imported when needed."""
 
-import difflib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from medunlearn.errors import InputError
-from medunlearn.sources import defined_names, source_of
+from medunlearn.sources import source_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,14 +97,6 @@ def target_of(name: NetworkName) -> tuple[str, str]:
     return module, function
 
 
-def title_of(name: NetworkName) -> str:
-    """For people: the name, and the arguments that were given."""
-    if isinstance(name, str):
-        return name
-    told = ", ".join(f"{key}={value}" for key, value in name.items() if key != TARGET)
-    return f"{'.'.join(target_of(name))}({told})"
-
-
 def is_short(name: NetworkName) -> bool:
     """Whether it is a key of ``NETWORKS``."""
     return isinstance(name, str) and name in NETWORKS
@@ -120,10 +112,8 @@ def fault_of_network(name: NetworkName) -> str:
     source = source_of(module)
     if source is None:
         return f"no module {module!r} is found here: put its folder on PYTHONPATH, or install it"
-    if function not in (known := defined_names(source)):
-        close = difflib.get_close_matches(function, known)
-        meant = f"did you mean {' or '.join(close)}?" if close else "give a name that it defines"
-        return f"{module} defines no {function!r}; {meant}"
+    if not re.search(rf"\b{re.escape(function)}\b", source.read_text(encoding="utf-8")):
+        return f"{module} defines no {function!r}; give a name that it defines"
     return ""
 
 
@@ -145,16 +135,17 @@ def _call(name: NetworkName, channels: int, classes: int, image_size: int | None
     }
     asked = inspect.signature(make).parameters
     arguments = {key: value for key, value in known.items() if key in asked} | given
+    told = f"network: {'.'.join(target_of(name))}"
     try:
         network = make(**arguments)
     except (TypeError, ValueError, AttributeError, KeyError, ImportError) as error:
-        told = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        why = str(error).partition("\n")[0]
-        fault = f"network: {'.'.join(target_of(name))} fails with {told} ({why})"
-        raise InputError("profile", [f"{fault}: correct its arguments"]) from error
+        why = f"{', '.join(f'{k}={v!r}' for k, v in arguments.items())} ({error})".partition("\n")[
+            0
+        ]
+        raise InputError("profile", [f"{told} fails with {why}: correct its arguments"]) from error
     if not isinstance(network, nn.Module):
-        fault = f"network: {'.'.join(target_of(name))} gives {type(network).__name__}"
-        raise InputError("profile", [f"{fault}; expected a torch.nn.Module"])
+        kind = type(network).__name__
+        raise InputError("profile", [f"{told} gives {kind}; expected a torch.nn.Module"])
     as_classifier(network, classes)
     if image_size:
         images = torch.zeros(2, channels, image_size, image_size)
@@ -222,7 +213,8 @@ def save_weights(model: "nn.Module", path: Path) -> None:
     """Write all parameters and buffers as safetensors."""
     from safetensors.torch import save_file
 
-    save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, path)
+    state = model.state_dict().items()  # cloned: tied weights are written twice
+    save_file({k: v.detach().cpu().clone().contiguous() for k, v in state}, path)
 
 
 def load_weights(model: "nn.Module", path: Path) -> "nn.Module":

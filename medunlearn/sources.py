@@ -67,19 +67,6 @@ def source_of(module: str) -> Path | None:
     return Path(found.origin) if found and found.origin and found.has_location else None
 
 
-def defined_names(source: Path) -> list[str]:
-    """Functions, classes, variables and imports that a source file has at its top level."""
-    names: list[str] = []
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.append(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names += [alias.asname or alias.name for alias in node.names]
-        elif isinstance(node, ast.Assign):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return names
-
-
 def notebook_hash(path: Path) -> str:
     """Hash of a notebook's code cells, the cell tagged ``parameters`` left out."""
     return code_hash(_code_of(path))
@@ -91,13 +78,9 @@ def notebook_imports(path: Path) -> list[str]:
 
 
 def _code_of(notebook: Path) -> str:
-    cells = json.loads(notebook.read_text())["cells"]
-    code = [
-        "".join(cell["source"])
-        for cell in cells
-        if cell["cell_type"] == "code" and SILENT.isdisjoint(cell["metadata"].get("tags", []))
-    ]
-    return "\n".join(code)
+    cells = [c for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
+    decisive = [c for c in cells if SILENT.isdisjoint(c["metadata"].get("tags", []))]
+    return "\n".join("".join(cell["source"]) for cell in decisive)
 
 
 def file_hash(path: Path) -> str:
@@ -120,7 +103,7 @@ def _path_of(module: str) -> Path:
 
 def _imports(code: str) -> list[str]:
     """Modules of this package that code imports by name when it runs (it never does relatively)."""
-    modules, tree = [], ast.parse(code)
+    modules, tree = list[str](), ast.parse(code)
     for node in list(ast.walk(tree)):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
@@ -138,8 +121,8 @@ def _home_of(name: str, module: str) -> str:
         return module
     if _path_of(f"{module}.{name}").is_file():
         return f"{module}.{name}"
-    path = _path_of(module)
-    for node in ast.parse(path.read_text()).body if path.name == "__init__.py" else []:
-        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
-            return str(node.module)
-    return module
+    package = _path_of(module)
+    body = ast.parse(package.read_text()).body if package.name == "__init__.py" else []
+    given = [node for node in body if isinstance(node, ast.ImportFrom)]
+    homes = (str(node.module) for node in given if name in {alias.name for alias in node.names})
+    return next(homes, module)

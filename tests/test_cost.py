@@ -1,5 +1,4 @@
 import math
-import os
 import platform
 import subprocess
 import sys
@@ -76,8 +75,7 @@ for size in (16, 200, 16):
         use(size)
 with clock("modest"):
     use(16)
-outer, inner, modest = (clock.regions[n] for n in ("unlearning", "preparation", "modest"))
-print(outer.host_peak_bytes, inner.host_peak_bytes, modest.host_peak_bytes, modest.peak_bytes)
+print(*(clock.regions[name].peak_bytes for name in ("unlearning", "preparation", "modest")))
 """
 
 
@@ -85,20 +83,17 @@ print(outer.host_peak_bytes, inner.host_peak_bytes, modest.host_peak_bytes, mode
 def test_each_region_has_its_own_highest_peak_and_not_that_of_one_inside():
     """In a process of its own: memory of earlier tests may be given back meanwhile."""
     told = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, check=True, cwd=ROOT)
-    outer, inner, modest, of_device = (float(peak) / MIB for peak in told.stdout.split())
+    outer, inner, modest = (float(peak) / MIB for peak in told.stdout.split())
     assert 100 < inner - outer < 300
     assert outer - modest > 100
-    assert of_device == modest, "the device is the host"
 
 
-@pytest.mark.parametrize("missing", ["_RESET", "_MEMORY"])
-def test_a_peak_that_cannot_be_told_apart_is_not_told(monkeypatch, tmp_path, missing):
-    monkeypatch.setattr(cost, missing, tmp_path / "no" / "such" / "file")
+def test_a_peak_that_cannot_be_told_apart_is_not_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(cost, "_RESET", tmp_path / "no" / "such" / "file")
     clock = Clock("cpu")
     for _ in range(2):
         with clock("unlearning"):
             pass
-    assert math.isnan(clock.regions["unlearning"].host_peak_bytes)
     assert math.isnan(clock.regions["unlearning"].peak_bytes)
 
 
@@ -138,7 +133,6 @@ def test_a_row_is_stamped_with_device_and_software():
     assert told["torch"] == torch.__version__
     assert told["python"] == platform.python_version()
     assert told["threads"] == torch.get_num_threads()
-    assert 1 <= told["cores"] <= os.cpu_count()
 
 
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -148,34 +142,23 @@ def sleep(cycles=1_000_000_000):
     torch.cuda._sleep(cycles)
 
 
-@pytest.fixture
-def by_hand():
-    """Seconds of the kernel by the host's clock, which knows nothing of CUDA events."""
+@pytest.mark.cuda
+@no_cuda
+def test_a_region_waits_for_its_own_kernels_and_for_no_earlier_one():
+    """Against the host's clock, which knows nothing of CUDA events."""
     sleep(1000)
     torch.cuda.synchronize()
     start = time.perf_counter()
     sleep()
     torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-@pytest.mark.cuda
-@no_cuda
-def test_a_kernel_of_known_length_is_waited_for(by_hand):
-    clock = Clock("cuda")
+    by_hand, clock = time.perf_counter() - start, Clock("cuda")
     with clock("unlearning"):
         sleep()
     assert clock.regions["unlearning"].seconds == pytest.approx(by_hand, rel=0.05)
-
-
-@pytest.mark.cuda
-@no_cuda
-def test_a_kernel_launched_before_a_region_is_not_billed_to_it(by_hand):
-    clock = Clock("cuda")
     sleep()
-    with clock("unlearning"):
+    with clock("preparation"):
         pass
-    assert clock.regions["unlearning"].seconds < by_hand / 10
+    assert clock.regions["preparation"].seconds < by_hand / 10
 
 
 @pytest.mark.cuda

@@ -42,34 +42,23 @@ def test_other_errors_pass_as_they_are_and_leave_nothing(tmp_path):
     def fail():
         with written_whole(tmp_path / "file") as partial:
             partial.write_text("half")
-            raise ZeroDivisionError
+            raise PermissionError(errno.EACCES, "mine")
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(PermissionError):
         fail()
-    with pytest.raises(PermissionError), told_when_full(tmp_path):
-        raise PermissionError(errno.EACCES, "mine")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_nearest_place_names_the_disk(tmp_path):
-    with (
-        pytest.raises(DiskFullError, match="the disk of /inner"),
-        told_when_full(tmp_path),
-        told_when_full(Path("/inner")),
-    ):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_command_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+def test_a_command_says_so_in_one_line_and_names_the_nearest_place(tmp_path, monkeypatch, capsys):
     def fail(_):
-        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+        with told_when_full(Path("/inner")):
+            raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
 
     monkeypatch.setattr(command, "_run", fail)
     assert command.main(["reproduce", "--runs", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert f"the disk of {tmp_path}" in told
-    assert "RUNS=" in told
+    assert "the disk of /inner" in told
 
 
 def test_two_that_write_the_same_file_at_once_both_end_well(tmp_path):

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from medunlearn.adapters import as_classifier
 from medunlearn.errors import InputError
 from medunlearn.models import (
     NETWORKS,
@@ -110,8 +109,8 @@ def test_a_function_of_ones_own_makes_the_network():
         ("vgg", "expected one of resnet_tiny, resnet18, densenet121, a class such as monai"),
         ({"width": 3}, "expected '_target_' among its fields"),
         ("nowhere.at.all:net", "no module 'nowhere.at.all' is found here: put its folder on"),
-        ("monai.networks.nets.Vit", "monai.networks.nets defines no 'Vit'; did you mean ViT"),
-        ("own_networks:flatt", "own_networks defines no 'flatt'; did you mean flat?"),
+        ("monai.networks.nets.Vit", "monai.networks.nets defines no 'Vit'; give a name"),
+        ("own_networks:flatt", "own_networks defines no 'flatt'"),
     ],
 )
 @pytest.mark.usefixtures("own_module")
@@ -161,7 +160,7 @@ def test_missing_unexpected_and_misshapen_weights_are_told(tmp_path):
     pretrained["old.head"] = pretrained.pop("bn1.bias")
     torch.save(pretrained, tmp_path / "w.pt")
     network, (said,) = started("resnet_tiny", tmp_path / "w.pt")
-    for told in ("missing: bn1.bias", "unexpected: old.head", "other shape: fc.bias, fc.weight"):
+    for told in ("missing or of another shape: bn1.bias, fc.", "unexpected: old.head"):
         assert told in said
     fresh = build_network("resnet_tiny", **TINY)
     assert torch.equal(network.conv1.weight, pretrained["conv1.weight"])
@@ -171,8 +170,8 @@ def test_missing_unexpected_and_misshapen_weights_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"a": torch.zeros(2, 2)}, "no weight fits the network; missing: bn1.bias"),
-        (nn.Linear(1, 1), "holds more than tensors"),
+        ({"a": torch.zeros(2, 2)}, "no weight fits the network; missing or of another shape: "),
+        (nn.Linear(1, 1), "holds no weights .*save a state_dict"),
         (None, "holds no weights that can be read"),
     ],
 )
@@ -181,14 +180,3 @@ def test_files_without_weights_of_the_network_are_refused(tmp_path, content, sai
     torch.save(content, path) if content is not None else path.write_bytes(b"")
     with pytest.raises(InputError, match=said):
         started("resnet_tiny", path)
-
-
-def test_a_network_from_elsewhere_gets_its_images_channels_first():
-    class View(nn.Module):
-        def forward(self, x):
-            return x.view(len(x), -1)[:, :2]
-
-    images = torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)
-    with pytest.raises(RuntimeError, match="view size is not compatible"):
-        View()(images)
-    assert as_classifier(View())(images).shape == (2, 2)

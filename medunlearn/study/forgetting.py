@@ -15,8 +15,7 @@ from medunlearn.study.design import original, retrained, seeds, unlearned
 from medunlearn.study.reproduce import alone
 from medunlearn.study.study import Study
 from medunlearn.training import reestimate_statistics
-from medunlearn.unlearning.page import PAGE
-from medunlearn.unlearning.record import compare_repeat, describe, read_sealed, write_record
+from medunlearn.unlearning.record import PAGE, compare_repeat, describe, read_sealed, write_record
 
 
 def forget_listed(study: Study, method: str) -> list[str]:

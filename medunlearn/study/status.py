@@ -13,7 +13,7 @@ from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.patients import find_listed
 from medunlearn.cohort.schema import Manifest
-from medunlearn.models import build_network, is_short, title_of
+from medunlearn.models import build_network, is_short
 from medunlearn.study.cells import listed_cells
 from medunlearn.study.design import ModelSpec, all_models, all_timings
 from medunlearn.study.engine import failures, is_outdated
@@ -121,7 +121,7 @@ def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
             weights=profile.weights,
         )
     count = sum(parameter.numel() for parameter in network.parameters())
-    lines = [f"network {title_of(profile.network)}: {count:,} parameters"]
+    lines = [f"network {profile.network}: {count:,} parameters"]
     if profile.weights:
         every = f"all weights are taken from {Path(profile.weights).name}"
         lines += [str(each.message) for each in told] or [every]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
@@ -17,14 +16,7 @@ from medunlearn.methods import METHOD_NAMES, Setting, get_method
 from medunlearn.methods._task import Method, Task
 from medunlearn.study.profile import Training
 from medunlearn.training import reestimate_statistics
-from medunlearn.unlearning.data import (
-    OwnImages,
-    count_classes,
-    hold,
-    read_forget,
-    read_patients,
-    read_set,
-)
+from medunlearn.unlearning.data import count_classes, hold, read_sets
 from medunlearn.unlearning.doubts import doubt_original, doubt_result
 from medunlearn.unlearning.network import (
     borrow,
@@ -45,7 +37,6 @@ RECIPE: Mapping[str, Any] = {
     "max_shift": 0,
 }
 """How an original was trained, unless its user says otherwise: as in the laptop study."""
-SGD_ALONE = "optimizer: training is SGD here; give what your own script retrained as retrained="
 
 
 def unlearn(
@@ -79,9 +70,9 @@ def unlearn(
         model: From images (n, channels, height, width) to logits (n, classes). A single logit is
             taken as that of class 1. A tuple or mapping may hold the logits, if no other tensor.
         images: All training images, forget and retain: an array or tensor (n, channels, height,
-            width) or (n, height, width), uint8 or float; or a torch ``Dataset`` or an unshuffled
-            ``DataLoader`` of (image, label), or of mappings with these keys. It is read once, so
-            augmentation inside a data set is frozen: ``recipe`` can augment.
+            width) or (n, height, width), uint8 or float; or a torch ``Dataset`` of (image, label),
+            or of mappings with these keys, or the unshuffled ``DataLoader`` of one. It is read
+            once, so augmentation inside a data set is frozen: ``recipe`` can augment.
         labels: Class numbers from 0, (n,); none with a data set or loader.
         forget: What to forget: ids, if ``patients`` are given; else row numbers; or a boolean mask
             (n,).
@@ -89,9 +80,9 @@ def unlearn(
         patients: Whose each image is, (n,), numbers or texts.
         holdout: (images, labels) of patients who were not trained on, or a data set of them. Only
             ``kde``, ``lotus``, ``regun`` and ``scrub_r`` read it.
-        normalise: How pixels become inputs of the network. Default: floats as given; uint8 as in
-            the study, (x - 127.5) / 63.75. Or (mean, deviation), numbers or one for each channel,
-            where uint8 is first divided by 255. Or a function of a batch of pixels.
+        normalise: How pixels become inputs of the network: (mean, deviation), numbers or one for
+            each channel, where uint8 is first divided by 255; or a function of a batch of pixels.
+            Default: floats as given. Of uint8 it has to be told.
         recipe: How the original was trained, as far as it differs from ``RECIPE``: 25 epochs of
             batches of 32, SGD with momentum .9, weight decay 5e-4 and a one-cycle rate with its
             peak at .1; no ``horizontal_flip`` (True or False) and no ``max_shift`` (px). Methods
@@ -115,9 +106,9 @@ def unlearn(
         InputError: Anything given cannot be used; every fault that was found is named.
 
     Warns:
-        UserWarning: The images' scale does not fit the network; its running statistics do not fit
-            the images; the result diverged, answers one class only, is still the original, or is
-            clearly better on the retain set.
+        UserWarning: The network answers at chance on its own training images, so that their scale
+            or labels do not fit; its running statistics do not fit the images; the result diverged,
+            answers one class only, or is still the original.
 
     Example:
         Forget two of twenty patients, each with two images:
@@ -142,35 +133,38 @@ def unlearn(
     chosen = find_method(method)
     if checkpoint is not None:
         check_alike(checkpoint, model, "checkpoint")
+    given = {"images": {"images": images, "labels": labels, "patients": patients}}
+    faults = list[str]()
+    if holdout is not None:
+        inputs, answers = holdout if isinstance(holdout, tuple) else (holdout, None)
+        given["holdout"] = {"images": inputs, "labels": answers}
+    elif "holdout" in chosen.reads:
+        told = "holdout: this method reads images of patients who were not trained on; give"
+        faults.append(f"{told} holdout=(images, labels), or choose another method")
+    read = read_sets(given, forget, normalise, faults)
     place = str(device or next(model.parameters()).device)
     borrowed = borrow(model, place).eval()
-    told = {**RECIPE, **(recipe or {})}
-    images_, parts, classes = _read(
-        borrowed, images, labels, forget, patients, holdout, normalise, chosen
-    )
-    own = Recipe(
-        network=fresh_copies(model, factory),
-        channels=images_.pixels.shape[1],
-        classes=classes,
-        norm="batch",
-        **check_recipe(told),
-    )
-    retain, forgotten, held = (Batches(images_, rows, own) for rows in parts)
+    _check_head(borrowed, head)
+    held = hold(read, normalise, borrowed)
+    size = {"channels": held.pixels.shape[1], "classes": count_classes(borrowed, held)}
+    own = read_recipe(recipe, fresh_copies(model, factory), **size)
+    trained, listed = read.people["partition"] == "images", read.people["forget"]
+    parts = trained & ~listed, listed, ~trained
+    retain, forgotten, unseen = (Batches(held, np.flatnonzero(part), own) for part in parts)
     early = borrow(checkpoint, place).eval() if checkpoint is not None else None
     for network in (borrowed, early):
         if network is not None:
-            set_aside(network, unused_parameters(network, images_.inputs(retain.rows[:2])))
-    task = Task(retain, forgotten, held, own, checkpoint=early, head=_check_head(borrowed, head))
+            set_aside(network, unused_parameters(network, held.inputs(retain.rows[:2])))
+    task = Task(retain, forgotten, unseen, own, checkpoint=early, head=head)
     with _own_randomness(seed, borrowed):
         known = doubt_original(borrowed, task)
         unlearned = chosen(borrowed, task, seed=seed, **settings)
         if chosen.own_training:
             return unlearned.to(next(model.parameters()).device)
+        reestimate_statistics(borrowed, retain)
         if chosen.forgets:
-            for network in (borrowed, unlearned):
-                reestimate_statistics(network, retain)
-        told = {**chosen.usual(own), **settings}
-        doubt_result(borrowed, unlearned, task, chosen, told, known)
+            reestimate_statistics(unlearned, retain)
+        doubt_result(borrowed, unlearned, task, chosen, chosen.usual(own) | settings, known)
     return give_back(unlearned, model)
 
 
@@ -186,59 +180,31 @@ def find_method(name: str) -> Method:
     return get_method(name)
 
 
-def _read(
-    model: nn.Module,
-    images: Any,
-    labels: Any,
-    forget: Any,
-    patients: Any,
-    holdout: Any,
-    normalise: Any,
-    method: Method,
-) -> tuple[OwnImages, list[NDArray[np.int64]], int]:
-    """All images on the device of the model, rows of the three sets, and the number of logits."""
-    faults: list[str] = []
-    if holdout is None and "holdout" in method.reads:
-        told = "holdout: this method reads images of patients who were not trained on; give"
-        faults.append(f"{told} holdout=(images, labels), or choose another method")
-    training = read_set("images", images, labels, faults)
-    inputs, answers = holdout if isinstance(holdout, tuple) else (holdout, None)
-    held = read_set("holdout", inputs, answers, faults) if holdout is not None else None
-    if training:
-        count = len(training.labels)
-        numbers = read_patients(patients, count, faults)
-        mask = read_forget(forget, patients, count, faults)
-        if held and held.pixels.shape[1:] != training.pixels.shape[1:]:
-            shapes = [tuple(x.pixels.shape[1:]) for x in (held, training)]
-            faults.append(f"holdout: images of shape {shapes[0]}; expected {shapes[1]}")
-    if faults or not training:
-        raise InputError("unlearning", faults)
-    sets = [training, held] if held else [training]
-    extra = np.arange(len(held.labels)) + count if held else np.arange(0)
-    own = hold(sets, np.concatenate([numbers, extra]), normalise, model)
-    return own, [np.flatnonzero(~mask), np.flatnonzero(mask), extra], count_classes(model, own)
-
-
-def check_recipe(told: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a recipe that its user may set.
+def read_recipe(
+    given: Mapping[str, Any] | None,
+    network: Callable[[], nn.Module],
+    channels: int = 1,
+    classes: int = 2,
+) -> Recipe:
+    """How the original was trained, as far as its user tells, and else as in ``RECIPE``.
 
     Raises:
         InputError: A field is not known, or its value cannot be.
     """
-    flip = {"horizontal_flip": bool(told.pop("horizontal_flip"))}
+    told = {**RECIPE, **(given or {})}
+    flip = bool(told.pop("horizontal_flip"))
     try:
-        return Training.model_validate(told).model_dump() | flip
+        fields = Training.model_validate(told).model_dump()
     except ValidationError as error:
         faults = [describe_fault(fault, Training.model_fields) for fault in error.errors()]
-        faults = [SGD_ALONE if each.startswith("optimizer: is no") else each for each in faults]
         raise InputError("recipe", faults) from None
+    return Recipe(network, channels, classes, "batch", **fields, horizontal_flip=flip)
 
 
-def _check_head(model: nn.Module, name: str) -> str:
+def _check_head(model: nn.Module, name: str) -> None:
     known = [path for path, module in model.named_modules() if not any(module.children())]
     if name and name not in known:
         raise InputError("head", [f"{name!r} is no layer; choose from {', '.join(known)}"])
-    return name
 
 
 @contextmanager

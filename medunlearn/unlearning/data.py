@@ -1,11 +1,13 @@
 """A user's images, labels and patients: read once, checked, and as methods take them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -23,145 +25,148 @@ class OwnImages(Images):
     """Images in a user's scale.
 
     Args:
-        normalise: From pixels as given to inputs of the network; none where they are the study's.
+        normalise: From pixels as given to inputs of the network.
         dtype: Of the network's weights.
-        extremes: Darkest and brightest number of an input.
     """
 
-    normalise: Normalise | None
+    normalise: Normalise
     dtype: torch.dtype
-    extremes: tuple[float, float] = (0.0, 1.0)
 
-    @property
+    @cached_property
     def limits(self) -> tuple[float, float]:
         """Darkest and brightest number that ``inputs`` gives."""
-        return self.extremes
+        every = torch.arange(len(self.pixels), device=self.pixels.device).split(256)
+        ends = [self.inputs(rows).aminmax() for rows in every]
+        return min(float(low) for low, _ in ends), max(float(high) for _, high in ends)
 
     def inputs(self, rows: Tensor) -> Tensor:
         """The images of these rows as the network takes them."""
-        if self.normalise is None:
-            return super().inputs(rows).to(self.dtype)
         return self.normalise(self.pixels.index_select(0, rows)).to(self.dtype)
 
 
 class Labelled(NamedTuple):
-    """Pixels (n, channels, height, width) as given, and class numbers (n,), int64."""
+    """Images, with one row of ``people`` for each.
+
+    Pixels are (n, channels, height, width) as given, labels class numbers, (n,), int64. Columns of
+    people: ``partition``, the name of a set; ``patient``, ``sex`` and, if it is read, ``forget``.
+    """
 
     pixels: Tensor
     labels: Tensor
+    people: pd.DataFrame
 
 
-def choose_normalise(given: Normalise | tuple[Any, Any] | None, pixels: Tensor) -> Normalise | None:
-    """How pixels become inputs (see ``unlearn``); none for the study's own scale of uint8."""
-    if callable(given):
-        return given
-    grey = pixels.dtype == torch.uint8
-    if given is None:
-        return None if grey else lambda x: x
-    kind, unit = torch.get_default_dtype(), 255 if grey else 1
-    mean, deviation = (torch.as_tensor(x, dtype=kind, device=pixels.device) for x in given)
-    mean, deviation = mean.view(-1, 1, 1), deviation.view(-1, 1, 1)
-    return lambda x: (x.to(kind) / unit - mean) / deviation
-
-
-def read_set(what: str, images: Any, labels: Any, faults: list[str]) -> Labelled | None:
-    """Read images and labels, from arrays or from a data set or loader of pairs.
+def read_sets(
+    given: Mapping[str, Mapping[str, Any]], forget: Any, normalise: Any, faults: list[str]
+) -> Labelled:
+    """All sets of images, one after the other; no patient is in two of them.
 
     Args:
-        what: Name of the set, for messages.
-        images: Array or tensor, (n, channels, height, width) or (n, height, width); or a data set
-            or loader of pairs.
-        labels: Class numbers, (n,) or (n, 1); none with a data set or loader.
-        faults: What is found wrong is added here.
+        given: By their names, the training images first: ``images``, an array or tensor (n,
+            channels, height, width) or (n, height, width), and ``labels``, class numbers, (n,) or
+            (n, 1); or a data set or loader of pairs as ``images`` alone. ``patients`` and ``sex``
+            (F, M or none), (n,), where they are known.
+        forget: As in ``unlearn``.
+        normalise: As in ``unlearn``.
+        faults: What was found wrong before.
+
+    Raises:
+        InputError: Every fault that was found.
+    """
+    found = {name: read_set(name, each, faults) for name, each in given.items()}
+    sets, names = [each for each in found.values() if each], " and ".join(found)
+    training, owners = next(iter(found.values())), [each.get("patients") for each in given.values()]
+    if training:
+        mask = read_forget(forget, owners[0], len(training.pixels), faults)
+        if training.pixels.dtype == torch.uint8 and normalise is None:
+            remedy = "(0.5, 0.25) is that of the study's own networks"
+            asked = "expected (mean, deviation) of the network's training, of pixels from 0 to 1"
+            faults.append(f"normalise: images are uint8; {asked}: {remedy}")
+    kinds = {f"{tuple(each.pixels.shape[1:])}, {each.pixels.dtype}" for each in sets}
+    if len(kinds) > 1:
+        faults.append(f"{names}: images of {' and of '.join(sorted(kinds))}; expected one kind")
+    known = [set(list_values(ids)) for ids in owners if ids is not None]
+    if len(known) > 1 and known[0] & known[1]:
+        faults.append(f"{names}: {len(known[0] & known[1])} patients are in both; expected none")
+    if not faults:
+        people = pd.concat([each.people for each in sets], ignore_index=True)
+        owned = people.groupby(["partition", "patient"], sort=False, dropna=False)
+        people["patient"] = owned.ngroup()
+        people["forget"] = np.pad(mask, (0, len(people) - len(mask)))
+        go, stay = (set(people.loc[people["forget"] == each, "patient"]) for each in (True, False))
+        if torn := len(go & stay):
+            asked = "expected all of their images, or none: or leave patients= out"
+            faults.append(f"forget: {torn} patients in part; {asked}")
+    if faults:
+        raise InputError("unlearning", faults)
+    pixels, labels = ([getattr(each, part) for each in sets] for part in ("pixels", "labels"))
+    return Labelled(torch.cat(pixels), torch.cat(labels), people)
+
+
+def read_set(what: str, given: Mapping[str, Any], faults: list[str]) -> Labelled | None:
+    """Read one set (see ``read_sets``); what is wrong is added to the faults.
 
     Returns:
-        None if images cannot be read. What else is wrong lets other arguments still be checked:
-        labels that cannot be used are then zeros.
+        None if it cannot be read. With other faults it lets other arguments still be checked.
     """
+    images, labels = given.get("images"), given.get("labels")
     try:
         if labels is None:
             images, labels = _read_pairs(images)
-        pixels = _tensor(images)
-    except (TypeError, ValueError, RuntimeError) as error:
-        faults.append(f"{what}: {error}")
+        pixels, codes = _tensor(images), _tensor(labels)
+        count = len(pixels)
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
+        remedy = "expected numbers, and of labels class numbers from 0"
+        faults.append(f"{what}: {error}; {remedy}")
         return None
+    own = list[str]()
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels
-    told = f"{what}: images have the shape {tuple(pixels.shape)}; expected (n, channels, "
-    if pixels.ndim != 4:
-        faults.append(f"{told}height, width), or (n, height, width) of grey images")
-        return None
-    if pixels.shape[3] <= 4 < pixels.shape[1]:
-        remedy = "channels seem to be last, move them by numpy.moveaxis(images, -1, 1)"
-        faults.append(f"{told}h, w): {remedy}")
-    return Labelled(pixels, _read_labels(what, labels, len(pixels), faults))
-
-
-def _read_labels(what: str, labels: Any, count: int, faults: list[str]) -> Tensor:
-    """Class numbers (count,), int64; zeros if a fault is added."""
-    try:
-        codes = _codes(labels)
-    except (TypeError, ValueError) as error:
-        faults.append(f"{what}: {error}")
-        return torch.zeros(count).long()
-    codes = codes[:, 0] if codes.ndim == 2 and codes.shape[1] == 1 else codes
+    codes = codes[:, 0] if codes.shape[1:] == (1,) else codes
+    if pixels.ndim != 4 or pixels.shape[3] <= 4 < pixels.shape[1]:
+        asked = "(n, channels, height, width), or (n, height, width) of grey images"
+        remedy = "numpy.moveaxis(images, -1, 1) moves channels that are last"
+        own.append(f"images have the shape {tuple(pixels.shape)}; expected {asked}: {remedy}")
     if codes.shape != (count,):
-        asked = f"expected ({count},): one class number for each image"
-        faults.append(f"{what}: labels have the shape {tuple(codes.shape)}; {asked}")
-    elif not bool((codes == codes.long()).all()) or bool((codes < 0).any()):
-        faults.append(f"{what}: labels are not all whole numbers from 0: number the classes")
-    else:
-        return codes.long()
-    return torch.zeros(count).long()
+        asked = f"({count},): one class number for each image"
+        own.append(f"labels have the shape {tuple(codes.shape)}; expected {asked}")
+    elif bool(((codes != codes.long()) | (codes < 0)).any()):
+        own.append("labels are not all whole numbers from 0: number the classes")
+    usual = {"patients": range(count), "sex": [None] * count}
+    names, sex = (list_values(x if given.get(k) is None else given[k]) for k, x in usual.items())
+    if len(names) != count:
+        own.append(f"{len(names)} patients given; expected {count}, one for each image")
+    sex = [None if pd.isna(each) else each for each in sex]
+    if len(sex) != count or not {*sex} <= {"F", "M", None}:
+        own.append(f"sex: {len(sex)} given, {set(sex)}; expected {count} of F, M or None")
+    faults += [f"{what}: {fault}" for fault in own]
+    told = {"partition": what, "patient": names, "sex": pd.Series(sex, dtype=object)}
+    return Labelled(pixels, codes.long(), pd.DataFrame({} if own else told))
 
 
-def _read_pairs(source: Any) -> tuple[Any, Any]:
-    """Images and labels of a data set or a loader, in its order."""
+def _read_pairs(source: Any) -> tuple[Tensor, Tensor]:
+    """Images and labels of a data set, or of that of a loader, in its order."""
     if isinstance(source, DataLoader):
-        if hasattr(source.dataset, "__getitem__") and not isinstance(
-            source.sampler, SequentialSampler
-        ):
+        if not isinstance(source.sampler, SequentialSampler):
             raise ValueError("the loader shuffles, so rows have no meaning: give its data set")
-        images, labels = zip(*map(_pair, source), strict=True)
-        return torch.cat([*map(_tensor, images)]), torch.cat([*map(_codes, labels)])
-    if isinstance(source, Dataset):
-        items = [_pair(source[i]) for i in range(len(source))]  # type: ignore[arg-type]
-        images, labels = zip(*items, strict=True)
-        return torch.stack([*map(_tensor, images)]), torch.stack([*map(_codes, labels)])
-    raise TypeError("labels are missing: give them, or a torch Dataset of (image, label)")
+        source = source.dataset
+    if not isinstance(source, Dataset):
+        raise TypeError("labels are missing: give them, or a torch Dataset of (image, label)")
+    pairs = [_pair(source[row]) for row in range(len(source))]  # type: ignore[arg-type]
+    images, labels = (torch.stack([*map(_tensor, part)]) for part in zip(*pairs, strict=True))
+    return images, labels
 
 
 def _pair(item: Any) -> tuple[Any, Any]:
     """Image and label of an item: a pair, or a mapping with these keys as in MONAI."""
-    if isinstance(item, Mapping):
-        if not {"image", "label"} <= item.keys():
-            raise ValueError(f"an item has {', '.join(item)}; expected the keys image and label")
-        return item["image"], item["label"]
-    return item[0], item[1]
+    image, label = ("image", "label") if isinstance(item, Mapping) else (0, 1)
+    return item[image], item[label]
 
 
-def _tensor(given: Any, asked: str = "expected numbers") -> Tensor:
+def _tensor(given: Any) -> Tensor:
+    """A plain tensor, of an array or of a subclass of tensors such as MONAI's."""
     if isinstance(given, Tensor):
         return given.detach().as_subclass(Tensor)
-    array = np.asarray(given)
-    if isinstance(next(array.flat, None), str):
-        raise TypeError(f"{asked}; texts were given")
-    return torch.as_tensor(array)
-
-
-def _codes(given: Any) -> Tensor:
-    return _tensor(given, "labels: expected class numbers from 0")
-
-
-def read_patients(patients: Any, count: int, faults: list[str]) -> NDArray[np.int64]:
-    """A number for each patient, (count,); without patients each image is one of its own."""
-    if patients is None:
-        return np.arange(count)
-    names = list_values(patients)
-    if len(names) != count:
-        faults.append(f"patients: {len(names)} given; expected {count}, one for each image")
-        return np.arange(count)
-    numbers: dict[object, int] = {}
-    return np.array([numbers.setdefault(name, len(numbers)) for name in names])
+    return torch.as_tensor(np.asarray(given))
 
 
 def read_forget(forget: Any, patients: Any, count: int, faults: list[str]) -> NDArray[np.bool_]:
@@ -173,30 +178,21 @@ def read_forget(forget: Any, patients: Any, count: int, faults: list[str]) -> ND
         count: Number of images.
         faults: What is found wrong is added here.
     """
-    if isinstance(forget, str | Path):
-        remedy = 'expected a list, such as ["p17"]; of a file, Path("ids.txt").read_text().split()'
-        faults.append(f"forget: {str(forget)!r} was given; {remedy}")
-        return np.zeros(count, bool)
-    asked = list_values(forget)
+    asked = [str(forget)] if isinstance(forget, str | Path) else list_values(forget)
+    known = range(count) if patients is None else list_values(patients)
     if asked and all(isinstance(each, bool) for each in asked):
         if len(asked) != count:
-            fault = f"forget: a mask of {len(asked)}; expected {count}, one for each image"
-            faults.append(fault)
-            return np.zeros(count, bool)
-        chosen = np.array(asked)
-    else:
-        known = range(count) if patients is None else list_values(patients)
-        strangers = sorted({str(each) for each in asked if each not in set(known)})
-        if strangers:
-            shown = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
-            where = f"rows 0 to {count - 1}; for ids of patients give patients= too"
-            among = where if patients is None else "the ids in patients"
-            faults.append(f"forget: {len(strangers)} not found ({shown}); expected {among}")
-        wanted = set(asked)
-        chosen = np.array([each in wanted for each in known], bool)
+            faults.append(f"forget: a mask of {len(asked)}; expected {count}, one for each image")
+        asked, known = np.flatnonzero(asked).tolist(), range(count)
+    elif strangers := sorted({str(each) for each in set(asked) - set(known)}):
+        shown = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
+        where = f"a list of rows 0 to {count - 1}; for ids of patients give patients= too"
+        among = where if patients is None else "a list of ids that are in patients"
+        faults.append(f"forget: {len(strangers)} not found ({shown}); expected {among}")
+    wanted = set(asked)
+    chosen = np.array([each in wanted for each in known], bool)
     if not faults and not 0 < chosen.sum() < count:
-        fault = f"forget: {chosen.sum()} of {count} images; expected some, and not all"
-        faults.append(fault)
+        faults.append(f"forget: {chosen.sum()} of {count} images; expected some, and not all")
     return chosen
 
 
@@ -206,28 +202,26 @@ def list_values(given: Any) -> list[Any]:
     return [each.item() if isinstance(each, np.generic | Tensor) else each for each in plain]
 
 
-def hold(
-    sets: Sequence[Labelled], patients: NDArray[np.int64], normalise: Any, model: nn.Module
-) -> OwnImages:
-    """All sets on the device of the model, one after the other.
-
-    Args:
-        sets: Of images of one shape.
-        patients: Whose each image is.
-        normalise: As its user gave it.
-        model: Takes the inputs.
-    """
+def hold(given: Labelled, normalise: Any, model: nn.Module) -> OwnImages:
+    """Images on the device of the model that takes them, scaled as ``unlearn`` was told."""
     weight = next(model.parameters())
-    pixels, labels = (torch.cat(list(each)).to(weight.device) for each in zip(*sets, strict=True))
-    owners = torch.as_tensor(patients, device=weight.device)
-    scale = choose_normalise(normalise, pixels)
-    own = OwnImages(pixels, labels, owners, scale, weight.dtype)
-    ends = [
-        own.inputs(rows).aminmax()
-        for rows in torch.arange(len(pixels), device=pixels.device).split(256)
-    ]
-    extremes = min(float(low) for low, _ in ends), max(float(high) for _, high in ends)
-    return replace(own, extremes=extremes)
+    pixels, labels = given.pixels.to(weight.device), given.labels.to(weight.device)
+    owners = torch.as_tensor(given.people["patient"].to_numpy(copy=True), device=weight.device)
+    return OwnImages(pixels, labels, owners, _choose_scale(normalise, pixels), weight.dtype)
+
+
+def _choose_scale(given: Any, pixels: Tensor) -> Normalise:
+    """How pixels become inputs (see ``unlearn``)."""
+    if given is None:
+        return lambda x: x
+    if callable(given):
+        scale: Normalise = given
+        return scale
+    kind, unit = torch.get_default_dtype(), 255 if pixels.dtype == torch.uint8 else 1
+    mean, deviation = (
+        torch.as_tensor(x, dtype=kind, device=pixels.device).view(-1, 1, 1) for x in given
+    )
+    return lambda x: (x.to(kind) / unit - mean) / deviation
 
 
 def count_classes(model: nn.Module, images: OwnImages) -> int:

@@ -5,10 +5,12 @@ Each is one network, so intervals are over patients alone, and hold for these ve
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TEST
@@ -26,6 +28,10 @@ DIFFERENCE = "difference"
 """The unlearned network minus the retrained one, or minus the original where none was trained."""
 LEVEL = 0.95
 """Of intervals."""
+FEWEST = 10
+"""Patients of whom an interval is shown: t intervals of fewer mislead."""
+TEXTS = yaml.safe_load(Path(__file__).with_name("record.yaml").read_text("utf-8"))
+"""What a record says in words."""
 
 
 def measure(
@@ -102,3 +108,40 @@ def _rows(
             name: round(float(np.clip(x, lowest, 1)), 4) if np.isfinite(x) else None
             for name, x in told.items()
         }
+
+
+def main_table(record: Mapping[str, Any], *measures: str) -> pd.DataFrame:
+    """What was measured, in percent, as people read it.
+
+    Args:
+        record: The content of ``record.json``.
+        measures: Of ``evidence.measure``; default: ``accuracy``.
+
+    Returns:
+        A column for each network, and one for the difference from the retrained network, else from
+        the original, with its 95 % interval. Empty if nothing of the kind was measured.
+    """
+    rows = [row for row in record["measured"] if row["measure"] in (measures or ("accuracy",))]
+    if not rows:
+        return pd.DataFrame()
+    keys = ["measure" if measures else "images", "group", "patients"]
+    told = pd.DataFrame(rows).assign(shown=[tell_row(row) for row in rows])
+    table = told.pivot_table("shown", keys, "network", aggfunc="first", sort=False)
+    base = "retrained" if "retrained" in record["networks"] else "original"
+    unit = "images" if record["request"]["patients"] is None else "patients"
+    names = {**TEXTS["words"], DIFFERENCE: f"unlearned minus {base}", "patients": unit}
+    table = table.reset_index("patients").rename_axis(columns=None)
+    return table.rename(TEXTS["words"]).rename(columns=names)
+
+
+def tell_row(row: Mapping[str, Any]) -> str:
+    """``55 (48 to 62)``; of right answers, or few patients, an interval of a difference alone."""
+    few, sign = row["patients"] < FEWEST, "+" if row["network"] == DIFFERENCE else ""
+    if few and sign:
+        return "too few to say"
+    first, *limits = (
+        "-" if row[each] is None else f"{round(100 * row[each]):{sign}d}"
+        for each in ("estimate", "low", "high")
+    )
+    plain = few or "-" in limits or (row["measure"] == "accuracy" and not sign)
+    return first if plain else f"{first} ({' to '.join(limits)})"

@@ -61,18 +61,18 @@ def fresh_copies(
         The function. It raises an ``InputError`` if a module with parameters cannot reset itself,
         or if the factory makes another network.
     """
-    frozen = frozen_names(model)
 
     def make() -> nn.Module:
-        network = factory() if factory else copy.deepcopy(model).cpu()
+        network, frozen = copy.deepcopy(model).cpu(), frozen_names(model)
         if factory:
-            check_alike(network, model, "factory")
+            made = factory()
+            check_alike(made, model, "factory")
+            state = {k: v for k, v in made.state_dict().items() if k not in frozen}
+            network.load_state_dict(state, strict=False)
         else:
             _reset(network, frozen)
-        lasting = {k: v for k, v in model.state_dict().items() if k in frozen}
-        network.load_state_dict(lasting, strict=False)
-        for name, parameter in network.named_parameters(remove_duplicate=False):
-            parameter.requires_grad_(name not in frozen)
+            kept = {k: v for k, v in model.state_dict().items() if k in frozen}
+            network.load_state_dict(kept, strict=False)
         return borrow(network, "cpu")
 
     return make
@@ -83,12 +83,13 @@ def _reset(network: nn.Module, frozen: set[str]) -> None:
     lasting = []
     for path, module in network.named_modules():
         reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
-        names = [name for name, _ in module.named_parameters(recurse=False)]
-        own = {f"{path}.{name}" if path else name for name in names} - frozen
         if reset is not None:
             reset()
         else:
-            lasting += sorted(own)
+            names = (
+                f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)
+            )
+            lasting += [name for name in names if name not in frozen]
     if lasting:
         fault = f"an untrained copy cannot be made, for nothing resets {', '.join(lasting[:SHOWN])}"
         remedy = "give factory=, a function without arguments that makes your untrained network"

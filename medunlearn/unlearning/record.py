@@ -15,23 +15,30 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import torch
+from jinja2 import Template
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from medunlearn.cohort.partition import TRAIN
+from medunlearn import study as studies
+from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.cost import stamp
-from medunlearn.disk import now, read_record, told_when_full
+from medunlearn.disk import now, read_record
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
+from medunlearn.models import save_weights
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.report import code_version
 from medunlearn.study.study import PROJECT
-from medunlearn.unlearning.data import read_forget, read_patients
-from medunlearn.unlearning.evidence import measure
-from medunlearn.unlearning.page import PAGE, TEXTS, is_attacked, render
+from medunlearn.unlearning.evidence import (
+    ATTACKS,
+    FEWEST,
+    TEXTS,
+    main_table,
+    measure,
+    tell_row,
+)
 
-RECORD, WEIGHTS = "record.json", "unlearned.safetensors"
+RECORD, WEIGHTS, PAGE = "record.json", "unlearned.safetensors", "record.html"
 DECISIVE = ("device", "torch", "python", "threads", "code")
 """Where these are alike, the same call gives the same bytes."""
 
@@ -68,22 +75,28 @@ def describe(
         study: Title of the study whose own network this is.
     """
     training, lock = cohort[cohort["partition"] == TRAIN], PROJECT / "requirements.lock"
-    rows = training.loc[training["patient"].isin(forgotten), "sample"].tolist()
-    environment = {**stamp(device), "code": code_version(), "finished": now()}
-    chosen = get_method(method["name"])
+    listed = training[training["patient"].isin(forgotten)]
+    rows, chosen = listed["sample"].tolist(), get_method(method["name"])
     idea = (inspect.getdoc(inspect.getmodule(chosen.function)) or "").partition("\n")[0]
-    content = {
+    limits = [
+        "always",
+        "study" if study else "",
+        "compared" if "retrained" in networks else "alone",
+    ]
+    limits += ["attacked" if TEST in set(cohort["partition"]) else "unattacked"]
+    limits += ["few", "copies", "law"]
+    return {
         "warnings": list(warned),
         "study": study,
         "request": {
             "name": request,
-            "patients": len(set(forgotten)) if by_patient else None,
+            "patients": listed["patient"].nunique() if by_patient else None,
             "images": len(rows),
             "rows": rows,
             "sha256": canonical_hash(rows),
         },
         "training": {
-            "patients": int(training["patient"].nunique()) if by_patient else None,
+            "patients": training["patient"].nunique() if by_patient else None,
             "images": len(training),
             "sha256": data,
         },
@@ -92,14 +105,19 @@ def describe(
             for name, network in networks.items()
         },
         "method": {**method, "label": chosen.label, "idea": idea},
-        "environment": {**environment, "lock": file_hash(lock) if lock.is_file() else None},
+        "environment": {
+            **_environment(device),
+            "lock": file_hash(lock) if lock.is_file() else None,
+            "finished": now(),
+        },
         "seconds": dict(seconds),
         "measured": measure(logits, cohort, forgotten),
+        "not_proven": [TEXTS["limits"][each] for each in limits if each],
     }
-    compared = "compared" if "retrained" in networks else "alone"
-    attacked = "attacked" if is_attacked(content) else "unattacked"
-    limits = ["always", *(["study"] if study else []), compared, attacked, "few", "copies", "law"]
-    return {**content, "not_proven": [TEXTS["limits"][each] for each in limits]}
+
+
+def _environment(device: str) -> dict[str, Any]:
+    return {**stamp(device), "code": code_version()}
 
 
 def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -112,15 +130,19 @@ def tensor_hash(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def refuse_existing(folder: Path) -> None:
-    """Keep a record from being overwritten.
-
-    Raises:
-        InputError: There is something of this name.
-    """
-    if folder.exists():
-        remedy = "a record is never overwritten: give another folder, or move it away"
-        raise InputError(str(folder), [f"is there already, and {remedy}"])
+def render(record: Mapping[str, Any]) -> str:
+    """The record as HTML that needs no other file."""
+    template = Template(Path(__file__).with_name(PAGE).read_text("utf-8"), autoescape=True)
+    page: str = template.render(
+        record=record,
+        words=TEXTS["words"],
+        style=Path(studies.__file__).with_name("report.css").read_text("utf-8"),
+        accuracy=main_table(record),
+        attacks=main_table(record, *ATTACKS),
+        few=FEWEST,
+        tell=tell_row,
+    )
+    return page
 
 
 def write_record(folder: Path, content: Mapping[str, Any], unlearned: nn.Module) -> str:
@@ -133,27 +155,17 @@ def write_record(folder: Path, content: Mapping[str, Any], unlearned: nn.Module)
 
     Returns:
         The record's seal: the SHA-256 of all of it.
-
-    Raises:
-        InputError: The folder is there.
-        DiskFullError: Nothing was written.
     """
     partial = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}.partial")
     try:
-        with told_when_full(folder.parent):
-            partial.mkdir(parents=True)
-            state = unlearned.state_dict().items()  # cloned: tied weights are written twice
-            save_file(
-                {k: v.detach().cpu().clone().contiguous() for k, v in state}, partial / WEIGHTS
-            )
-            (partial / PAGE).write_text(render(content), encoding="utf-8")
-            files = {name: file_hash(partial / name) for name in (WEIGHTS, PAGE)}
-            record = {**content, "files": files}
-            seal = canonical_hash(record)
-            text = json.dumps({**record, "sha256": seal}, indent=1) + "\n"
-            (partial / RECORD).write_text(text, encoding="utf-8")
-            refuse_existing(folder)
-            partial.rename(folder)
+        partial.mkdir(parents=True)
+        save_weights(unlearned, partial / WEIGHTS)
+        (partial / PAGE).write_text(render(content), encoding="utf-8")
+        record = {**content, "files": {name: file_hash(partial / name) for name in (WEIGHTS, PAGE)}}
+        seal = canonical_hash(record)
+        text = json.dumps({**record, "sha256": seal}, indent=1) + "\n"
+        (partial / RECORD).write_text(text, encoding="utf-8")
+        partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return seal
@@ -169,7 +181,7 @@ def read_sealed(folder: Path) -> dict[str, Any]:
     if record is None or not isinstance(files := record.get("files"), dict):
         raise InputError(str(folder), [f"holds no whole {RECORD}; expected a folder with a record"])
     faults = [
-        f"{name} {'has other bytes than were written' if path.is_file() else 'is missing'}"
+        f"{name} is missing or has other bytes than were written"
         for name, sha in files.items()
         if not (path := folder / name).is_file() or file_hash(path) != sha
     ]
@@ -192,40 +204,14 @@ def compare_repeat(record: Mapping[str, Any], unlearned: nn.Module, device: str)
     Raises:
         InputError: It has other weights, although the processor and what else decides are the same.
     """
-    place = {**stamp(device), "code": code_version()}
-    then, here = (
-        {what: each[what] for what in DECISIVE} for each in (record["environment"], place)
-    )
-    told = [", ".join(f"{what} {value}" for what, value in each.items()) for each in (here, then)]
-    where = f"here ({told[0]})" if here == then else f"here ({told[0]}), not as then ({told[1]})"
+    then, here = record["environment"], _environment(device)
+    other = [
+        f"{what} {here[what]}, not {then[what]}" for what in DECISIVE if here[what] != then[what]
+    ]
+    where = f"here ({'; '.join(other)})" if other else "here"
     if tensor_hash(unlearned.state_dict()) == record["networks"]["unlearned"]["sha256"]:
         return f"the same call gave the same bytes {where}"
-    if here != then:
+    if other:
         return f"the same call gave other bytes {where}: this proves nothing, repeat it there"
-    remedy = "give holdout, factory, checkpoint and normalise as then, and the same code"
+    remedy = "give holdout, factory, checkpoint and normalise as then"
     raise InputError("record", [f"the same call gave other bytes {where}: {remedy}"])
-
-
-def compare_list(record: Mapping[str, Any], patients: Any, forget: Any) -> str:
-    """What it says of a list of patients that it is compared with the rows of a record.
-
-    Args:
-        record: As from ``read_sealed``.
-        patients: Whose each training image is, or none.
-        forget: The list, or none.
-
-    Raises:
-        InputError: It names other images.
-    """
-    if forget is None or record["study"]:
-        remedy = "give forget= and patients= of that call to verify_record"
-        return f"patients were not checked: {remedy}, or repeat the same make forget"
-    faults = list[str]()
-    count = record["training"]["images"]
-    read_patients(patients, count, faults)
-    mask = read_forget(forget, patients, count, faults)
-    if not faults and np.flatnonzero(mask).tolist() != record["request"]["rows"]:
-        faults = ["forget: not those of this record"]
-    if faults:
-        raise InputError("record", faults)
-    return "the images of this list are those of the record"

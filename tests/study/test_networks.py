@@ -131,4 +131,4 @@ def test_check_tells_which_weights_are_taken(open_with, tmp_path):
     open_with(weights="pretrained.safetensors")
     lines = check("phantom", "", str(tmp_path / "tiny.yaml"), str(tmp_path / "runs"))
     (said,) = [line for line in lines if "weights are taken from pretrained.safetensors" in line]
-    assert "of another shape: fc.bias, fc.weight" in said
+    assert "of another shape: fc.weight, fc.bias" in said

@@ -174,30 +174,33 @@ def test_a_data_set_is_read_once():
         ({"share_": 1}, "setting 'share_' is not known"),
         ({"labels": None}, "labels are missing"),
         ({"labels": LABELS[:5]}, r"labels have the shape \(5,\); expected \(36,\)"),
-        ({"labels": [f"class {c}" for c in LABELS]}, "from 0; texts were given"),
+        ({"labels": [f"class {c}" for c in LABELS]}, "str_.*; .*of labels class numbers from 0"),
         ({"labels": LABELS - 1}, "not all whole numbers from 0"),
         ({"labels": LABELS + 1}, "has 3 logits, but labels go up to 3"),
         ({"images": images()[:, 0, 0]}, r"shape \(36, 32\); expected \(n, channels, height, width"),
-        ({"images": np.moveaxis(images(), 1, 3)}, r"32, 32, 1\); expected \(n, channels, h, w\)"),
+        ({"images": np.moveaxis(images(), 1, 3)}, r"32, 32, 1\); expected .*numpy.moveaxis"),
         ({"images": images().repeat(3, 1)}, r"does not take images of shape \(2, 3, 32, 32\)"),
+        ({"images": images().astype(np.uint8)}, r"uint8; expected \(mean, deviation\)"),
         ({"images": DataLoader(Counted(), shuffle=True), "labels": None}, "the loader shuffles"),
-        ({"forget": ["p3"]}, r"1 not found \(p3\); expected rows 0 to 35; for ids of patients"),
+        ({"forget": ["p3"]}, r"1 not found \(p3\); expected .* rows 0 to 35; for ids of patients"),
         ({"forget": [-1, 36]}, r"2 not found \(-1, 36\)"),
         ({"forget": []}, "0 of 36 images; expected some, and not all"),
         ({"forget": range(COUNT)}, "36 of 36 images"),
-        ({"forget": ["p99"], "patients": PATIENTS}, r"1 not found \(p99\); expected the ids"),
-        ({"forget": "ids.txt"}, "'ids.txt' was given; expected a list"),
+        ({"forget": ["p99"], "patients": PATIENTS}, r"1 not found \(p99\); expected a list of ids"),
+        ({"forget": "ids.txt"}, r"1 not found \(ids.txt\); expected a list"),
         ({"forget": [True]}, "a mask of 1; expected 36"),
-        ({"patients": PATIENTS[1:]}, "patients: 35 given; expected 36"),
-        ({"holdout": (images()[:, :, 4:], LABELS)}, r"shape \(1, 28, 32\); expected \(1, 32, 32\)"),
+        ({"forget": np.arange(COUNT) == 3, "patients": PATIENTS}, "1 patients in part"),
+        ({"patients": PATIENTS[1:]}, "35 patients given; expected 36"),
+        ({"holdout": (images()[:, :, 4:], LABELS)}, r"images of \(1, 28, 32\).* of \(1, 32, 32\)"),
         ({"recipe": {"epoch": 3}}, "epoch: is no field here; did you mean 'epochs'"),
-        ({"recipe": {"optimizer": "adamw"}}, "training is SGD here.* retrained="),
         ({"recipe": {"epochs": 0}}, "epochs: given 0; expected greater than or equal to 1"),
         ({"head": "classifier"}, "'classifier' is no layer; choose from"),
         ({"factory": Plain, "method": "retrain"}, "is another network: bn1.bias"),
         ({"checkpoint": Plain(), "method": "r2d"}, "checkpoint: 1 fault"),
         ({"method": "r2d"}, "needs a checkpoint"),
         ({"model": ResNet50().state_dict()}, "build your network, then .*load_state_dict"),
+        ({"model": TwoHeaded()}, r"gives \(2, 3\), \(2, 1\); expected one tensor of logit"),
+        ({"model": ResNet50().requires_grad_(False)}, "every parameter is frozen"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_remedy(change, said):
@@ -210,18 +213,8 @@ def test_all_faults_are_told_at_once():
     with pytest.raises(InputError) as error:
         unlearn(trained(), images(), LABELS[:5], forget=[99], method="kde", patients=[1, 2])
     assert [fault.partition(":")[0] for fault in error.value.faults] == [
-        "holdout", "images", "patients", "forget",
+        "holdout", "images", "images", "forget",
     ]  # fmt: skip
-
-
-def test_two_heads_are_refused():
-    with pytest.raises(InputError, match=r"gives \(2, 3\), \(2, 1\); expected one tensor of logit"):
-        unlearn(TwoHeaded(), images(), LABELS, forget=ROWS)
-
-
-def test_a_network_frozen_throughout_is_refused():
-    with pytest.raises(InputError, match="every parameter is frozen"):
-        unlearn(ResNet50().requires_grad_(False), images(), LABELS, forget=ROWS)
 
 
 @pytest.mark.parametrize("method", ["finetune", "salun", "uam", "ssd", "fisher", "retrain", "eu_k"])
@@ -310,18 +303,17 @@ def test_a_network_that_cannot_be_drawn_anew_asks_for_a_factory():
     unlearn(Positions(), images(), LABELS, factory=Positions, **told)
 
 
-def test_grey_values_are_scaled_as_asked():
-    grey = (images() * 255).round().astype(np.uint8)
-    for normalise, inputs in (
-        (None, (grey - np.float32(127.5)) / np.float32(63.75)),
-        ((0.5, 0.25), (grey / np.float32(255) - np.float32(0.5)) / np.float32(0.25)),
-        (lambda x: x.float() * 2, grey * np.float32(2)),
-    ):
-        told = {"forget": ROWS, "method": "finetune"}
-        scaled = unlearn(trained(), grey, LABELS, normalise=normalise, **told)
-        by_hand = unlearn(trained(), inputs, LABELS, **told)
-        for one, other in zip(scaled.parameters(), by_hand.parameters(), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+@pytest.mark.parametrize(
+    ("normalise", "scale"),
+    [((0.5, 0.25), lambda x: (x / np.float32(255) - 0.5) / 0.25),
+     (lambda x: x.float() * 2, lambda x: x * np.float32(2))],
+)  # fmt: skip
+def test_grey_values_are_scaled_as_asked(normalise, scale):
+    grey, told = (images() * 255).round().astype(np.uint8), {"forget": ROWS, "method": "finetune"}
+    scaled = unlearn(trained(), grey, LABELS, normalise=normalise, **told)
+    by_hand = unlearn(trained(), scale(grey), LABELS, **told)
+    for one, other in zip(scaled.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_running_statistics_are_those_of_the_retain_set():
@@ -359,49 +351,20 @@ def test_nothing_is_said_where_nothing_is_wrong():
     assert warned(method="salun") == []
 
 
-def test_images_of_another_scale_are_noticed():
-    first, *_ = warned(pixels=images() * 255, method="original")
-    assert "do not have the scale that the network's first norm knows: give the scale" in first
+@pytest.mark.parametrize("method", ["original", "salun"])
+def test_running_statistics_of_another_scale_are_noticed(method):
+    (said,) = warned(pixels=images() * 255, method=method)
+    assert "statistics of BatchNorm do not fit these images (balanced accuracy on the" in said
+    assert "0.67; with statistics of these images 1.00): give the scale" in said
 
 
-def test_a_network_without_norms_in_another_scale_answers_at_chance():
+def test_a_network_that_does_not_know_its_images_answers_at_chance():
     torch.manual_seed(0)
     model = fit(Positions())
     assert warned(model, method="original") == []
     (said,) = warned(model, -images(), method="original")
     assert "answers at chance on the retain set" in said
-
-
-def test_grey_values_that_are_answered_below_the_majority_rate_are_noticed():
-    rows = np.arange(COUNT)
-    rare = (rows % 6 == 5).astype(int)
-    grey = np.full((COUNT, 1, 32, 32), 255, np.uint8)
-    grey[(rare == 0) & (rows % 3 > 0)] = 0  # a third of class 0 looks like class 1
-    model = nn.Sequential(nn.Flatten(), nn.Linear(1024, 2, bias=False))
-    with torch.no_grad():
-        model[1].weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 1024))
-    (said,) = warned(model, grey, labels=rare, method="original")
-    assert "answers below the majority rate on the retain set (balanced accuracy 0.81" in said
-    assert "uint8 was taken as (x - 127.5) / 63.75; give the scale" in said
-    told = {"normalise": (0.5, 0.25), "method": "original"}
-    assert warned(model, grey, labels=rare, **told) == []
-
-
-def test_a_result_far_better_than_its_original_is_noticed():
-    torch.manual_seed(0)
-    model, grey = fit(Plain(), 150), (images() * 255).round().astype(np.uint8)
-    assert warned(model, grey, method="finetune", normalise=(0, 1)) == []
-    (said,) = warned(model, grey, method="finetune")
-    assert "clearly better on the retain set than the original" in said
     assert "give the scale" in said
-
-
-def test_running_statistics_that_do_not_fit_are_noticed():
-    model = copy.deepcopy(trained())
-    model.layer2[0].bn2.running_var *= 1e4
-    assert "running statistics of 1 of 15 BatchNorm layers do not fit" in warned(
-        model, method="original"
-    )[0]  # fmt: skip
 
 
 def test_a_result_of_one_class_is_noticed():
@@ -410,15 +373,11 @@ def test_a_result_of_one_class_is_noticed():
 
 
 @pytest.mark.parametrize(
-    ("method", "settings", "why"),
-    [
-        ("ssd", {"alpha": 1e6}, "no weight has changed"),
-        ("neg_grad", {"learning_rate": 1e-9}, "log-odds of the true class moved by 0.000"),
-    ],
+    ("method", "settings"), [("ssd", {"alpha": 1e6}), ("neg_grad", {"learning_rate": 1e-9})]
 )
-def test_a_method_that_did_nothing_is_noticed(method, settings, why):
+def test_a_method_that_did_nothing_is_noticed(method, settings):
     (said,) = warned(method=method, **settings)
-    assert f"{method} did nothing: {why}" in said
+    assert f"{method} did nothing: log-odds of the true class moved by 0.000" in said
     assert "Choose stronger settings than" in said
 
 
