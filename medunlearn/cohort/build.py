@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from medunlearn.cohort import partition, schema
 from medunlearn.cohort.cache import (
     PixelCache,
-    build_arrays,
     build_pixels,
     open_pixels,
     read_key,
@@ -27,6 +26,7 @@ from medunlearn.cohort.patients import make_salt, pseudonym, pseudonymise
 from medunlearn.cohort.phantom import make_phantom
 from medunlearn.cohort.table import read_table
 from medunlearn.disk import read_record, write_record, written_whole
+from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 from medunlearn.sources import canonical_hash, file_hash, module_hashes
 
@@ -100,27 +100,18 @@ def build_cohort(
     Raises:
         InputError: Any fault of the data, all at once; nothing is left half-written.
     """
-    size = min(image_size, manifest.image_size)
     if isinstance(manifest, schema.DataManifest):
         fetch_missing(manifest, data_root)
     code, tables = module_hashes("medunlearn.cohort.build"), _stamp_tables(manifest, data_root)
     salt = _find_salt(manifest, cache)
-    decisive = [manifest.model_dump(mode="json"), size, max_patients, code, tables]
+    decisive = [manifest.model_dump(mode="json"), image_size, max_patients, code, tables]
     stamp = canonical_hash([*decisive, pseudonym("", salt) if salt else None])
     kept = _read_kept(folder, cache)
     if kept and kept["stamp"] == stamp:
         known = cache / kept["pixels"]
         if not look_again or (manifest.kind == "phantom" and read_key(known)):
             return Cohort(pd.read_parquet(folder / TABLE), manifest, known, kept["sha256"])
-    if isinstance(manifest, schema.DataManifest):
-        verify_files(manifest, data_root)
-        rows, shares = read_table(manifest, data_root), manifest.partition.model_dump()
-        rows = partition.sample_patients(rows, shares, max_patients, f"cohort {manifest.name}")
-        table = finish_table(rows, manifest)
-        held = decode_rows(rows, manifest, size, cache)
-    elif isinstance(manifest, schema.PhantomManifest):
-        table, pixels = draw_phantom(manifest, max_patients)
-        held = store_pixels(shrink(pixels, size), cache)
+    _, table, held = gather(manifest, data_root, cache, image_size, max_patients)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
     pixel_stamp = {"pixels": held.path.name, "pixel_stamp": _stamp_file(held.path)}
@@ -130,15 +121,57 @@ def build_cohort(
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
 
-def draw_phantom(
-    manifest: schema.PhantomManifest, max_patients: int | None
-) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
-    """The finished table, with codes in place of the names of classes, and the pixels."""
-    count = min(manifest.patients, max_patients or manifest.patients)
-    rows, pixels = make_phantom(count, size=manifest.image_size)
-    codes = {name: code for code, name in enumerate(manifest.label.classes)}
-    named = {column: rows[column].map(codes) for column in ("label", "true_label")}
-    return finish_table(rows.assign(**named), manifest), pixels
+def gather(
+    manifest: schema.Manifest,
+    data_root: Path | None,
+    cache: Path,
+    image_size: int,
+    max_patients: int | None,
+    *,
+    go_on: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame, PixelCache]:
+    """Read and decode what a study takes of a dataset.
+
+    Args:
+        manifest: The dataset; nothing of it is downloaded.
+        data_root: Where datasets lie.
+        cache: Gets the pixels; what it holds is verified.
+        image_size: Pixels along each side, at most the manifest's.
+        max_patients: A stratified sample of at most so many patients; all if none.
+        go_on: Whether images are decoded in spite of wrong rows, so that all faults are told.
+
+    Returns:
+        All rows of the dataset, as from `read_table`; the finished table of those that a study
+        takes, and its pixels.
+
+    Raises:
+        InputError: All faults of files and rows; with them, or else, those of images.
+    """
+    size = min(image_size, manifest.image_size)
+    if isinstance(manifest, schema.PhantomManifest):
+        count = min(manifest.patients, max_patients or manifest.patients)
+        rows, pixels = make_phantom(count, size=manifest.image_size)
+        codes = {name: code for code, name in enumerate(manifest.label.classes)}
+        named = {column: rows[column].map(codes) for column in ("label", "true_label")}
+        table = finish_table(rows.assign(**named), manifest)
+        return rows, table, store_pixels(shrink(pixels, size), cache)
+    assert isinstance(manifest, schema.DataManifest)
+    rows, faults = read_table(manifest, data_root)
+    subject, table = f"data of {manifest.name}", pd.DataFrame()
+    faults += verify_files(manifest, data_root)
+    taken = rows[rows["path"].notna() & (rows["path"] != "")]
+    try:
+        if not faults:  # partitions of wrong rows would mean nothing
+            shares = manifest.partition.model_dump()
+            taken = partition.sample_patients(rows, shares, max_patients, subject)
+            table = finish_table(taken, manifest)
+        if not faults or go_on:
+            held = decode_rows(taken, manifest, size, cache)
+    except InputError as error:
+        faults += error.faults
+    if faults:
+        raise InputError(subject, faults)
+    return rows, table, held
 
 
 def decode_rows(
@@ -155,11 +188,8 @@ def decode_rows(
     Raises:
         InputError: Images that cannot be decoded; all are named.
     """
-    is_dicom = isinstance(manifest, schema.DicomManifest)
-    how = Decoding(size, manifest.channels, manifest.intensity, manifest.use_channel, is_dicom)
-    if isinstance(manifest, schema.ArraysManifest):
-        return build_arrays(Path(rows["path"].iloc[0]), list(rows["source_image"]), cache, how)
-    return build_pixels(list(rows["path"]), cache, how)
+    how = Decoding(size, manifest.channels, manifest.intensity, manifest.use_channel, manifest.kind)
+    return build_pixels(list(zip(rows["path"], rows["source_image"], strict=True)), cache, how)
 
 
 def finish_table(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
@@ -233,11 +263,8 @@ def _stamp_tables(manifest: schema.Manifest, data_root: Path | None) -> list[lis
     lists = manifest.split.lists if manifest.split else None
     named = [*(join.table for join in manifest.joins), *([name] for name in lists or ())]
     paths = [places.table, *map(places.find, named)]
-    if isinstance(
-        manifest, schema.FilesManifest | schema.DicomManifest
-    ):  # folders stand for a table
-        for place in places.images:
-            paths += [place, *(Path(entry) for entry in os.scandir(place) if entry.is_dir())]
+    for place in places.images if places.table == places.folder else ():  # stand for a table
+        paths += [place, *(Path(entry) for entry in os.scandir(place) if entry.is_dir())]
     return [[str(path), *_stamp_file(path)] for path in paths]
 
 

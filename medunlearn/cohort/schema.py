@@ -1,7 +1,7 @@
 """What a manifest may say: the fields, their types, and what they mean."""
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
@@ -123,8 +123,6 @@ class PhantomManifest(Manifest):
 class DataManifest(Manifest):
     """Images from outside, brought to rows of text by their source."""
 
-    noun: ClassVar[str] = "file"
-    """What such a row is called in messages."""
     source: Address
     folders: InnerPaths
     links_outside: Annotated[tuple[InnerPath, ...], OneOrMore] = ()
@@ -134,10 +132,10 @@ class DataManifest(Manifest):
     sex: Annotated[SexValues | None, Field(validate_default=True)] = None
     ages: dict[Text, Annotated[float, Field(ge=0)] | None] = Field(default={})
     """What words in the column of ages mean in years: ``"90+": 90``, ``unknown: null``."""
-    conflicting_sex: Literal["error", "drop"] | None = "error"
-    """Of a patient with two sexes: ``null``, sex unknown; ``drop``, the patient is left out."""
+    conflicting_sex: Literal["error"] | None = "error"
+    """Of a patient with two sexes: a fault, or ``null``, sex unknown."""
     label: AnyLabel
-    derive: tuple[rules.Derived, ...] = ()
+    derive: tuple[rules.AnyDerived, ...] = ()
     joins: Annotated[tuple[rules.Join, ...], Field(validate_default=True)] = ()
     filters: tuple[rules.AnyFilter, ...] = ()
     split: rules.Split | None = None
@@ -163,25 +161,17 @@ class DataManifest(Manifest):
     ) -> tuple[rules.Join, ...]:
         _, stuck = rules.order_steps([*info.data.get("derive", ()), *given])
         if stuck:
-            circle = "; ".join(f"{list(step.made)} from {list(step.needed)}" for step in stuck)
+            circle = "; ".join(f"{[*rules.made_by(step)]} from {[*step.needed]}" for step in stuck)
             raise ValueError(f"columns wait for themselves, {circle}: give new columns new names")
-        return given
-
-    @field_validator("intensity")
-    @classmethod
-    def _know_the_window(cls, given: object, info: ValidationInfo) -> object:
-        if given == "window" and info.data.get("kind") != "dicom":
-            raise ValueError("expected [lowest, highest]: only DICOM files have a window")
         return given
 
 
 class TableManifest(DataManifest):
     """Images in folders, described by one table with a row per image."""
 
-    noun: ClassVar[str] = "row"
     table: InnerPaths
     images: InnerPaths
-    image_suffix: Annotated[str, AfterValidator(rules.stay_inside)] = ""
+    image_suffix: str = ""
 
 
 class FilesManifest(DataManifest):
@@ -209,7 +199,6 @@ class ArraysManifest(DataManifest):
     ``image`` counts as ``train/000017``; with several labels an image they are ``label_0``, ...
     """
 
-    noun: ClassVar[str] = "image"
     columns: Columns = Columns(image=("image",), patient=("image",))
     arrays: InnerPaths
 

@@ -1,22 +1,23 @@
 """A dataset's rows as one table, checked against its manifest and its files."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from medunlearn.cohort import files, patients, schema
 from medunlearn.cohort.cells import Wrong, check_columns, list_faults, read_csv, read_text
-from medunlearn.cohort.listings import read_arrays, read_listing
-from medunlearn.cohort.rules import Join, Split, order_steps
+from medunlearn.cohort.decode import quiet
+from medunlearn.cohort.listings import count_mask_pixels, read_arrays, read_listing
+from medunlearn.cohort.rules import Join, Split, made_by, order_steps
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
 
 NOBODY = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "unknown", "?", "-"}
 """Words that programs and people write into an empty cell: no id of a patient."""
-LAST_PART = r"([^\\/]+)$"
 
 
-def read_table(manifest: DataManifest, data_root: Path | None) -> pd.DataFrame:
+def read_table(manifest: DataManifest, data_root: Path | None) -> tuple[pd.DataFrame, list[str]]:
     """Reads, filters and checks the rows of a dataset; decodes no image.
 
     What the manifest's filters leave out is not checked further. A sex that only some images of a
@@ -30,21 +31,10 @@ def read_table(manifest: DataManifest, data_root: Path | None) -> pd.DataFrame:
         One row per image, sorted by patient and image: `source_image`, `source_patient`, `sex`
         (F, M or None), `age` (years, NaN where not known), `label` (index into the manifest's
         classes), `path` (absolute) and, if the manifest has an official split, `split`.
+        And all faults of the rows; what a wrong row holds means nothing.
 
     Raises:
-        InputError: A file or column is missing, or rows are wrong; all faults of the rows at once.
-    """
-    table, faults = examine_table(manifest, data_root)
-    if faults:
-        raise InputError(str(files.find_places(manifest, data_root).table), faults)
-    return table
-
-
-def examine_table(manifest: DataManifest, data_root: Path | None) -> tuple[pd.DataFrame, list[str]]:
-    """As `read_table`, but all faults of rows are returned beside them; such a row may lack a path.
-
-    Raises:
-        InputError: No row can be read at all.
+        InputError: A file or column is missing, so that no row can be read.
     """
     places = files.find_places(manifest, data_root)
     frame, paths = _read_source(manifest, places)
@@ -66,7 +56,7 @@ def needed_columns(manifest: DataManifest, header: list[str] | None = None) -> l
         *([manifest.split.column] if manifest.split else []),
         *(name for step in steps for name in step.needed),
     ]
-    made = {name for step in steps for name in step.made}
+    made = {name for step in steps for name in made_by(step)}
     return [name for name in dict.fromkeys(used) if name not in made]
 
 
@@ -99,8 +89,7 @@ def code_rows(
     else:
         suffix = getattr(manifest, "image_suffix", "")
         paths, missing = files.find_images(images, suffix, places)
-        lost = len(paths) > 1 and paths.isna().all()
-        wrong += [_explain_missing(images, suffix, places)] if lost else missing
+        wrong += missing
     unknown = pd.Series("", index=frame.index, dtype="str")
     table = pd.DataFrame(
         {
@@ -122,7 +111,7 @@ def code_rows(
     ]
     if manifest.split is not None:
         table["split"] = read_split(frame, manifest.split, places, wrong)
-    faults = list_faults(places.table, wrong, manifest.noun)
+    faults = list_faults(places.table, wrong)
     table = patients.settle_sex(table, manifest, faults)
     table = table if faults else table[table["label"].notna()]
     if not faults and table.empty:
@@ -152,12 +141,12 @@ def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) 
     Raises:
         InputError: The table cannot be read, or says two things of one row.
     """
-    ours, theirs = list(join.by), list(join.by.values())
-    other = read_csv(path, [*theirs, *join.made]).drop_duplicates()
+    ours, theirs, made = list(join.by), list(join.by.values()), list(made_by(join))
+    other = read_csv(path, [*theirs, *made]).drop_duplicates()
     twice = other[other.duplicated(theirs)]
     if len(twice):
-        key, said = ", ".join(twice.iloc[0][theirs]), list(join.made)
-        fault = f"row {twice.index[0]}: {key!r} is there twice, with different {said}"
+        key = ", ".join(twice.iloc[0][theirs])
+        fault = f"row {twice.index[0]}: {key!r} is there twice, with different {made}"
         raise InputError(str(path), [f"{fault}; keep one of these rows"])
     keys = frame[ours].set_axis(theirs, axis=1)
     found = keys.merge(other, how="left", on=theirs, indicator="found").set_axis(frame.index)
@@ -166,7 +155,7 @@ def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) 
         missing = frame[ours].agg(", ".join, axis=1)[~there].rename(", ".join(ours))
         remedy = f"{path.name} has no such {', '.join(theirs)}; add it, or set join.unmatched"
         wrong.append(Wrong(missing, remedy))
-    joined = frame.assign(**{name: found[name].fillna("") for name in join.made})
+    joined = frame.assign(**{name: found[name].fillna("") for name in made})
     return joined[there] if join.unmatched == "drop" else joined
 
 
@@ -198,37 +187,24 @@ def _read_source(
     manifest: DataManifest, places: files.Places
 ) -> tuple[pd.DataFrame, "pd.Series[str] | None"]:
     """The rows, and where the images are if the source knows it."""
+    paths: pd.Series[str] | None = None
+    needed = needed_columns(manifest)
     if isinstance(manifest, schema.TableManifest):
         frame = read_csv(places.table)
         needed = needed_columns(manifest, list(frame.columns))
-        check_columns(list(frame.columns), needed, places.table)
-        return frame[needed], None
-    needed = needed_columns(manifest)
-    if isinstance(manifest, schema.FilesManifest):
-        return read_listing(manifest, places, needed)
-    if isinstance(manifest, schema.DicomManifest):
-        from medunlearn.cohort.dicom import read_headers  # half a second that others need not pay
+    elif isinstance(manifest, schema.FilesManifest):
+        columns, suffix = ["mask_pixels"] if manifest.mask_suffix else [], manifest.mask_suffix
+        read = partial(count_mask_pixels, suffix=str(suffix))
+        frame, paths = read_listing(places, manifest.pattern, columns, read)
+    elif isinstance(manifest, schema.DicomManifest):
+        from medunlearn.cohort import dicom  # half a second that others need not pay
 
-        return read_headers(places, needed)
-    return read_arrays(places.table, needed)
-
-
-def _explain_missing(images: "pd.Series[str]", suffix: str, places: files.Places) -> Wrong:
-    """Why no row has an image, told once: other endings, paths of elsewhere, rows of patients."""
-    given = images[images != ""][:1]
-    name = "".join(given)
-    last = name.replace("\\", "/").rpartition("/")[2]
-    there = [Path(file) for file in files.list_files(places, "")[0]]
-    ends = [file.suffix for file in there if file.with_suffix("").as_posix() == name]
-    held = [str(file) for file in there if name in str(file)]
-    if ends:
-        remedy = f"set image_suffix: {ends[0]}"
-    elif last + suffix in {file.name for file in there}:
-        remedy = f"keep the end of the path: derive a column by extract, pattern {LAST_PART!r}"
-    elif len(held) > 1:
-        remedy = f"but {held[:2]} hold this one; if rows are of patients, not of images, "
-        remedy += "take kind: files and joins, as data_manifests/template.yaml shows"
+        tags = [name for name in needed if name not in {"file", "folder"}]
+        dicom.check_tags(tags, places.folder)
+        with quiet(dicom=True):
+            read = partial(dicom.read_tags, tags=tags)
+            frame, paths = read_listing(places, dicom.NAMES, tags, read)
     else:
-        remedy = f"there are {[str(file) for file in there[:2]]}; correct columns.image or images"
-    below = [str(place) for place in places.images]
-    return Wrong(given, f"none of the {len(images)} names is a file below {below}; {remedy}")
+        frame, paths = read_arrays(places.table)
+    check_columns(list(frame.columns), needed, places.table)
+    return frame[needed], paths

@@ -14,8 +14,8 @@ from PIL import Image
 
 from medunlearn.cohort.manifest import FOLDER, load_manifest
 from medunlearn.cohort.own_data import cohort_from_frame, look, match_images
-from medunlearn.cohort.table import read_table
 from medunlearn.errors import InputError
+from tests.cohort.conftest import read_rows
 
 CLASSES = ["gesund", "krank"]
 NAMES = {"patient": "Patient", "label": "Befund", "sex": "Geschlecht", "age": "Alter"}
@@ -49,7 +49,7 @@ def write(clinic: Path, image: str = "Bild") -> tuple[Path, pd.DataFrame]:
     path = clinic.parents[1] / "mine.yaml"
     rows = match_images(clinic / "Bilder", clinic / "Liste.csv", image=image, patient="Patient")
     cohort_from_frame(rows, "Bilder", CLASSES, output=path, **NAMES)
-    return path, read_table(load_manifest(str(path)), path.parent)
+    return path, read_rows(load_manifest(str(path)), path.parent)
 
 
 def change(clinic: Path, old: str, new: str) -> None:
