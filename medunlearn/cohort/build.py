@@ -21,17 +21,14 @@ from medunlearn.cohort.cache import (
 )
 from medunlearn.cohort.decode import Decoding, shrink
 from medunlearn.cohort.files import fetch_missing, find_places, verify_files
-from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.patients import make_salt, pseudonym, pseudonymise
 from medunlearn.cohort.phantom import make_phantom
-from medunlearn.cohort.table import read_table
+from medunlearn.cohort.table import finish_table, read_table
 from medunlearn.disk import read_record, write_record, written_whole
 from medunlearn.errors import InputError
-from medunlearn.randomness import stream
-from medunlearn.sources import canonical_hash, file_hash, module_hashes
+from medunlearn.sources import canonical_hash, module_hashes
 
 TABLE, RECORD = "cohort.parquet", "cohort.json"
-_COLUMNS = ["sample", "patient", "source_image", "source_patient", "partition", "development"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def build_cohort(
     Raises:
         InputError: Any fault of the data, all at once; nothing is left half-written.
     """
-    if isinstance(manifest, schema.DataManifest):
+    if isinstance(manifest, schema.DataManifest) and data_root and data_root.is_dir():
         fetch_missing(manifest, data_root)
     code, tables = module_hashes("medunlearn.cohort.build"), _stamp_tables(manifest, data_root)
     salt = _find_salt(manifest, cache)
@@ -114,9 +111,8 @@ def build_cohort(
     _, table, held = gather(manifest, data_root, cache, image_size, max_patients)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    pixel_stamp = {"pixels": held.path.name, "pixel_stamp": _stamp_file(held.path)}
     table = pseudonymise(table, salt) if salt else table
-    keep(folder, table, {"stamp": stamp, "sha256": sha256, **pixel_stamp})
+    keep(folder, table, held.path, {"stamp": stamp, "sha256": sha256})
     # as it will be read the next time: types may not differ between the first run and the second
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
@@ -156,9 +152,10 @@ def gather(
         table = finish_table(rows.assign(**named), manifest)
         return rows, table, store_pixels(shrink(pixels, size), cache)
     assert isinstance(manifest, schema.DataManifest)
-    rows, faults = read_table(manifest, data_root)
+    places = find_places(manifest, data_root)
+    rows, faults = read_table(manifest, places)
     subject, table = f"data of {manifest.name}", pd.DataFrame()
-    faults += verify_files(manifest, data_root)
+    faults += verify_files(manifest, places.folder)
     taken = rows[rows["path"].notna() & (rows["path"] != "")]
     try:
         if not faults:  # partitions of wrong rows would mean nothing
@@ -192,41 +189,14 @@ def decode_rows(
     return build_pixels(list(zip(rows["path"], rows["source_image"], strict=True)), cache, how)
 
 
-def finish_table(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
-    """Number samples and patients, give every patient a partition, reserve the development set.
-
-    Args:
-        rows: As from ``read_table``, or the phantom's.
-        manifest: Names classes and shares.
-
-    Raises:
-        InputError: A class has no patient in a partition, or the official split tears one apart.
-    """
-    subject = f"cohort {manifest.name}"
-    table = rows.drop(columns=["path"], errors="ignore").assign(
-        sample=np.arange(len(rows), dtype=np.int32),
-        patient=pd.factorize(rows["source_patient"], sort=True)[0].astype(np.int32),
-        label=rows["label"].astype(np.int16),
-        age=rows["age"].astype("float32"),
-    )
-    patients, shares = partition.patient_table(table), manifest.partition.model_dump()
-    official = partition.patients_of_split(table, subject) if "split" in table else None
-    drawn = partition.partition_patients(patients, shares, stream("partition"), official)
-    table = table.drop(columns="split", errors="ignore")
-    table["partition"] = table["patient"].map(drawn)
-    partition.check_partitions(table, tuple(manifest.label.classes), subject)
-    table["development"] = table["patient"].isin(development_patients(table))
-    return table[_COLUMNS + [c for c in table.columns if c not in _COLUMNS]]
-
-
 def _table_hash(table: pd.DataFrame) -> str:
     """Content of a table, whatever the file it came from looked like."""
     rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
     return canonical_hash([list(table.columns), rows.tobytes().hex()])
 
 
-def keep(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
-    """Write a cohort's table, then its record with the table's checksum, each whole.
+def keep(folder: Path, table: pd.DataFrame, pixels: Path, record: Mapping[str, Any]) -> None:
+    """Write a cohort's table, then its record with sizes and times of the files, each whole.
 
     Two notebooks opened at once may both do so: they write the same.
 
@@ -236,20 +206,21 @@ def keep(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / TABLE) as partial:
         table.to_parquet(partial, index=False)
-        content = {**record, "table": file_hash(partial)}
+    stamps = [_stamp_file(folder / TABLE), _stamp_file(pixels)]
+    content = {**record, "pixels": pixels.name, "files": stamps}
     write_record(folder / RECORD, {**content, "checksum": canonical_hash(content)})
 
 
 def _read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
-    """The record; none if it, the table or the pixels' size and time are not as they were."""
+    """The record; none if it, the table or the pixels are not as they were written."""
     record = read_record(folder / RECORD) or {}
-    signed = record.pop("checksum", None) == canonical_hash(record)
+    if record.pop("checksum", None) != canonical_hash(record):
+        return None
     try:
-        whole = signed and record["table"] == file_hash(folder / TABLE)
-        same = whole and record["pixel_stamp"] == _stamp_file(cache / record["pixels"])
+        stamps = [_stamp_file(folder / TABLE), _stamp_file(cache / record["pixels"])]
     except OSError:
         return None
-    return record if same else None
+    return record if record["files"] == stamps else None
 
 
 def _stamp_tables(manifest: schema.Manifest, data_root: Path | None) -> list[list[Any]]:

@@ -74,7 +74,7 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
         InputError: Something is not there, or is a link to a place outside the data root.
     """
     subject, get = f"data of {manifest.name}", f"how to get it: {manifest.how_to_get}"
-    root = data_root.expanduser().resolve() if data_root else None
+    root = data_root.resolve() if data_root else None
     if root is None or not root.is_dir():
         given = f"{root} is no folder" if root else "no data root is given"
         raise InputError(subject, [f"{given}; pass DATA=<folder>; {get}"])
@@ -178,7 +178,7 @@ def _refuse(error: OSError) -> None:
     raise InputError(str(error.filename), [fault])
 
 
-def fetch_missing(manifest: DataManifest, data_root: Path | None) -> None:
+def fetch_missing(manifest: DataManifest, data_root: Path) -> None:
     """Download what the manifest gives an address for and is not there, into the data root.
 
     Only a whole file with the published checksum gets its name. Nothing is fetched for datasets
@@ -187,45 +187,36 @@ def fetch_missing(manifest: DataManifest, data_root: Path | None) -> None:
     Raises:
         InputError: No network, not the published file, or no space; with the way to do it by hand.
     """
-    root = data_root.expanduser().resolve() if data_root else None
-    if root is None or not root.is_dir():
-        return  # which is told where the files are looked for
     for file in manifest.distribution:
-        paths = [root / folder / file.name for folder in manifest.folders]
+        paths = [data_root / folder / file.name for folder in manifest.folders]
         if file.url and not any(path.is_file() for path in paths):
             _fetch(file, paths[0])
 
 
-def verify_files(manifest: DataManifest, data_root: Path | None) -> list[str]:
-    """Files whose checksum is not the published one, as faults that name both sums.
-
-    Raises:
-        InputError: As `find_places`.
-    """
-    folder, faults = find_places(manifest, data_root).folder, []
+def verify_files(manifest: DataManifest, folder: Path) -> list[str]:
+    """Files whose checksum is not the published one, as faults that name both sums."""
+    faults = []
     for file in manifest.distribution:
-        path, (name, expected) = folder / file.name, file.checksum or ("", "")
-        if name and path.is_file():
+        path = folder / file.name
+        if file.md5 and path.is_file():
             with path.open("rb") as content:
-                given = hashlib.file_digest(content, name).hexdigest()
-            if given != expected:
+                given = hashlib.file_digest(content, "md5").hexdigest()
+            if given != file.md5:
                 faults.append(
-                    f"{path}: given {name} {given}; expected {expected}, the published file; get "
-                    "it again, or write a manifest of your own for this file"
+                    f"{path}: given md5 {given}; expected {file.md5}, the published file; get it "
+                    "again, or write a manifest of your own for this file"
                 )
     return faults
 
 
 def _fetch(file: FileObject, path: Path) -> None:
     import pooch  # a quarter of a second that others need not pay
-    from tqdm import tqdm
 
-    checksum = ":".join(file.checksum) if file.checksum else None
+    checksum = f"md5:{file.md5}" if file.md5 else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tqdm(desc=path.name, total=1, unit="B", unit_scale=True) as bar:
-            downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)
-            pooch.retrieve(file.url, checksum, path.name, path.parent, downloader=downloader)
+        downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+        pooch.retrieve(file.url, checksum, path.name, path.parent, downloader=downloader)
     except (OSError, ValueError) as error:  # of disk and network; of the checksum, named by pooch
         fault = f"{file.url} cannot be downloaded: {tell(error)}; run again, or fetch it by hand, "
         by_hand = f"resuming where it broke off: curl -L -C - -o {path} {file.url}"

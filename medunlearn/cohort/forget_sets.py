@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TRAIN, patient_table, stratified_order
-from medunlearn.disk import written_whole
+from medunlearn.disk import write_record
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
@@ -71,14 +71,10 @@ class ForgetSet:
         return forget_set_name(self.composition, self.forget_size, self.order)
 
     def write(self, folder: Path) -> Path:
-        """Record it as ``<name>.json``, unless this very forget set is recorded there."""
-        path, content = folder / f"{self.name}.json", json.dumps(asdict(self), indent=1) + "\n"
-        if path.is_file() and path.read_bytes() == content.encode():
-            return path
+        """Record it as ``<name>.json``, whole: notebooks may draw at once."""
         folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial:  # notebooks may draw at once
-            partial.write_text(content)
-        return path
+        write_record(folder / f"{self.name}.json", asdict(self))
+        return folder / f"{self.name}.json"
 
 
 def forget_set_name(composition: str, forget_size: float, order: str) -> str:

@@ -19,13 +19,6 @@ class Label(Part):
     classes: Annotated[tuple[Text, ...], Field(min_length=2)]
     reference_class: Text
 
-    @field_validator("classes")
-    @classmethod
-    def _name_classes_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(given)) < len(given):
-            raise ValueError("expected different classes: remove the repeated one")
-        return given
-
     @field_validator("reference_class", "empty", check_fields=False)
     @classmethod
     def _be_a_class(cls, given: str | None, info: ValidationInfo) -> str | None:

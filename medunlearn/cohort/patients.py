@@ -29,8 +29,6 @@ ELSEWHERE = (
 )
 """What to do about a patient whom this study cannot forget."""
 
-_BYTES = 32
-
 
 def code_sex(words: "pd.Series[str]", manifest: DataManifest, wrong: list[Wrong]) -> pd.Series:
     """F, M or None, where the manifest knows sexes."""
@@ -77,26 +75,15 @@ def make_salt(cache: Path) -> bytes:
 
     Args:
         cache: The folder that all studies of a RUNS share.
-
-    Raises:
-        InputError: It cannot be written or read, or is not what was written.
     """
     path = cache / SALT
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / ".lock"):  # two first runs must get one salt
-            if not path.exists():
-                with written_whole(path) as partial:
-                    partial.touch(mode=0o600)
-                    partial.write_bytes(secrets.token_bytes(_BYTES))
-        salt = path.read_bytes()
-    except OSError as error:
-        remedy = "make it readable, check the folder and its permissions"
-        raise InputError(str(path), [f"cannot be kept: {error.strerror}; {remedy}"]) from None
-    if len(salt) != _BYTES:
-        remedy = "restore it, or delete it: pseudonyms will then be others"
-        raise InputError(str(path), [f"holds {len(salt)} bytes, expected {_BYTES}; {remedy}"])
-    return salt
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".lock"):  # two first runs must get one salt
+        if not path.exists():
+            with written_whole(path) as partial:
+                partial.touch(mode=0o600)
+                partial.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()
 
 
 def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:

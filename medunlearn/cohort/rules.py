@@ -1,7 +1,6 @@
 """What a manifest may say of rows: columns derived, tables joined, rows filtered, a split."""
 
 import re
-from collections.abc import Sequence
 from string import Formatter
 from typing import Annotated, Literal, Self
 
@@ -135,16 +134,6 @@ def made_by(step: Step) -> tuple[str, ...]:
     if isinstance(step, Join):
         return tuple(name for name in step.columns if name not in step.by)
     return (step.column,)
-
-
-def order_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """Steps in an order in which each finds its columns, and those that wait for themselves."""
-    ordered: list[Step] = []
-    left = list(steps)
-    while ready := [s for s in left if not {n for o in left for n in made_by(o)} & {*s.needed}]:
-        ordered += ready
-        left = [step for step in left if step not in ready]
-    return ordered, left
 
 
 class NumberFilter(Part):

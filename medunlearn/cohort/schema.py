@@ -13,12 +13,12 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Columns(Part):
-    """Headers in the table; of several names the first that the table has is taken."""
+    """Headers in the table."""
 
-    image: Names
-    patient: Names
-    sex: Names | None = None
-    age: Names | None = None
+    image: Text
+    patient: Text
+    sex: Text | None = None
+    age: Text | None = None
 
 
 class SexValues(Part):
@@ -63,25 +63,17 @@ Address = Annotated[str, Field(pattern=r"^https?://")]
 
 
 class FileObject(Part):
-    """A published file, in the words of Croissant: name, contentUrl, sha256 or md5.
+    """A published file, in the words of Croissant: name, contentUrl, md5.
 
     Args:
         name: Path below the dataset's folder.
         url: Where it can be fetched without an account (``contentUrl``).
-        sha256: Published checksum.
         md5: Published checksum.
     """
 
     name: InnerPath
     url: Address | None = Field(default=None, alias="contentUrl")
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
-
-    @property
-    def checksum(self) -> tuple[str, str] | None:
-        """Algorithm and expected sum, if one is published."""
-        given = (("sha256", self.sha256), ("md5", self.md5))
-        return next(((name, value) for name, value in given if value), None)
 
 
 def _check_range(given: tuple[float, float]) -> tuple[float, float]:
@@ -136,7 +128,7 @@ class DataManifest(Manifest):
     """Of a patient with two sexes: a fault, or ``null``, sex unknown."""
     label: AnyLabel
     derive: tuple[rules.AnyDerived, ...] = ()
-    joins: Annotated[tuple[rules.Join, ...], Field(validate_default=True)] = ()
+    joins: tuple[rules.Join, ...] = ()
     filters: tuple[rules.AnyFilter, ...] = ()
     split: rules.Split | None = None
     intensity: Range | Literal["window"] | None = None
@@ -152,17 +144,6 @@ class DataManifest(Manifest):
         columns = info.data.get("columns")
         if columns and (columns.sex is None) != (given is None):
             raise ValueError("expected both or neither: columns.sex, and sex with its words")
-        return given
-
-    @field_validator("joins")
-    @classmethod
-    def _be_made_of_what_is_there(
-        cls, given: tuple[rules.Join, ...], info: ValidationInfo
-    ) -> tuple[rules.Join, ...]:
-        _, stuck = rules.order_steps([*info.data.get("derive", ()), *given])
-        if stuck:
-            circle = "; ".join(f"{[*rules.made_by(step)]} from {[*step.needed]}" for step in stuck)
-            raise ValueError(f"columns wait for themselves, {circle}: give new columns new names")
         return given
 
 
@@ -181,7 +162,7 @@ class FilesManifest(DataManifest):
     ``mask_pixels`` the number of pixels above 0 in the mask beside it.
     """
 
-    columns: Columns = Columns(image=("file",), patient=("file",))
+    columns: Columns = Columns(image="file", patient="file")
     images: InnerPaths
     pattern: re.Pattern[str] = re.compile(r"(?i)\.(png|jpe?g|tiff?|bmp|webp)$")
     mask_suffix: Text | None = None
@@ -199,7 +180,7 @@ class ArraysManifest(DataManifest):
     ``image`` counts as ``train/000017``; with several labels an image they are ``label_0``, ...
     """
 
-    columns: Columns = Columns(image=("image",), patient=("image",))
+    columns: Columns = Columns(image="image", patient="image")
     arrays: InnerPaths
 
 

@@ -3,21 +3,25 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from medunlearn.cohort import files, patients, schema
+from medunlearn.cohort import files, partition, patients, schema
 from medunlearn.cohort.cells import Wrong, check_columns, list_faults, read_csv, read_text
 from medunlearn.cohort.decode import quiet
+from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.listings import count_mask_pixels, read_arrays, read_listing
-from medunlearn.cohort.rules import Join, Split, made_by, order_steps
+from medunlearn.cohort.rules import Join, Split, made_by
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
+from medunlearn.randomness import stream
 
+_COLUMNS = ["sample", "patient", "source_image", "source_patient", "partition", "development"]
 NOBODY = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "unknown", "?", "-"}
 """Words that programs and people write into an empty cell: no id of a patient."""
 
 
-def read_table(manifest: DataManifest, data_root: Path | None) -> tuple[pd.DataFrame, list[str]]:
+def read_table(manifest: DataManifest, places: files.Places) -> tuple[pd.DataFrame, list[str]]:
     """Reads, filters and checks the rows of a dataset; decodes no image.
 
     What the manifest's filters leave out is not checked further. A sex that only some images of a
@@ -25,7 +29,7 @@ def read_table(manifest: DataManifest, data_root: Path | None) -> tuple[pd.DataF
 
     Args:
         manifest: The dataset's manifest.
-        data_root: The folder that holds the dataset's folder.
+        places: Where it lies.
 
     Returns:
         One row per image, sorted by patient and image: `source_image`, `source_patient`, `sex`
@@ -36,21 +40,42 @@ def read_table(manifest: DataManifest, data_root: Path | None) -> tuple[pd.DataF
     Raises:
         InputError: A file or column is missing, so that no row can be read.
     """
-    places = files.find_places(manifest, data_root)
     frame, paths = _read_source(manifest, places)
     return code_rows(frame, manifest, places, paths)
 
 
-def needed_columns(manifest: DataManifest, header: list[str] | None = None) -> list[str]:
-    """What a source has to offer: all that is used and neither derived nor joined.
+def finish_table(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
+    """Number samples and patients, give every patient a partition, reserve the development set.
 
     Args:
-        manifest: Names the columns.
-        header: What the source has; of several names for a role the first that it has is taken.
+        rows: As from ``read_table``, or the phantom's.
+        manifest: Names classes and shares.
+
+    Raises:
+        InputError: A class has no patient in a partition, or the official split tears one apart.
     """
+    subject = f"cohort {manifest.name}"
+    table = rows.drop(columns=["path"], errors="ignore").assign(
+        sample=np.arange(len(rows), dtype=np.int32),
+        patient=pd.factorize(rows["source_patient"], sort=True)[0].astype(np.int32),
+        label=rows["label"].astype(np.int16),
+        age=rows["age"].astype("float32"),
+    )
+    patients, shares = partition.patient_table(table), manifest.partition.model_dump()
+    official = partition.patients_of_split(table, subject) if "split" in table else None
+    drawn = partition.partition_patients(patients, shares, stream("partition"), official)
+    table = table.drop(columns="split", errors="ignore")
+    table["partition"] = table["patient"].map(drawn)
+    partition.check_partitions(table, tuple(manifest.label.classes), subject)
+    table["development"] = table["patient"].isin(development_patients(table))
+    return table[_COLUMNS + [c for c in table.columns if c not in _COLUMNS]]
+
+
+def needed_columns(manifest: DataManifest) -> list[str]:
+    """What a source has to offer: all that is used and neither derived nor joined."""
     steps = [*manifest.derive, *manifest.joins]
     used = [
-        *choose_roles(manifest, header).values(),
+        *(name for _, name in manifest.columns if name is not None),
         *manifest.label.needed,
         *(rule.column for rule in manifest.filters),
         *([manifest.split.column] if manifest.split else []),
@@ -58,15 +83,6 @@ def needed_columns(manifest: DataManifest, header: list[str] | None = None) -> l
     ]
     made = {name for step in steps for name in made_by(step)}
     return [name for name in dict.fromkeys(used) if name not in made]
-
-
-def choose_roles(manifest: DataManifest, header: list[str] | None) -> dict[str, str]:
-    """The column of each role that the manifest states."""
-    wanted = {role: names for role, names in manifest.columns if names is not None}
-    return {
-        role: next((name for name in names if name in (header or ())), names[0])
-        for role, names in wanted.items()
-    }
 
 
 def code_rows(
@@ -82,8 +98,8 @@ def code_rows(
     """
     wrong: list[Wrong] = []
     frame = shape_rows(frame, manifest, places, wrong)
-    columns = choose_roles(manifest, list(frame.columns))
-    images, people = frame[columns["image"]], frame[columns["patient"]]
+    columns = manifest.columns
+    images, people = frame[columns.image], frame[columns.patient]
     if paths is not None:
         paths = paths.reindex(frame.index)
     else:
@@ -95,8 +111,8 @@ def code_rows(
         {
             "source_image": images,
             "source_patient": people,
-            "sex": patients.code_sex(frame.get(columns.get("sex", ""), unknown), manifest, wrong),
-            "age": patients.code_age(frame.get(columns.get("age", ""), unknown), manifest, wrong),
+            "sex": patients.code_sex(frame.get(columns.sex, unknown), manifest, wrong),
+            "age": patients.code_age(frame.get(columns.age, unknown), manifest, wrong),
             "label": manifest.label.code(frame, wrong),
             "path": paths,
         }
@@ -123,8 +139,19 @@ def code_rows(
 def shape_rows(
     frame: pd.DataFrame, manifest: DataManifest, places: files.Places, wrong: list[Wrong]
 ) -> pd.DataFrame:
-    """Derive columns, join tables and filter."""
-    for step in order_steps([*manifest.derive, *manifest.joins])[0]:
+    """Derive columns, join tables and filter.
+
+    Raises:
+        InputError: A table to join cannot be used, or columns wait for themselves.
+    """
+    left = [*manifest.derive, *manifest.joins]
+    while left:
+        waiting = {name for step in left for name in made_by(step)}
+        step = next((step for step in left if waiting.isdisjoint(step.needed)), None)
+        if step is None:
+            fault = f"columns {sorted(waiting)} wait for themselves: give new columns new names"
+            raise InputError(f"manifest {manifest.name}", [fault])
+        left.remove(step)
         if isinstance(step, Join):
             frame = join_table(frame, step, places.find(step.table), wrong)
         else:
@@ -165,7 +192,7 @@ def read_split(
     """The official part of each row: train, validation, test or train+validation.
 
     Raises:
-        InputError: A list is not there, or two lists hold one entry.
+        InputError: A list is not there.
     """
     given = frame[split.column]
     words: dict[str, str] = dict(split.mapping or {})
@@ -173,12 +200,8 @@ def read_split(
     if split.lists is not None:
         expected = f"it in one of {list(split.lists)}; add it there or filter the row out"
         for name, part in split.lists.items():
-            path = places.find([name])
-            entries = {line.strip() for line in read_text(path).splitlines() if line.strip()}
-            if twice := sorted(entries & words.keys()):
-                fault = f"{twice[0]!r} ({len(twice)} in all) is in another list too; keep one"
-                raise InputError(str(path), [fault])
-            words |= dict.fromkeys(entries, part)
+            lines = read_text(places.find([name])).splitlines()
+            words |= dict.fromkeys(map(str.strip, lines), part)
     wrong.append(Wrong(given[~given.isin(list(words))], f"expected {expected}"))
     return given.map(words)
 
@@ -191,7 +214,6 @@ def _read_source(
     needed = needed_columns(manifest)
     if isinstance(manifest, schema.TableManifest):
         frame = read_csv(places.table)
-        needed = needed_columns(manifest, list(frame.columns))
     elif isinstance(manifest, schema.FilesManifest):
         columns, suffix = ["mask_pixels"] if manifest.mask_suffix else [], manifest.mask_suffix
         read = partial(count_mask_pixels, suffix=str(suffix))

@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 from medunlearn.cohort.build import Cohort, build_cohort
+from medunlearn.cohort.files import find_places
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import partition_patients, patient_table
 from medunlearn.cohort.schema import DataManifest
@@ -38,7 +39,7 @@ def cohort_table() -> pd.DataFrame:
 
 def read_rows(manifest: DataManifest, data: Path | None) -> pd.DataFrame:
     """The rows of a dataset without faults."""
-    rows, faults = read_table(manifest, data)
+    rows, faults = read_table(manifest, find_places(manifest, data))
     if faults:
         raise InputError("rows", faults)
     return rows

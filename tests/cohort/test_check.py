@@ -65,7 +65,7 @@ def test_counts_are_of_images_and_patients_by_partition_sex_and_class(odd):
 
 def test_faults_of_files_rows_and_images_are_told_at_once(lay_out, write_manifest, tmp_path):
     folder = lay_out("table")
-    files = [{"name": "table.csv", "sha256": "0" * 64}]
+    files = [{"name": "table.csv", "md5": "0" * 32}]
     manifest = load_manifest(write_manifest("table", distribution=files))
     (folder / "images/7.png").write_text("no image")
     (folder / "images/8.png").unlink()
@@ -75,7 +75,7 @@ def test_faults_of_files_rows_and_images_are_told_at_once(lay_out, write_manifes
         gather(manifest, tmp_path / "data", tmp_path / "scratch", 16, None, go_on=True)
     said = "\n".join(error.value.faults)
     assert len(error.value.faults) == 4
-    for words in ("0" * 64, "row 5: given 'm'", "8.png", "7.png: its content is no image"):
+    for words in ("0" * 32, "row 5: given 'm'", "8.png", "7.png: its content is no image"):
         assert words in said
 
 

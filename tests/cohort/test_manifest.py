@@ -101,7 +101,6 @@ def test_a_field_that_is_missing_or_misspelt_is_told(tmp_path: Path):
         ({"partition": {"train": 1.0, "validation": 0.2, "test": 0.3}}, "partition.train"),
         ({"label": LABEL | {"above": float("nan")}}, "finite"),
         ({"label": LABEL | {"classes": ["no", "yes", "maybe"]}}, "label.classes"),
-        ({"label": LABEL | {"classes": ["no", "no"]}}, "repeated"),
         ({"label": LABEL | {"reference_class": "c"}}, "given 'c'; expected one of the classes"),
         ({"label": LABEL | {"rule": "magic"}}, "'threshold'"),
         ({"label": ["no", "yes"]}, "label"),
