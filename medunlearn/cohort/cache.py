@@ -4,11 +4,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -23,8 +22,7 @@ from medunlearn.errors import InputError
 BLOCK = 256  # images that are decoded before the next: it bounds the memory
 
 
-@dataclass(frozen=True)
-class PixelCache:
+class PixelCache(NamedTuple):
     """Where the pixels lie, and the hash of their bytes and shape."""
 
     path: Path

@@ -36,6 +36,11 @@ class Decoding:
     use_channel: int | None = None
     kind: str = "table"
 
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The raw values that become 0 and 255, where the manifest states them."""
+        return None if self.intensity == "window" else self.intensity
+
 
 def tell(error: Exception) -> str:
     """What an error says, in one line."""
@@ -102,8 +107,8 @@ def decode_image(given: "str | NDArray[Any]", how: Decoding) -> Pixels | str:
 
 
 def _image_of_array(values: NDArray[Any], how: Decoding) -> Image.Image:
-    if how.intensity is not None and how.intensity != "window":
-        values = scale(values, how.intensity)
+    if how.ends is not None:
+        values = scale(values, how.ends)
     elif values.dtype != np.uint8:
         raise ValueError(f"its pixels are {values.dtype}, {_STATE}")
     return Image.fromarray(values)
@@ -159,13 +164,13 @@ def _refuse_misread(image: Image.Image) -> None:
 
 def _reduce_to_8_bits(image: Image.Image, how: Decoding) -> Image.Image:
     deep = image.mode == "F" or image.mode.startswith("I")
-    if how.intensity is None or how.intensity == "window":
+    if how.ends is None:
         if deep:
             kind = {"F": "fractions", "I": "32 bits"}.get(image.mode, "16 bits")
             raise ValueError(f"its pixels are {kind} of unknown scale, {_STATE}")
         return image
-    if not deep and how.intensity[1] > 255:
-        raise ValueError(f"its pixels have 8 bits, intensity says up to {how.intensity[1]:g}")
+    if not deep and how.ends[1] > 255:
+        raise ValueError(f"its pixels have 8 bits, intensity says up to {how.ends[1]:g}")
     if image.mode not in {"L", "RGB"} and not deep:
         image = image.convert("RGB" if len(image.getbands()) > 2 else "L")
-    return Image.fromarray(scale(np.asarray(image), how.intensity))
+    return Image.fromarray(scale(np.asarray(image), how.ends))

@@ -67,7 +67,7 @@ def match_images(folder: Path, table: Path, *, image: str, patient: str) -> pd.D
     there = rows["file"].isin(files)
     if not (there & rows[patient].isin(cells[patient])).any():
         name = image or patient
-        fault = f"column {name!r} leads to no image: given {cells[name].iloc[0]!r}, there is "
+        fault = f"column {name!r} leads to no image: given {list(cells[name][:1])}, there is "
         remedy = "correct its name; leave image empty if the table has a row for each patient"
         raise InputError(str(table), [f"{fault}{files[0]!r}; {remedy}"])
     return rows.assign(file=(f"{folder}{os.sep}" + rows["file"]).where(there, rows["file"]))

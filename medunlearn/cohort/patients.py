@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from medunlearn.cohort.cells import Wrong, cut_short, place_of, read_numbers
+from medunlearn.cohort.cells import Wrong, cut_short, place_of, read_numbers, read_text
 from medunlearn.cohort.forget_sets import ForgetSet, list_forget_set
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.cohort.schema import DataManifest
@@ -126,11 +126,7 @@ def find_listed(path: Path, table: pd.DataFrame, salt: bytes | None = None) -> F
             partition than training; all of them are named, with their lines. Or what it leaves to
             train on is no training set (see `list_forget_set`).
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        remedy = "expected a text file in UTF-8 with one id a line"
-        raise InputError(str(path), [f"cannot be read: {error}; {remedy}"]) from None
+    lines = read_text(path).splitlines()
     named = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
     people = table.drop_duplicates("patient").set_index("source_patient").to_dict("index")
     found = [people.get(pseudonym(name, salt) if salt else name) for name in named.values()]

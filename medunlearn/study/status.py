@@ -77,7 +77,7 @@ def _tell_stale(store: Store, specs: list[ModelSpec]) -> list[str]:
 def check(
     dataset: str, data_root: str, profile: str, runs: str = "", forget: str = ""
 ) -> list[str]:
-    """Read, decode and verify a whole dataset, and tell what is in it.
+    """Read all rows of a dataset, decode what a study takes of it, and tell what is in it.
 
     The pixels stay in the cache of `runs`, where the study will find them; nothing else is written.
 

@@ -142,8 +142,8 @@ def test_a_row_without_an_image_and_a_file_of_nobody_are_left_to_check(clinic):
     ("names", "words"),
     [
         ({"image": "PID"}, ["'PID' is there 0 times", "'Befund'"]),
-        ({"image": "Befund"}, ["leads to no image: given 'krank'", "P0_0.png", "leave image"]),
-        ({"image": "", "patient": "Befund"}, ["leads to no image: given 'krank'", "P0_0.png"]),
+        ({"image": "Befund"}, ["leads to no image: given ['krank']", "P0_0.png", "leave image"]),
+        ({"image": "", "patient": "Befund"}, ["leads to no image: given ['krank']", "P0_0.png"]),
     ],
 )
 def test_a_wrong_name_is_told_with_what_is_there(clinic, names, words):
