@@ -25,8 +25,8 @@ SEXES = {
     "missing": {*"uo?-", "unknown", "unbekannt", "divers", "other", "na", "nan", "n/a", "none"},
 }
 OF_PATIENT = (
-    *(r"([^/]+)/[^/]+$", r"^([^/]+)/", r"([^/]+)\.[^/.]+$"),
-    *(part for s in "_-" for part in (rf"([^/{s}]+){s}[^/]*$", rf"([^/]+){s}[^/{s}]*$")),
+    *(r"([^/]+)/[^/]+$", r"^([^/]+)/", r"([^/]+)\.[^/.]+$", r"([^/]+)_[^/_]*$", r"([^/]+)-[^/-]*$"),
+    *(rf"([^/{s}]+(?:{s}[^/{s}]+){{{more}}}){s}[^/]*$" for s in "_-" for more in range(4)),
 )
 """Where a file's path may tell the patient: its folder, its name, the beginning of its name."""
 
