@@ -170,7 +170,7 @@ def _explain(given: "pd.Series[str]", places: Places) -> Wrong:
     held = [file for file in files if name in file][:2] or list(files)[:2]
     remedy = "set image_suffix if the names lack an ending; if rows are of patients, take kind: "
     remedy += "files and joins, as data_manifests/template.yaml shows"
-    return Wrong(given, f"no row names a file below {places.images}, as {held}; {remedy}")
+    return Wrong(given, f"no row names a file below {places.folder}, as {held}; {remedy}")
 
 
 def _refuse(error: OSError) -> None:
