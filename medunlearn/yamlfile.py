@@ -12,7 +12,7 @@ from medunlearn.errors import InputError, did_you_mean
 
 RULES = {
     *("values", "threshold", "equals", "contains", "mentions", "one_hot"),
-    *("one_of", "none_of", "above", "below", "extract", "compose", "first"),
+    *("one_of", "none_of", "above", "below", "extract", "compose"),
 }
 SHORT = reprlib.Repr()  # YAML aliases can stand for a value of any length
 SHORT.maxstring = SHORT.maxother = 80

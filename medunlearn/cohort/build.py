@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from medunlearn.cohort import partition, schema
 from medunlearn.cohort.cache import (
     PixelCache,
-    build_arrays,
     build_pixels,
     open_pixels,
     read_key,
@@ -22,16 +21,14 @@ from medunlearn.cohort.cache import (
 )
 from medunlearn.cohort.decode import Decoding, shrink
 from medunlearn.cohort.files import fetch_missing, find_places, verify_files
-from medunlearn.cohort.forget_sets import development_patients
 from medunlearn.cohort.patients import make_salt, pseudonym, pseudonymise
 from medunlearn.cohort.phantom import make_phantom
-from medunlearn.cohort.table import read_table
+from medunlearn.cohort.table import finish_table, read_table
 from medunlearn.disk import read_record, write_record, written_whole
-from medunlearn.randomness import stream
-from medunlearn.sources import canonical_hash, file_hash, module_hashes
+from medunlearn.errors import InputError
+from medunlearn.sources import canonical_hash, module_hashes
 
 TABLE, RECORD = "cohort.parquet", "cohort.json"
-_COLUMNS = ["sample", "patient", "source_image", "source_patient", "partition", "development"]
 
 
 @dataclass(frozen=True)
@@ -100,45 +97,78 @@ def build_cohort(
     Raises:
         InputError: Any fault of the data, all at once; nothing is left half-written.
     """
-    size = min(image_size, manifest.image_size)
-    if isinstance(manifest, schema.DataManifest):
+    if isinstance(manifest, schema.DataManifest) and data_root and data_root.is_dir():
         fetch_missing(manifest, data_root)
     code, tables = module_hashes("medunlearn.cohort.build"), _stamp_tables(manifest, data_root)
     salt = _find_salt(manifest, cache)
-    decisive = [manifest.model_dump(mode="json"), size, max_patients, code, tables]
+    decisive = [manifest.model_dump(mode="json"), image_size, max_patients, code, tables]
     stamp = canonical_hash([*decisive, pseudonym("", salt) if salt else None])
     kept = _read_kept(folder, cache)
     if kept and kept["stamp"] == stamp:
         known = cache / kept["pixels"]
         if not look_again or (manifest.kind == "phantom" and read_key(known)):
             return Cohort(pd.read_parquet(folder / TABLE), manifest, known, kept["sha256"])
-    if isinstance(manifest, schema.DataManifest):
-        verify_files(manifest, data_root)
-        rows, shares = read_table(manifest, data_root), manifest.partition.model_dump()
-        rows = partition.sample_patients(rows, shares, max_patients, f"cohort {manifest.name}")
-        table = finish_table(rows, manifest)
-        held = decode_rows(rows, manifest, size, cache)
-    elif isinstance(manifest, schema.PhantomManifest):
-        table, pixels = draw_phantom(manifest, max_patients)
-        held = store_pixels(shrink(pixels, size), cache)
+    _, table, held = gather(manifest, data_root, cache, image_size, max_patients)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    pixel_stamp = {"pixels": held.path.name, "pixel_stamp": _stamp_file(held.path)}
     table = pseudonymise(table, salt) if salt else table
-    keep(folder, table, {"stamp": stamp, "sha256": sha256, **pixel_stamp})
+    keep(folder, table, held.path, {"stamp": stamp, "sha256": sha256})
     # as it will be read the next time: types may not differ between the first run and the second
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
 
 
-def draw_phantom(
-    manifest: schema.PhantomManifest, max_patients: int | None
-) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
-    """The finished table, with codes in place of the names of classes, and the pixels."""
-    count = min(manifest.patients, max_patients or manifest.patients)
-    rows, pixels = make_phantom(count, size=manifest.image_size)
-    codes = {name: code for code, name in enumerate(manifest.label.classes)}
-    named = {column: rows[column].map(codes) for column in ("label", "true_label")}
-    return finish_table(rows.assign(**named), manifest), pixels
+def gather(
+    manifest: schema.Manifest,
+    data_root: Path | None,
+    cache: Path,
+    image_size: int,
+    max_patients: int | None,
+    *,
+    go_on: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame, PixelCache]:
+    """Read and decode what a study takes of a dataset.
+
+    Args:
+        manifest: The dataset; nothing of it is downloaded.
+        data_root: Where datasets lie.
+        cache: Gets the pixels; what it holds is verified.
+        image_size: Pixels along each side, at most the manifest's.
+        max_patients: A stratified sample of at most so many patients; all if none.
+        go_on: Whether images are decoded in spite of wrong rows, so that all faults are told.
+
+    Returns:
+        All rows of the dataset, as from `read_table`; the finished table of those that a study
+        takes, and its pixels.
+
+    Raises:
+        InputError: All faults of files and rows; with them, or else, those of images.
+    """
+    size = min(image_size, manifest.image_size)
+    if isinstance(manifest, schema.PhantomManifest):
+        count = min(manifest.patients, max_patients or manifest.patients)
+        rows, pixels = make_phantom(count, size=manifest.image_size)
+        codes = {name: code for code, name in enumerate(manifest.label.classes)}
+        named = {column: rows[column].map(codes) for column in ("label", "true_label")}
+        table = finish_table(rows.assign(**named), manifest)
+        return rows, table, store_pixels(shrink(pixels, size), cache)
+    assert isinstance(manifest, schema.DataManifest)
+    places = find_places(manifest, data_root)
+    rows, faults = read_table(manifest, places)
+    subject, table = f"data of {manifest.name}", pd.DataFrame()
+    faults += verify_files(manifest, places.folder)
+    taken = rows[rows["path"].notna() & (rows["path"] != "")]
+    try:
+        if not faults:  # partitions of wrong rows would mean nothing
+            shares = manifest.partition.model_dump()
+            taken = partition.sample_patients(rows, shares, max_patients, subject)
+            table = finish_table(taken, manifest)
+        if not faults or go_on:
+            held = decode_rows(taken, manifest, size, cache)
+    except InputError as error:
+        faults += error.faults
+    if faults:
+        raise InputError(subject, faults)
+    return rows, table, held
 
 
 def decode_rows(
@@ -155,38 +185,8 @@ def decode_rows(
     Raises:
         InputError: Images that cannot be decoded; all are named.
     """
-    is_dicom = isinstance(manifest, schema.DicomManifest)
-    how = Decoding(size, manifest.channels, manifest.intensity, manifest.use_channel, is_dicom)
-    if isinstance(manifest, schema.ArraysManifest):
-        return build_arrays(Path(rows["path"].iloc[0]), list(rows["source_image"]), cache, how)
-    return build_pixels(list(rows["path"]), cache, how)
-
-
-def finish_table(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
-    """Number samples and patients, give every patient a partition, reserve the development set.
-
-    Args:
-        rows: As from ``read_table``, or the phantom's.
-        manifest: Names classes and shares.
-
-    Raises:
-        InputError: A class has no patient in a partition, or the official split tears one apart.
-    """
-    subject = f"cohort {manifest.name}"
-    table = rows.drop(columns=["path"], errors="ignore").assign(
-        sample=np.arange(len(rows), dtype=np.int32),
-        patient=pd.factorize(rows["source_patient"], sort=True)[0].astype(np.int32),
-        label=rows["label"].astype(np.int16),
-        age=rows["age"].astype("float32"),
-    )
-    patients, shares = partition.patient_table(table), manifest.partition.model_dump()
-    official = partition.patients_of_split(table, subject) if "split" in table else None
-    drawn = partition.partition_patients(patients, shares, stream("partition"), official)
-    table = table.drop(columns="split", errors="ignore")
-    table["partition"] = table["patient"].map(drawn)
-    partition.check_partitions(table, tuple(manifest.label.classes), subject)
-    table["development"] = table["patient"].isin(development_patients(table))
-    return table[_COLUMNS + [c for c in table.columns if c not in _COLUMNS]]
+    how = Decoding(size, manifest.channels, manifest.intensity, manifest.use_channel, manifest.kind)
+    return build_pixels(list(zip(rows["path"], rows["source_image"], strict=True)), cache, how)
 
 
 def _table_hash(table: pd.DataFrame) -> str:
@@ -195,8 +195,8 @@ def _table_hash(table: pd.DataFrame) -> str:
     return canonical_hash([list(table.columns), rows.tobytes().hex()])
 
 
-def keep(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
-    """Write a cohort's table, then its record with the table's checksum, each whole.
+def keep(folder: Path, table: pd.DataFrame, pixels: Path, record: Mapping[str, Any]) -> None:
+    """Write a cohort's table, then its record with sizes and times of the files, each whole.
 
     Two notebooks opened at once may both do so: they write the same.
 
@@ -206,20 +206,21 @@ def keep(folder: Path, table: pd.DataFrame, record: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / TABLE) as partial:
         table.to_parquet(partial, index=False)
-        content = {**record, "table": file_hash(partial)}
+    stamps = [_stamp_file(folder / TABLE), _stamp_file(pixels)]
+    content = {**record, "pixels": pixels.name, "files": stamps}
     write_record(folder / RECORD, {**content, "checksum": canonical_hash(content)})
 
 
 def _read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
-    """The record; none if it, the table or the pixels' size and time are not as they were."""
+    """The record; none if it, the table or the pixels are not as they were written."""
     record = read_record(folder / RECORD) or {}
-    signed = record.pop("checksum", None) == canonical_hash(record)
+    if record.pop("checksum", None) != canonical_hash(record):
+        return None
     try:
-        whole = signed and record["table"] == file_hash(folder / TABLE)
-        same = whole and record["pixel_stamp"] == _stamp_file(cache / record["pixels"])
+        stamps = [_stamp_file(folder / TABLE), _stamp_file(cache / record["pixels"])]
     except OSError:
         return None
-    return record if same else None
+    return record if record["files"] == stamps else None
 
 
 def _stamp_tables(manifest: schema.Manifest, data_root: Path | None) -> list[list[Any]]:
@@ -233,11 +234,8 @@ def _stamp_tables(manifest: schema.Manifest, data_root: Path | None) -> list[lis
     lists = manifest.split.lists if manifest.split else None
     named = [*(join.table for join in manifest.joins), *([name] for name in lists or ())]
     paths = [places.table, *map(places.find, named)]
-    if isinstance(
-        manifest, schema.FilesManifest | schema.DicomManifest
-    ):  # folders stand for a table
-        for place in places.images:
-            paths += [place, *(Path(entry) for entry in os.scandir(place) if entry.is_dir())]
+    for place in places.images if places.table == places.folder else ():  # stand for a table
+        paths += [place, *(Path(entry) for entry in os.scandir(place) if entry.is_dir())]
     return [[str(path), *_stamp_file(path)] for path in paths]
 
 

@@ -2,45 +2,42 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from medunlearn.cohort.cells import cut_short
-from medunlearn.cohort.decode import RULE, Decoding, Pixels, decode_array, decode_file, quiet
+from medunlearn.cohort.decode import RULE, Decoding, Pixels, decode_image, quiet
 from medunlearn.cohort.listings import read_images
 from medunlearn.disk import DiskFullError, written_whole
 from medunlearn.errors import InputError
 
 BLOCK = 256  # images that are decoded before the next: it bounds the memory
-Decoded = Iterator[Pixels | str]  # images in order, or the faults that name them
 
 
-@dataclass(frozen=True)
-class PixelCache:
+class PixelCache(NamedTuple):
     """Where the pixels lie, and the hash of their bytes and shape."""
 
     path: Path
     key: str
 
 
-def build_pixels(paths: Sequence[str], folder: Path, how: Decoding) -> PixelCache:
+def build_pixels(images: Sequence[tuple[str, str]], folder: Path, how: Decoding) -> PixelCache:
     """Decodes images into an array, or finds them decoded.
 
     An image that is in another array of this folder, from a file of the same path, size and time,
     is taken from there.
 
     Args:
-        paths: Image files, in the order of the rows of the array.
+        images: File and name of each, in the order of the rows of the array; in an ``.npz`` the
+            name tells the image, as ``train/0000017``.
         folder: Where the array is kept; made if it is not there.
         how: Size, channels and scale of the result.
 
@@ -51,30 +48,25 @@ def build_pixels(paths: Sequence[str], folder: Path, how: Decoding) -> PixelCach
         InputError: Images that cannot be decoded (all are tried), or the folder cannot be written.
         DiskFullError: No disk space; nothing is left.
     """
-    decode = partial(decode_file, how=how)
-    marks = [_mark(path) for path in paths]
-    return _build(marks, folder, how, lambda rows: _run(decode, (paths[row] for row in rows), how))
+    stamps = {path: _stamp(path) for path in {path for path, _ in images}}
+    marks = [_hash(stamps[path], name) for path, name in images]
+    family = _hash(RULE, str(how))[:8]
 
+    def produce() -> Iterator[Pixels]:
+        found, faults = _find_decoded(folder.glob(f"{family}-*.npy"), set(marks)), list[str]()
+        missing = [image for image, mark in zip(images, marks, strict=True) if mark not in found]
+        decoded = _decode(missing, how)
+        for mark in tqdm(marks, "decode images", unit="image"):
+            image = found[mark] if mark in found else next(decoded)
+            if isinstance(image, str):
+                faults.append(image)
+            elif not faults:
+                yield image
+        if faults:
+            raise InputError("images", cut_short(list(dict.fromkeys(faults)), "images"))
 
-def build_arrays(path: Path, names: Sequence[str], folder: Path, how: Decoding) -> PixelCache:
-    """Brings the images of a ``.npz``, as ``train/0000017``, into the form of `build_pixels`.
-
-    Raises:
-        InputError: As `build_pixels`.
-        DiskFullError: As `build_pixels`.
-    """
-    whole = _mark(path)
-
-    def decode(image: NDArray[np.generic]) -> Pixels | str:
-        try:
-            return decode_array(image, how)
-        except ValueError as error:
-            return f"{path.name}: {error}"
-
-    def decode_all(rows: list[int]) -> Decoded:
-        return _run(decode, read_images(path, [names[row] for row in rows]), how)
-
-    return _build([_hash(whole, name) for name in names], folder, how, decode_all)
+    shape = (len(marks), how.channels, how.size, how.size)
+    return _store(folder / f"{family}-{_hash(*marks)[:24]}.npy", shape, produce(), marks)
 
 
 def store_pixels(pixels: Pixels, folder: Path) -> PixelCache:
@@ -89,19 +81,8 @@ def store_pixels(pixels: Pixels, folder: Path) -> PixelCache:
 
 
 def open_pixels(path: Path) -> np.memmap[tuple[int, ...], np.dtype[np.uint8]]:
-    """Opens cached pixels read-only without reading them.
-
-    Raises:
-        InputError: The file is missing, cut off, or no array of uint8 (a pickle is never loaded).
-    """
-    try:
-        pixels = np.lib.format.open_memmap(path, mode="r")
-        if pixels.dtype == np.uint8 and pixels.ndim == 4:
-            return pixels
-        fault = f"holds {pixels.dtype} of shape {pixels.shape}, expected uint8 (n, c, h, w)"
-    except (OSError, ValueError) as error:
-        fault = f"cannot be opened as pixels: {error}"
-    raise InputError(str(path), [f"{fault}; delete the file and run again to rebuild it"])
+    """Opens cached pixels read-only without reading them; a pickle is never loaded."""
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 def read_key(path: Path) -> str | None:
@@ -112,30 +93,6 @@ def read_key(path: Path) -> str | None:
         return key if _notes(path)[0] == key else None
     except (OSError, ValueError):
         return None
-
-
-def _build(
-    marks: Sequence[str], folder: Path, how: Decoding, decode: Callable[[list[int]], Decoded]
-) -> PixelCache:
-    """The array of the images with these marks; `decode` gives those of the rows asked for."""
-    if not marks:
-        raise InputError("images", ["no image is given; expected at least one"])
-    family = _hash(RULE, str(how))[:8]
-
-    def produce() -> Iterator[Pixels]:
-        found, faults = _find_decoded(folder.glob(f"{family}-*.npy"), set(marks)), []
-        decoded = decode([row for row, mark in enumerate(marks) if mark not in found])
-        for mark in tqdm(marks, "decode images", unit="image"):
-            image = found[mark] if mark in found else next(decoded)
-            if isinstance(image, str):
-                faults.append(image)
-            elif not faults:
-                yield image
-        if faults:
-            raise InputError("images", cut_short(faults, "images"))
-
-    shape = (len(marks), how.channels, how.size, how.size)
-    return _store(folder / f"{family}-{_hash(*marks)[:24]}.npy", shape, produce(), marks)
 
 
 def _find_decoded(arrays: Iterable[Path], wanted: set[str]) -> dict[str, Pixels]:
@@ -150,21 +107,20 @@ def _find_decoded(arrays: Iterable[Path], wanted: set[str]) -> dict[str, Pixels]
     return found
 
 
-def _run(function: Callable[..., Pixels | str], given: Iterable[Any], how: Decoding) -> Decoded:
-    """Results in order, from one thread per core: Pillow releases the GIL."""
-    source = iter(given)
-    with ThreadPoolExecutor(os.cpu_count()) as pool, quiet(dicom=how.dicom):
+def _decode(images: Sequence[tuple[str, str]], how: Decoding) -> Iterator[Pixels | str]:
+    """Images in order, or the faults that name them; a thread per core: Pillow frees the GIL."""
+    source: Iterator[Any] = iter(path for path, _ in images)
+    if how.kind == "arrays" and images:
+        source = read_images(Path(images[0][0]), [name for _, name in images])
+    with ThreadPoolExecutor(os.cpu_count()) as pool, quiet(dicom=how.kind == "dicom"):
         while block := list(islice(source, BLOCK)):
-            yield from pool.map(function, block)
+            yield from pool.map(partial(decode_image, how=how), block)
 
 
-def _mark(path: str | Path) -> str:
-    """Tells a file from what it was before, without telling its name."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return _hash(str(path))
-    return _hash(str(path), str(stat.st_size), str(stat.st_mtime_ns))
+def _stamp(path: str) -> str:
+    """Tells a file from what it was before."""
+    stat = os.stat(path) if os.path.exists(path) else None  # noqa: PTH110, PTH116
+    return f"{path}/{stat.st_size}/{stat.st_mtime_ns}" if stat else path
 
 
 def _store(

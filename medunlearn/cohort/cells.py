@@ -19,7 +19,6 @@ import pandas as pd
 from medunlearn.errors import InputError
 
 SHOWN = 10  # faults of one kind that are printed
-LONGEST_HEADER, LARGEST_TABLE = 2**16, 2**29  # bytes; the largest published table has 10^8
 
 
 class Wrong(NamedTuple):
@@ -29,13 +28,18 @@ class Wrong(NamedTuple):
     remedy: str
 
 
-def list_faults(subject: Path, wrong: Sequence[Wrong], noun: str = "row") -> list[str]:
+def place_of(row: object) -> str:
+    """``row 5`` of a table, ``file a/1.png`` where files or images of an array are the rows."""
+    return f"file {row}" if isinstance(row, str) else f"row {row}"
+
+
+def list_faults(subject: Path, wrong: Sequence[Wrong]) -> list[str]:
     """One fault per cell, of each kind the first few only."""
     faults = []
     for given, remedy in wrong:
-        place = f"{subject.name}, column {given.name!r}, {noun}"
-        told = [f"{place} {row}: given {cell!r}; {remedy}" for row, cell in given.items()]
-        faults += cut_short(told, f"such {noun}s in column {given.name!r}")
+        at = f"{subject.name}, column {given.name!r}, "
+        told = [f"{at}{place_of(row)}: given {cell!r}; {remedy}" for row, cell in given.items()]
+        faults += cut_short(told, f"such rows in column {given.name!r}")
     return faults
 
 
@@ -57,25 +61,22 @@ def read_csv(path: Path, needed: Collection[str] | None = None) -> pd.DataFrame:
             many cells; all are named.
     """
     text = read_text(path)
-    # What stands in quotes parts nothing, and a header may have several lines.
-    start = text[:LONGEST_HEADER]
-    headers = {mark: next(csv.reader(io.StringIO(start), delimiter=mark), []) for mark in ",\t;"}
-    delimiter = max(headers, key=lambda mark: len(headers[mark]))
-    header = [cell.strip() for cell in headers[delimiter]]
-    if needed is not None:
-        check_columns(header, needed, path)
     try:
+        # What stands in quotes parts nothing, and a header may have several lines.
+        headers = {m: next(csv.reader(io.StringIO(text), delimiter=m), []) for m in ",\t;"}
+        delimiter = max(headers, key=lambda mark: len(headers[mark]))
+        header = [cell.strip() for cell in headers[delimiter]]
         # One column more than the header has: pandas would drop such cells or shift the row.
         frame = pd.read_csv(
             io.StringIO(text), sep=delimiter, header=None, names=range(len(header) + 1),
             dtype="str", na_filter=False, skip_blank_lines=False,
         )  # fmt: skip
-    except pd.errors.ParserError as error:
-        reason = str(error).partition("C error: ")[2].strip() or str(error)
+    except (pd.errors.ParserError, csv.Error) as error:
         # It counts rows from 0.
-        reason = re.sub(r"(?<=row )\d+", lambda row: f"{int(row[0]) + 1}", reason)
+        reason = re.sub(r"(?<=row )\d+", lambda row: f"{int(row[0]) + 1}", str(error).strip())
         fault = f"{reason}; correct it: put cells with a delimiter in quotes, and close all quotes"
         raise InputError(str(path), [fault]) from None
+    check_columns(header, needed or (), path)
     frame.index += 1
     frame = frame[1:][(frame[1:] != "").any(axis=1)]
     *there, beyond = frame
@@ -114,22 +115,17 @@ def read_text(path: Path) -> str:
     """The text of a table or a list.
 
     Raises:
-        InputError: It cannot be read, is not UTF-8, or unpacks to any size.
+        InputError: It cannot be read, or is not UTF-8.
     """
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-            first = file.readline(LONGEST_HEADER)
-            content = first + file.read(LARGEST_TABLE)
-        if len(first) == LONGEST_HEADER or len(content) >= LARGEST_TABLE:
-            limits = f"a header of over {LONGEST_HEADER:,} bytes or a table of {LARGEST_TABLE:,}"
-            raise OSError(limits)
+            content = file.read()
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as wrong:
         before, byte = wrong.object[: wrong.start], wrong.object[wrong.start]
         line, after = before.count(b"\n") + 1, before.rpartition(b"\n")[2].decode(errors="replace")
         fault = f"line {line}: byte 0x{byte:02X} after {after[-20:]!r} is not UTF-8"
         fault += ': save it as UTF-8 (of a spreadsheet: as "CSV UTF-8")'
-        raise InputError(str(path), [fault]) from None
     except (OSError, EOFError, zlib.error) as error:
         fault = f"cannot be read: {error}; put the whole file there and make it readable"
-        raise InputError(str(path), [fault]) from None
+    raise InputError(str(path), [fault])

@@ -27,14 +27,19 @@ class Decoding:
         intensity: Raw values that become 0 and 255, needed unless images have 8 bits; for DICOM
             files also ``window``: what the header says.
         use_channel: Of the image's channels, only this one.
-        dicom: Whether files are DICOM.
+        kind: Of the manifest: files are DICOM (``dicom``), in an ``.npz`` (``arrays``), or images.
     """
 
     size: int
     channels: int
     intensity: tuple[float, float] | Literal["window"] | None = None
     use_channel: int | None = None
-    dicom: bool = False
+    kind: str = "table"
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The raw values that become 0 and 255, where the manifest states them."""
+        return None if self.intensity == "window" else self.intensity
 
 
 def tell(error: Exception) -> str:
@@ -73,42 +78,44 @@ def scale(values: NDArray[Any], ends: tuple[float, float]) -> Pixels:
     return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
 
 
-def decode_file(path: str, how: Decoding) -> Pixels | str:
+def decode_image(given: "str | NDArray[Any]", how: Decoding) -> Pixels | str:
     """The image as (channels, size, size), or the fault that names it.
 
     It is turned as its EXIF tag says. Alpha is ignored. Of several frames the first is taken,
     unless they are pages of a TIFF file.
+
+    Args:
+        given: A file; or an array of shape (height, width) or (height, width, 3).
+        how: What it becomes.
     """
+    place = given if isinstance(given, str) else "an image of the array"
     try:
-        if how.dicom:
+        if not isinstance(given, str):
+            return _to_square(_image_of_array(given, how), how)
+        if how.kind == "dicom":
             from medunlearn.cohort.dicom import decode_dicom
 
-            return _to_square(Image.fromarray(decode_dicom(path, how.intensity)), how)
-        with Image.open(path, formats=FORMATS) as image:
+            return _to_square(Image.fromarray(decode_dicom(given, how.intensity)), how)
+        with Image.open(given, formats=FORMATS) as image:
             _refuse_misread(image)
             return _to_square(_reduce_to_8_bits(ImageOps.exif_transpose(image), how), how)
     except UnidentifiedImageError:
         reason = f"its content is no image of {', '.join(FORMATS)}"
     except Exception as error:  # decoders raise almost anything on broken bytes
         reason = tell(error)
-    return f"{path}: {reason}; put a whole image there or remove its row from the table"
+    return f"{place}: {reason}; put a whole image there or remove its row from the table"
 
 
-def decode_array(values: NDArray[Any], how: Decoding) -> Pixels:
-    """An image that is an array already, (height, width) or (height, width, 3), likewise.
-
-    Raises:
-        ValueError: It has not 8 bits, and the manifest states no scale.
-    """
-    if how.intensity is not None and how.intensity != "window":
-        values = scale(values, how.intensity)
+def _image_of_array(values: NDArray[Any], how: Decoding) -> Image.Image:
+    if how.ends is not None:
+        values = scale(values, how.ends)
     elif values.dtype != np.uint8:
         raise ValueError(f"its pixels are {values.dtype}, {_STATE}")
-    return _to_square(Image.fromarray(values), how)
+    return Image.fromarray(values)
 
 
 def shrink(pixels: Pixels, size: int) -> Pixels:
-    """Shrinks generated images by the filter of `decode_file`.
+    """Shrinks generated images by the filter of `decode_image`.
 
     Args:
         pixels: Images of shape (n, c, height, width).
@@ -157,13 +164,13 @@ def _refuse_misread(image: Image.Image) -> None:
 
 def _reduce_to_8_bits(image: Image.Image, how: Decoding) -> Image.Image:
     deep = image.mode == "F" or image.mode.startswith("I")
-    if how.intensity is None or how.intensity == "window":
+    if how.ends is None:
         if deep:
             kind = {"F": "fractions", "I": "32 bits"}.get(image.mode, "16 bits")
             raise ValueError(f"its pixels are {kind} of unknown scale, {_STATE}")
         return image
-    if not deep and how.intensity[1] > 255:
-        raise ValueError(f"its pixels have 8 bits, intensity says up to {how.intensity[1]:g}")
+    if not deep and how.ends[1] > 255:
+        raise ValueError(f"its pixels have 8 bits, intensity says up to {how.ends[1]:g}")
     if image.mode not in {"L", "RGB"} and not deep:
         image = image.convert("RGB" if len(image.getbands()) > 2 else "L")
-    return Image.fromarray(scale(np.asarray(image), how.intensity))
+    return Image.fromarray(scale(np.asarray(image), how.ends))

@@ -1,23 +1,18 @@
 """DICOM files: those header tags that a manifest asks for, and pixels as they should be seen."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_rescale, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
 
-from medunlearn.cohort.cells import cut_short
-from medunlearn.cohort.decode import quiet, scale, tell
-from medunlearn.cohort.files import Places, list_files
+from medunlearn.cohort.decode import scale, tell
 from medunlearn.errors import InputError
 
 NAMES = r"(?i)(\.dcm|\.dicom|\.ima|(^|/)(?!dicomdir$)([^./]+|[\d.]+))$"
@@ -26,37 +21,23 @@ NAMES = r"(?i)(\.dcm|\.dicom|\.ima|(^|/)(?!dicomdir$)([^./]+|[\d.]+))$"
 Intensity = tuple[float, float] | Literal["window"] | None
 
 
-def read_headers(places: Places, needed: Sequence[str]) -> tuple[pd.DataFrame, "pd.Series[str]"]:
-    """Rows of all DICOM files below the image folders: ``file`` and the header tags needed.
+def check_tags(tags: Sequence[str], subject: Path) -> None:
+    """Refuse columns that are no header tags, all at once."""
+    remedy = "expected 'file', 'folder' or a keyword as PatientSex; correct it in the manifest"
+    if unknown := [tag for tag in tags if tag_for_keyword(tag) is None]:
+        raise InputError(str(subject), [f"columns {unknown} are no DICOM keywords; {remedy}"])
 
-    No other tag is parsed, so none can be stored. A tag that a file has not is an empty cell.
 
-    Returns:
-        The rows, and the absolute path of each.
+def read_tags(path: str, tags: Sequence[str]) -> list[str] | str:
+    """Values of header tags as text, empty for one that the file has not; or the fault.
 
-    Raises:
-        InputError: A column is no DICOM keyword, there is no DICOM file, one cannot be read, or a
-            link leaves the data root; all are named.
+    No other tag is parsed, so none can be stored.
     """
-    tags = [name for name in dict.fromkeys(needed) if name != "file"]
-    remedy = "expected 'file' or a keyword as PatientSex; correct it in the manifest"
-    unknown = [
-        f"column {name!r} is no DICOM keyword; {remedy}"
-        for name in tags
-        if tag_for_keyword(name) is None
-    ]
-    if unknown:
-        raise InputError(str(places.folder), unknown)
-    files, faults = list_files(places, NAMES)
-    if not files:
-        faults += [f"no DICOM file (.dcm or without ending) is below {places.folder}; {places.get}"]
-    with ThreadPoolExecutor() as pool, quiet(dicom=True):
-        rows = list(pool.map(partial(_read_tags, tags=tags), files.values()))
-    if faults := faults + [row for row in rows if isinstance(row, str)]:
-        raise InputError(str(places.folder), cut_short(faults, "files"))
-    paths = pd.Series(files, dtype="str")
-    frame = pd.DataFrame(rows, columns=tags, index=paths.index, dtype="str")
-    return frame.assign(file=list(files)), paths
+    try:
+        dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(tags))
+        return [_text(dataset.get(name)) for name in tags]
+    except Exception as error:  # pydicom raises almost anything on broken bytes
+        return f"{path}: {tell(error)}; put a whole DICOM file there or remove it"
 
 
 def decode_dicom(path: str, intensity: Intensity) -> NDArray[np.uint8]:
@@ -79,9 +60,6 @@ def decode_dicom(path: str, intensity: Intensity) -> NDArray[np.uint8]:
     dataset = dcmread(path)
     if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
         raise ValueError(f"it holds {frames} frames, expected one; split it into single frames")
-    size, limit = (dataset.get("Rows") or 0) * (dataset.get("Columns") or 0), Image.MAX_IMAGE_PIXELS
-    if limit and size > limit:
-        raise ValueError(f"its {size:,} pixels exceed the limit of {limit:,}: a bomb?")
     raw = pixel_array(dataset)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         return scale(apply_color_lut(raw, dataset), (0, 255 if raw.itemsize == 1 else 65535))
@@ -115,15 +93,6 @@ def _window(
         f"its pixels have {dataset.BitsStored} bits or a window; state in the manifest "
         "intensity: window (the header's) or intensity: [lowest, highest]"
     )
-
-
-def _read_tags(path: str, tags: list[str]) -> list[str] | str:
-    """Values of the tags as text, or the fault that names the file."""
-    try:
-        dataset = dcmread(path, stop_before_pixels=True, specific_tags=tags or ["PatientID"])
-        return [_text(dataset.get(name)) for name in tags]
-    except Exception as error:  # pydicom raises almost anything on broken bytes
-        return f"{path}: {tell(error)}; put a whole DICOM file there or remove it"
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,6 @@ fetched where that is free, and checked against their published checksums.
 import hashlib
 import os
 import re
-from collections import deque
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
@@ -30,7 +29,7 @@ class Places(NamedTuple):
     Args:
         root: The data root.
         folder: The dataset's folder in it.
-        table: The table, or the ``.npz`` file.
+        table: The table, or the ``.npz`` file; the folder if there is none.
         images: Folders with images, in the order of the search.
         get: How to get what is not there.
         outside: Where the links lead that may leave the data root.
@@ -59,8 +58,7 @@ class Places(NamedTuple):
         """Where a path leads; empty if the dataset may not be read from there."""
         # Not Path.resolve: before Python 3.13 it fails on a loop of links.
         real, ends = os.path.realpath(path), (str(self.root), *self.outside)
-        inside = any(real == end or real.startswith(os.path.join(end, "")) for end in ends)  # noqa: PTH118
-        return real if inside else ""
+        return real if f"{real}/".startswith(tuple(f"{end.rstrip('/')}/" for end in ends)) else ""
 
     def tell_link(self, path: Path | str) -> str:
         """The fault of a link that leaves the data root."""
@@ -76,37 +74,31 @@ def find_places(manifest: DataManifest, data_root: Path | None) -> Places:
         InputError: Something is not there, or is a link to a place outside the data root.
     """
     subject, get = f"data of {manifest.name}", f"how to get it: {manifest.how_to_get}"
-    if data_root is None:
-        raise InputError(subject, [f"no data root is given; pass DATA=<folder>; {get}"])
-    root = data_root.expanduser().resolve()
-    if not root.is_dir():
-        raise InputError(subject, [f"{root} is no folder; pass DATA=<a folder>; {get}"])
+    root = data_root.resolve() if data_root else None
+    if root is None or not root.is_dir():
+        given = f"{root} is no folder" if root else "no data root is given"
+        raise InputError(subject, [f"{given}; pass DATA=<folder>; {get}"])
     tables: Sequence[str] = getattr(manifest, "table", getattr(manifest, "arrays", ()))
     patterns: Sequence[str] = getattr(manifest, "images", ())
     there = [root / name for name in manifest.folders if (root / name).is_dir()]
     if not there:
         remedy = f"pass its parent, DATA={root.parent}" if root.name in manifest.folders else get
         raise InputError(subject, [f"{root} has none of {list(manifest.folders)}; {remedy}"])
-    having = [folder for folder in there if any((folder / name).is_file() for name in tables)]
-    folder = (having or there)[0]
-    table = next((folder / name for name in tables if (folder / name).is_file()), None)
+    held = [(f, f / name) for f in there for name in tables if (f / name).is_file()]
+    folder, table = held[0] if held else (there[0], there[0])
     # Not Path.glob: it fails on "." and on some wrong patterns.
     found = (sorted(glob(pattern, root_dir=folder)) for pattern in patterns)  # noqa: PTH207
     images = [folder / name for here in found for name in here if (folder / name).is_dir()]
     outside = tuple(os.path.realpath(root / name) for name in manifest.links_outside)
-    places = Places(root, folder, table or folder, images, get, outside)
+    places = Places(root, folder, table, images, get, outside)
     faults = [
         f"{folder} has no {what} {list(names)}; {get}"
-        for what, names, it in (("table", tables, table), ("image folder", patterns, images))
+        for what, names, it in (("table", tables, held), ("image folder", patterns, images))
         if names and not it
     ]
-    faults += [
-        places.tell_link(path)
-        for path in [folder, *([table] if table else []), *images]
-        if not places.real(path)
-    ]
+    faults += [places.tell_link(p) for p in [folder, table, *images] if not places.real(p)]
     if faults:
-        raise InputError(subject, faults)
+        raise InputError(subject, list(dict.fromkeys(faults)))
     return places
 
 
@@ -116,30 +108,28 @@ def list_files(places: Places, pattern: str | re.Pattern[str]) -> tuple[dict[str
     Returns:
         Path below its folder (with ``/``) to real path, each file once; and links out of the root.
     """
-    wanted, faults = re.compile(pattern), list[str]()
-    found: dict[str, str] = {}
-    listed: set[str] = set()
-    todo = deque((os.path.realpath(place), "") for place in places.images)
-    while todo:
-        folder, prefix = todo.popleft()
-        if folder in listed:
-            continue
-        listed.add(folder)
-        for entry in _list_folder(folder):
-            name, linked = prefix + entry.name, entry.is_symlink()
-            path = places.real(entry.path) if linked else entry.path
-            if os.path.isdir(path or entry.path):  # noqa: PTH112
-                name += "/"
-            elif not wanted.search(name):
+    names: dict[str, str] = {}
+    faults, seen = list[str](), set[str]()
+    todo = [(f"{place}/", str(place)) for place in places.images]
+    for place, top in todo:  # linked folders are put at its end: own names come before theirs
+        for folder, folders, files in os.walk(top, onerror=_refuse):
+            if os.path.realpath(folder) in seen:
+                folders.clear()
                 continue
-            if not path:
-                faults.append(places.tell_link(name))
-            elif name.endswith("/"):  # its own name comes before those that links give it
-                (todo.append if linked else todo.appendleft)((path, name))
-            elif os.path.isfile(path):  # noqa: PTH113
-                found.setdefault(name, path)
-    once = {path: name for name, path in sorted(found.items())}
-    return {name: path for path, name in once.items()}, faults
+            seen.add(os.path.realpath(folder))
+            folders.sort()
+            links = [os.path.join(folder, name) for name in folders]  # noqa: PTH118
+            links = [path for path in links if os.path.islink(path)]  # noqa: PTH114
+            found = [os.path.join(folder, name) for name in sorted(files)]  # noqa: PTH118
+            found = [path for path in found if re.search(pattern, path.removeprefix(place))]
+            real = {path: places.real(path) for path in [*links, *found]}
+            faults += [
+                places.tell_link(path.removeprefix(place)) for path in real if not real[path]
+            ]
+            todo += [(place, path) for path in links if real[path]]
+            for path in found:
+                names.setdefault(real[path], path.removeprefix(place))
+    return dict(sorted((name, path) for path, name in names.items() if path)), faults
 
 
 def find_images(
@@ -162,28 +152,33 @@ def find_images(
         return path and places.real(path)
 
     given = names[names != ""]
-    files = (given + suffix).str.replace("\\", "/")  # of Windows, too
-    paths = files.map(find)
-    missing = (str(places.images[0]) + os.sep + files)[paths.isna()].rename(str(names.name))
-    others = [str(place) for place in places.images[1:]]
-    nor = f", nor in {others}" if others else ""
+    paths = (given + suffix).str.replace("\\", "/").map(find)  # of Windows, too
+    missing = (f"{places.images[0]}/" + given + suffix)[paths.isna()].rename(str(names.name))
+    wrong = [Wrong(missing, "there is no such file; put it there or remove the row")]
+    if len(given) > 1 and paths.isna().all():
+        wrong = [_explain(given[:1], places)]
     return paths.reindex(names.index), [
+        *wrong,
         Wrong(names[names == ""], "expected the name of an image; fill the cell"),
-        Wrong(missing, f"there is no such file{nor}; put it there or remove the row"),
         Wrong(given[paths == ""], f"is a link out of {places.root}; {_OUTSIDE}"),
     ]
 
 
-def _list_folder(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        return sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise InputError(
-            folder, [f"cannot be listed: {error.strerror}; make it readable"]
-        ) from None
+def _explain(given: "pd.Series[str]", places: Places) -> Wrong:
+    """What to do where no row has an image, told of the first."""
+    files, name = list_files(places, "")[0], given.iloc[0]
+    held = [file for file in files if name in file][:2] or list(files)[:2]
+    remedy = "set image_suffix if the names lack an ending; if rows are of patients, take kind: "
+    remedy += "files and joins, as data_manifests/template.yaml shows"
+    return Wrong(given, f"no row names a file below {places.folder}, as {held}; {remedy}")
 
 
-def fetch_missing(manifest: DataManifest, data_root: Path | None) -> None:
+def _refuse(error: OSError) -> None:
+    fault = f"cannot be listed: {error.strerror}; make it readable"
+    raise InputError(str(error.filename), [fault])
+
+
+def fetch_missing(manifest: DataManifest, data_root: Path) -> None:
     """Download what the manifest gives an address for and is not there, into the data root.
 
     Only a whole file with the published checksum gets its name. Nothing is fetched for datasets
@@ -192,47 +187,36 @@ def fetch_missing(manifest: DataManifest, data_root: Path | None) -> None:
     Raises:
         InputError: No network, not the published file, or no space; with the way to do it by hand.
     """
-    root = data_root.expanduser().resolve() if data_root else None
-    if root is None or not root.is_dir():
-        return  # which is told where the files are looked for
     for file in manifest.distribution:
-        paths = [root / folder / file.name for folder in manifest.folders]
+        paths = [data_root / folder / file.name for folder in manifest.folders]
         if file.url and not any(path.is_file() for path in paths):
             _fetch(file, paths[0])
 
 
-def verify_files(manifest: DataManifest, data_root: Path | None) -> None:
-    """Compare the published checksums with those of the files that are there.
-
-    Raises:
-        InputError: A file is another one; both sums are named. Or as `find_places`.
-    """
-    folder, faults = find_places(manifest, data_root).folder, []
+def verify_files(manifest: DataManifest, folder: Path) -> list[str]:
+    """Files whose checksum is not the published one, as faults that name both sums."""
+    faults = []
     for file in manifest.distribution:
-        path, (name, expected) = folder / file.name, file.checksum or ("", "")
-        if not name or not path.is_file():
-            continue
-        with path.open("rb") as content:
-            given = hashlib.file_digest(content, name).hexdigest()
-        if given != expected:
-            faults.append(
-                f"{path}: given {name} {given}; expected {expected}, the published file; get "
-                "it again, or write a manifest of your own for this file"
-            )
-    if faults:
-        raise InputError(f"data of {manifest.name}", faults)
+        path = folder / file.name
+        if file.md5 and path.is_file():
+            with path.open("rb") as content:
+                given = hashlib.file_digest(content, "md5").hexdigest()
+            if given != file.md5:
+                faults.append(
+                    f"{path}: given md5 {given}; expected {file.md5}, the published file; get it "
+                    "again, or write a manifest of your own for this file"
+                )
+    return faults
 
 
 def _fetch(file: FileObject, path: Path) -> None:
     import pooch  # a quarter of a second that others need not pay
-    from tqdm import tqdm
 
-    checksum = ":".join(file.checksum) if file.checksum else None
+    checksum = f"md5:{file.md5}" if file.md5 else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tqdm(desc=path.name, total=1, unit="B", unit_scale=True) as bar:
-            downloader = pooch.HTTPDownloader(progressbar=bar, timeout=TIMEOUT)
-            pooch.retrieve(file.url, checksum, path.name, path.parent, downloader=downloader)
+        downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+        pooch.retrieve(file.url, checksum, path.name, path.parent, downloader=downloader)
     except (OSError, ValueError) as error:  # of disk and network; of the checksum, named by pooch
         fault = f"{file.url} cannot be downloaded: {tell(error)}; run again, or fetch it by hand, "
         by_hand = f"resuming where it broke off: curl -L -C - -o {path} {file.url}"

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from medunlearn.cohort.partition import TRAIN, patient_table, stratified_order
-from medunlearn.disk import written_whole
+from medunlearn.disk import write_record
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
@@ -71,14 +71,10 @@ class ForgetSet:
         return forget_set_name(self.composition, self.forget_size, self.order)
 
     def write(self, folder: Path) -> Path:
-        """Record it as ``<name>.json``, unless this very forget set is recorded there."""
-        path, content = folder / f"{self.name}.json", json.dumps(asdict(self), indent=1) + "\n"
-        if path.is_file() and path.read_bytes() == content.encode():
-            return path
+        """Record it as ``<name>.json``, whole: notebooks may draw at once."""
         folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial:  # notebooks may draw at once
-            partial.write_text(content)
-        return path
+        write_record(folder / f"{self.name}.json", asdict(self))
+        return folder / f"{self.name}.json"
 
 
 def forget_set_name(composition: str, forget_size: float, order: str) -> str:
@@ -142,20 +138,23 @@ def draw_forget_set(
     eligible = patients.drop(development_patients(table))
     if composition in _SEX_OF:
         eligible = eligible[eligible["sex"] == _SEX_OF[composition]]
-    wanted = round(forget_size * len(patients))
-    faults = _size_faults(composition, forget_size, wanted, len(eligible), len(patients))
-    if not faults:
-        first = None
-        if composition in _HARDEST_FIRST:
-            if confidence is None:
-                raise ValueError(f"composition {composition!r} needs the patients' confidence")
-            first = _HARDEST_FIRST[composition] * confidence[eligible.index]
-        drawn_like = "random" if composition in {STREAM, AT_ONCE} else composition
-        order_of_patients = stratified_order(eligible, stream("order", drawn_like, order), first)
-        chosen = np.sort(order_of_patients[:wanted])
-        faults = _retention_faults(train, chosen, f"forget_size {forget_size:g} ({composition})")
-    if faults:
-        raise InputError(f"forget set {forget_set_name(composition, forget_size, order)}", faults)
+    wanted, subject = round(forget_size * len(patients)), f"forget_size {forget_size:g}"
+    name = f"forget set {forget_set_name(composition, forget_size, order)}"
+    if not (least := LEAST_REQUEST if composition == STREAM else 1) <= wanted <= len(eligible):
+        limits = [f"{count / len(patients):.3f}" for count in (least, len(eligible))]
+        fault = f"{subject} of {len(patients)} training patients is {wanted}: expected {least} to "
+        fault += f"{len(eligible)}, which may be drawn for composition {composition!r} "
+        fault += f"({DEVELOPMENT_SHARE:.0%} are reserved for tuning): {' to '.join(limits)}"
+        raise InputError(name, [fault])
+    first = None
+    if composition in _HARDEST_FIRST:
+        if confidence is None:
+            raise ValueError(f"composition {composition!r} needs the patients' confidence")
+        first = _HARDEST_FIRST[composition] * confidence[eligible.index]
+    drawn_like = "random" if composition in {STREAM, AT_ONCE} else composition
+    ordered = stratified_order(eligible, stream("order", drawn_like, order), first)
+    chosen = np.sort(ordered[:wanted])
+    _check_retention(train, chosen, f"{subject} ({composition})", name)
     return _record(composition, forget_size, order, chosen)
 
 
@@ -197,14 +196,15 @@ def list_forget_set(table: pd.DataFrame, patients: Sequence[int], subject: str) 
     train, chosen = table[table["partition"] == TRAIN], np.unique(np.array(patients, np.int64))
     if not len(chosen):
         raise InputError(subject, ["no patient is named; expected at least one"])
-    if faults := _retention_faults(train, chosen, "the list"):
-        raise InputError(subject, faults)
+    _check_retention(train, chosen, "the list", subject)
     drawn = _record(LISTED, len(chosen) / train["patient"].nunique(), "", chosen)
     return replace(drawn, order=drawn.sha256[:8])
 
 
-def _retention_faults(train: pd.DataFrame, chosen: NDArray[np.int64], what: str) -> list[str]:
-    """What is wrong with the images that would be retained, or forgotten."""
+def _check_retention(
+    train: pd.DataFrame, chosen: NDArray[np.int64], what: str, subject: str
+) -> None:
+    """Refuse a set that takes a whole class out of training, or is a single image."""
     inside = train["patient"].isin(chosen)
     faults = [
         f"{what} takes every image of class code {code} "
@@ -216,7 +216,8 @@ def _retention_faults(train: pd.DataFrame, chosen: NDArray[np.int64], what: str)
             f"{what} is a single image, which methods that learn on the forget set cannot use; "
             "expected at least 2: forget more patients"
         )
-    return faults
+    if faults:
+        raise InputError(subject, faults)
 
 
 def _record(
@@ -228,26 +229,3 @@ def _record(
     ids = tuple(int(patient) for patient in patients)
     digest = hashlib.sha256(json.dumps(ids).encode()).hexdigest()
     return ForgetSet(composition, forget_size, order, ids, digest)
-
-
-def _size_faults(
-    composition: str, forget_size: float, wanted: int, available: int, patients: int
-) -> list[str]:
-    """What is wrong with a forget size, if anything."""
-    given = f"forget_size {forget_size:g}"
-    if not 0 < forget_size < 1:
-        leaves = "no retain patient" if forget_size >= 1 else "nothing to forget"
-        remedy = "expected a share of the training patients above 0 and below 1"
-        return [f"{given} leaves {leaves}: {remedy}"]
-    if wanted == 0:
-        remedy = f"expected at least {1 / patients:.3f}"
-        return [f"{given} of {patients} training patients is no patient at all: {remedy}"]
-    if composition == STREAM and wanted < LEAST_REQUEST:
-        remedy = f"expected at least {LEAST_REQUEST}: give the stream fewer or larger requests"
-        return [f"{given} of {patients} training patients is {wanted} for a request: {remedy}"]
-    if wanted > available:
-        free = f"{available} may be drawn for composition {composition!r} "
-        free += f"({DEVELOPMENT_SHARE:.0%} are reserved for tuning)"
-        remedy = f"expected at most {available / patients:.2f}"
-        return [f"{given} of {patients} training patients is {wanted}, but only {free}: {remedy}"]
-    return []

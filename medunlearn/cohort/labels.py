@@ -19,13 +19,6 @@ class Label(Part):
     classes: Annotated[tuple[Text, ...], Field(min_length=2)]
     reference_class: Text
 
-    @field_validator("classes")
-    @classmethod
-    def _name_classes_once(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(given)) < len(given):
-            raise ValueError("expected different classes: remove the repeated one")
-        return given
-
     @field_validator("reference_class", "empty", check_fields=False)
     @classmethod
     def _be_a_class(cls, given: str | None, info: ValidationInfo) -> str | None:
@@ -78,12 +71,8 @@ class _Mapped(Label):
     @classmethod
     def _map_to_classes(cls, given: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         classes = list(info.data.get("classes", given.values()))
-        unknown = [f"{value}: {name}" for value, name in given.items() if name not in classes]
-        if unknown:
+        if unknown := [f"{value}: {name}" for value, name in given.items() if name not in classes]:
             raise ValueError(f"{unknown} map to no class: expected one of {classes}")
-        mapped = {*given.values(), info.data.get("empty")}
-        if unused := sorted(set(classes) - mapped):
-            raise ValueError(f"nothing maps to {unused}: map a value to each class or remove it")
         return given
 
 
@@ -133,11 +122,11 @@ class ContainsLabel(_OneColumn):
     value: Names
 
     def _code_filled(self, given: "pd.Series[str]", wrong: list[Wrong]) -> pd.Series:  # noqa: ARG002
-        wanted = set(self.value)
-        return given.map({text: bool(wanted & self._findings(text)) for text in given.unique()})
+        def find(text: str) -> bool:
+            findings = {finding.strip(" []()'\"") for finding in text.split(self.separator)}
+            return not findings.isdisjoint(self.value)
 
-    def _findings(self, text: str) -> set[str]:
-        return {finding.strip(" []()'\"") for finding in text.split(self.separator)}
+        return given.map({text: find(text) for text in given.unique()})
 
 
 class MentionsLabel(Label):
@@ -164,9 +153,7 @@ class MentionsLabel(Label):
         policy = {"zeros": 0.0, "ones": 1.0, "ignore": float("nan")}
         given = cells[list(self.columns)]
         remedy = "expected 1, 0, -1 or an empty cell; correct it"
-        wrong += [
-            Wrong(column[~column.isin(list(MENTIONED))], remedy) for _, column in given.items()
-        ]
+        wrong += [Wrong(cells[~cells.isin(list(MENTIONED))], remedy) for _, cells in given.items()]
         states = given.apply(lambda column: column.map(MENTIONED))
         codes = pd.Series(0.0, index=cells.index)
         codes[states.isna().any(axis=1)] = policy[self.unmentioned]

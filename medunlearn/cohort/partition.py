@@ -128,22 +128,16 @@ def check_partitions(table: pd.DataFrame, classes: tuple[str, ...], subject: str
     Raises:
         InputError: Names every such class and partition, with the number of its patients.
     """
-    counts = table.groupby(["partition", "label"])["patient"].nunique()
-    per_class = table.groupby("label")["patient"].nunique()
+    held = table.groupby(["partition", "label"])["patient"].nunique()
+    whole = table.groupby("label")["patient"].nunique()
     faults = [
-        f"class {name!r} has no image at all: correct the manifest's label rule, leave the class "
-        "out (a study needs two), or raise max_patients in the profile"
-        for code, name in enumerate(classes)
-        if code not in per_class
-    ]
-    faults += [
-        f"class {name!r} has no patient in partition {partition!r} "
-        f"({per_class[code]} in the whole cohort, expected at least 1 in each of "
-        f"{len(PARTITIONS)}): merge it into another class in the manifest's label rule, raise "
-        "max_patients in the profile, or give that partition more patients by partition or split"
+        f"class {name!r} has no patient in partition {partition!r} ({whole.get(code, 0)} in the "
+        f"whole cohort, expected at least 1 in each of {len(PARTITIONS)}): correct the manifest's "
+        "label rule or merge the class into another, raise max_patients in the profile, or give "
+        "that partition more patients by partition or split"
         for partition in PARTITIONS
         for code, name in enumerate(classes)
-        if code in per_class and counts.get((partition, code), 0) == 0
+        if held.get((partition, code), 0) == 0
     ]
     if faults:
         raise InputError(subject, faults)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from medunlearn.cohort.cells import Wrong, cut_short, read_numbers
+from medunlearn.cohort.cells import Wrong, cut_short, place_of, read_numbers, read_text
 from medunlearn.cohort.forget_sets import ForgetSet, list_forget_set
 from medunlearn.cohort.partition import TRAIN
 from medunlearn.cohort.schema import DataManifest
@@ -28,8 +28,6 @@ ELSEWHERE = (
     "study leave the line out, and say so in your record of the request"
 )
 """What to do about a patient whom this study cannot forget."""
-
-_BYTES = 32
 
 
 def code_sex(words: "pd.Series[str]", manifest: DataManifest, wrong: list[Wrong]) -> pd.Series:
@@ -52,20 +50,18 @@ def code_age(
 
 
 def settle_sex(table: pd.DataFrame, manifest: DataManifest, faults: list[str]) -> pd.DataFrame:
-    """What the manifest says of patients with two sexes: a fault, sex unknown, or left out."""
+    """What the manifest says of patients with two sexes: a fault, or sex unknown."""
     known = table[table["sex"].notna() & (table["source_patient"] != "")]
     pairs = known.drop_duplicates(["source_patient", "sex"]).sort_values(["source_patient", "sex"])
-    both = pairs.loc[pairs.duplicated("source_patient", keep=False), "source_patient"]
-    affected = table["source_patient"].isin(both)
-    if manifest.conflicting_sex == "drop":
-        return table[~affected]
+    both = pairs[pairs.duplicated("source_patient", keep=False)]
     if manifest.conflicting_sex is None:
+        affected = table["source_patient"].isin(both["source_patient"])
         return table.assign(sex=table["sex"].where(~affected, None))
-    remedy = "correct them, or set conflicting_sex to null (sex unknown) or drop (patient left out)"
-    female, male, noun = both[::2], both[1::2], manifest.noun  # sorted so
+    female, male = both["source_patient"][::2], both.index[1::2]  # sorted so
     told = [
-        f"patient {patient!r} is F in {noun} {row}, M in {noun} {other}; {remedy}"
-        for patient, row, other in zip(female, female.index, male.index, strict=False)
+        f"patient {patient!r} is F in {place_of(row)}, M in {place_of(other)}; correct them, or "
+        "set conflicting_sex to null (sex unknown)"
+        for (row, patient), other in zip(female.items(), male, strict=True)
     ]
     faults += cut_short(told, "patients with two sexes")
     return table
@@ -79,27 +75,15 @@ def make_salt(cache: Path) -> bytes:
 
     Args:
         cache: The folder that all studies of a RUNS share.
-
-    Raises:
-        InputError: It cannot be written or read, or is not what was written.
     """
     path = cache / SALT
-    try:
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".lock"):  # two first runs must get one salt
         if not path.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / ".lock"):  # two first runs must get one salt
-                if not path.exists():
-                    with written_whole(path) as partial:
-                        partial.touch(mode=0o600)
-                        partial.write_bytes(secrets.token_bytes(_BYTES))
-        salt = path.read_bytes()
-    except OSError as error:
-        remedy = "make it readable, check the folder and its permissions"
-        raise InputError(str(path), [f"cannot be kept: {error.strerror}; {remedy}"]) from None
-    if len(salt) != _BYTES:
-        remedy = "restore it, or delete it: pseudonyms will then be others"
-        raise InputError(str(path), [f"holds {len(salt)} bytes, expected {_BYTES}; {remedy}"])
-    return salt
+            with written_whole(path) as partial:
+                partial.touch(mode=0o600)
+                partial.write_bytes(secrets.token_bytes(32))
+    return path.read_bytes()
 
 
 def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
@@ -142,11 +126,7 @@ def find_listed(path: Path, table: pd.DataFrame, salt: bytes | None = None) -> F
             partition than training; all of them are named, with their lines. Or what it leaves to
             train on is no training set (see `list_forget_set`).
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        remedy = "expected a text file in UTF-8 with one id a line"
-        raise InputError(str(path), [f"cannot be read: {error}; {remedy}"]) from None
+    lines = read_text(path).splitlines()
     named = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
     people = table.drop_duplicates("patient").set_index("source_patient").to_dict("index")
     found = [people.get(pseudonym(name, salt) if salt else name) for name in named.values()]
@@ -155,8 +135,6 @@ def find_listed(path: Path, table: pd.DataFrame, salt: bytes | None = None) -> F
         for (number, name), patient in zip(named.items(), found, strict=True)
         if (fault := _fault(patient))
     ]
-    if len(found) > 1 and found[0] is None and all(found[1:]):
-        faults[0] += f"; or is line {min(named)} a header? Then remove it"
     if faults:
         raise InputError(str(path), faults)
     chosen = [patient["patient"] for patient in found if patient]
@@ -177,8 +155,5 @@ def _fault(patient: Mapping[Hashable, Any] | None) -> str:
             f"the manifest. {ELSEWHERE}"
         )
     if patient["development"]:
-        return (
-            "this patient was drawn to be reserved for tuning (development): all models of this "
-            f"study retain these images. {ELSEWHERE}"
-        )
+        return f"this patient is reserved for tuning: all models retain these images. {ELSEWHERE}"
     return ""

@@ -1,7 +1,7 @@
 """What a manifest may say of rows: columns derived, tables joined, rows filtered, a split."""
 
 import re
-from collections.abc import Sequence
+from string import Formatter
 from typing import Annotated, Literal, Self
 
 import pandas as pd
@@ -36,12 +36,10 @@ def _compile(pattern: str) -> str:
     return pattern
 
 
-_PLACE = re.compile(r"\{([^{}.\[\]!:]+)(?::\.(\d+))?\}")
-"""``{column}``, or ``{column:.2}``: its first two letters."""
-
-
 def _check_template(template: str) -> str:
-    if re.search("[{}]", _PLACE.sub("", template)):
+    if "{" not in template or re.search(
+        "[{}]", re.sub(r"\{[^{}.\[\]!:]+(:\.\d+)?\}", "", template)
+    ):
         raise ValueError("expected columns as {column}, or {column:.2} for two letters of it")
     return template
 
@@ -65,33 +63,29 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _NewColumn(Part):
-    column: Text
-
-    @property
-    def made(self) -> tuple[str, ...]:
-        return (self.column,)
-
-
-class Extracted(_NewColumn):
+class Extracted(Part):
     """A new column: what the group of a regular expression finds in another column.
 
-    An empty cell stays empty; where nothing is found it is a fault, or empty if so said.
+    Of several columns it is the first that is not empty in a row. Where all are, it is empty; where
+    nothing is found it is a fault, or empty if so said.
     """
 
+    column: Text
     rule: Literal["extract"]
-    source: Text
-    pattern: Annotated[Text, AfterValidator(_compile)]
+    source: Names
+    pattern: Annotated[Text, AfterValidator(_compile)] = "(.*)"
     unmatched: Literal["error", "empty"] = "error"
 
     @property
     def needed(self) -> tuple[str, ...]:
         """The columns that it is made of."""
-        return (self.source,)
+        return self.source
 
     def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":
         """The new column."""
-        given = cells[self.source]
+        given = cells[self.source[0]]
+        for source in self.source[1:]:
+            given = given.where(given != "", cells[source])
         found = given.str.extract(self.pattern, expand=False)
         if self.unmatched == "error":
             remedy = f"expected to find {self.pattern!r} in it; correct it, or derive.pattern"
@@ -99,46 +93,22 @@ class Extracted(_NewColumn):
         return found.fillna("")
 
 
-class Composed(_NewColumn):
+class Composed(Part):
     """A new column: other columns put together, as ``p{subject_id:.2}/p{subject_id}``."""
 
+    column: Text
     rule: Literal["compose"]
     template: Annotated[Text, AfterValidator(_check_template)]
 
     @property
     def needed(self) -> tuple[str, ...]:
         """The columns that it is made of."""
-        return tuple(name for name, _ in _PLACE.findall(self.template))
+        return tuple(name for _, name, _, _ in Formatter().parse(self.template) if name)
 
     def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":  # noqa: ARG002
         """The new column."""
-        text, *parts = _PLACE.split(self.template)
-        made = pd.Series(text, index=cells.index, dtype="str")
-        for name, length, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-            made += cells[name].str[: int(length) if length else None] + text
-        return made
-
-
-class First(_NewColumn):
-    """A new column: of several columns the first that is not empty."""
-
-    rule: Literal["first"]
-    sources: Annotated[Names, Field(min_length=2)]
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The columns that it is made of."""
-        return self.sources
-
-    def make(self, cells: pd.DataFrame, wrong: list[Wrong]) -> "pd.Series[str]":  # noqa: ARG002
-        """The new column."""
-        made = cells[self.sources[0]]
-        for source in self.sources[1:]:
-            made = made.where(made != "", cells[source])
-        return made
-
-
-Derived = Annotated[Extracted | Composed | First, Field(discriminator="rule")]
+        rows = cells[list(dict.fromkeys(self.needed))].to_dict("records")
+        return pd.Series([self.template.format_map(row) for row in rows], cells.index, dtype="str")
 
 
 class Join(Part):
@@ -154,23 +124,16 @@ class Join(Part):
         """Our columns that it is found by."""
         return tuple(self.by)
 
-    @property
-    def made(self) -> tuple[str, ...]:
-        """The columns that it adds."""
-        return tuple(name for name in self.columns if name not in self.by)
+
+AnyDerived = Annotated[Extracted | Composed, Field(discriminator="rule")]
+Step = Extracted | Composed | Join
 
 
-Step = Extracted | Composed | First | Join
-
-
-def order_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """Steps in an order in which each finds its columns, and those that wait for themselves."""
-    ordered: list[Step] = []
-    left = list(steps)
-    while ready := [s for s in left if not {n for o in left for n in o.made} & set(s.needed)]:
-        ordered += ready
-        left = [step for step in left if step not in ready]
-    return ordered, left
+def made_by(step: Step) -> tuple[str, ...]:
+    """The columns that a step adds."""
+    if isinstance(step, Join):
+        return tuple(name for name in step.columns if name not in step.by)
+    return (step.column,)
 
 
 class NumberFilter(Part):
@@ -221,13 +184,7 @@ class Split(Part):
     lists: Annotated[dict[InnerPath, Official], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
-    def _have_one_rule_for_all_parts(self) -> Self:
+    def _have_one_rule(self) -> Self:
         if (self.mapping is None) == (self.lists is None):
             raise ValueError("expected one of the two: mapping or lists")
-        given, noun = (self.mapping, "value") if self.mapping else (self.lists or {}, "list")
-        parts = {part for official in given.values() for part in official.split("+")}
-        if lacking := [part for part in ("train", "validation", "test") if part not in parts]:
-            remedy = "map to each of train, validation and test; train+validation is divided into "
-            remedy += "the two by the shares of the manifest's partition"
-            raise ValueError(f"no {noun} is mapped to {' or '.join(lacking)}: {remedy}")
         return self

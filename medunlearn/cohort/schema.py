@@ -1,7 +1,7 @@
 """What a manifest may say: the fields, their types, and what they mean."""
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
@@ -13,12 +13,12 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Columns(Part):
-    """Headers in the table; of several names the first that the table has is taken."""
+    """Headers in the table."""
 
-    image: Names
-    patient: Names
-    sex: Names | None = None
-    age: Names | None = None
+    image: Text
+    patient: Text
+    sex: Text | None = None
+    age: Text | None = None
 
 
 class SexValues(Part):
@@ -63,25 +63,17 @@ Address = Annotated[str, Field(pattern=r"^https?://")]
 
 
 class FileObject(Part):
-    """A published file, in the words of Croissant: name, contentUrl, sha256 or md5.
+    """A published file, in the words of Croissant: name, contentUrl, md5.
 
     Args:
         name: Path below the dataset's folder.
         url: Where it can be fetched without an account (``contentUrl``).
-        sha256: Published checksum.
         md5: Published checksum.
     """
 
     name: InnerPath
     url: Address | None = Field(default=None, alias="contentUrl")
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
-
-    @property
-    def checksum(self) -> tuple[str, str] | None:
-        """Algorithm and expected sum, if one is published."""
-        given = (("sha256", self.sha256), ("md5", self.md5))
-        return next(((name, value) for name, value in given if value), None)
 
 
 def _check_range(given: tuple[float, float]) -> tuple[float, float]:
@@ -123,8 +115,6 @@ class PhantomManifest(Manifest):
 class DataManifest(Manifest):
     """Images from outside, brought to rows of text by their source."""
 
-    noun: ClassVar[str] = "file"
-    """What such a row is called in messages."""
     source: Address
     folders: InnerPaths
     links_outside: Annotated[tuple[InnerPath, ...], OneOrMore] = ()
@@ -134,11 +124,11 @@ class DataManifest(Manifest):
     sex: Annotated[SexValues | None, Field(validate_default=True)] = None
     ages: dict[Text, Annotated[float, Field(ge=0)] | None] = Field(default={})
     """What words in the column of ages mean in years: ``"90+": 90``, ``unknown: null``."""
-    conflicting_sex: Literal["error", "drop"] | None = "error"
-    """Of a patient with two sexes: ``null``, sex unknown; ``drop``, the patient is left out."""
+    conflicting_sex: Literal["error"] | None = "error"
+    """Of a patient with two sexes: a fault, or ``null``, sex unknown."""
     label: AnyLabel
-    derive: tuple[rules.Derived, ...] = ()
-    joins: Annotated[tuple[rules.Join, ...], Field(validate_default=True)] = ()
+    derive: tuple[rules.AnyDerived, ...] = ()
+    joins: tuple[rules.Join, ...] = ()
     filters: tuple[rules.AnyFilter, ...] = ()
     split: rules.Split | None = None
     intensity: Range | Literal["window"] | None = None
@@ -156,32 +146,13 @@ class DataManifest(Manifest):
             raise ValueError("expected both or neither: columns.sex, and sex with its words")
         return given
 
-    @field_validator("joins")
-    @classmethod
-    def _be_made_of_what_is_there(
-        cls, given: tuple[rules.Join, ...], info: ValidationInfo
-    ) -> tuple[rules.Join, ...]:
-        _, stuck = rules.order_steps([*info.data.get("derive", ()), *given])
-        if stuck:
-            circle = "; ".join(f"{list(step.made)} from {list(step.needed)}" for step in stuck)
-            raise ValueError(f"columns wait for themselves, {circle}: give new columns new names")
-        return given
-
-    @field_validator("intensity")
-    @classmethod
-    def _know_the_window(cls, given: object, info: ValidationInfo) -> object:
-        if given == "window" and info.data.get("kind") != "dicom":
-            raise ValueError("expected [lowest, highest]: only DICOM files have a window")
-        return given
-
 
 class TableManifest(DataManifest):
     """Images in folders, described by one table with a row per image."""
 
-    noun: ClassVar[str] = "row"
     table: InnerPaths
     images: InnerPaths
-    image_suffix: Annotated[str, AfterValidator(rules.stay_inside)] = ""
+    image_suffix: str = ""
 
 
 class FilesManifest(DataManifest):
@@ -191,7 +162,7 @@ class FilesManifest(DataManifest):
     ``mask_pixels`` the number of pixels above 0 in the mask beside it.
     """
 
-    columns: Columns = Columns(image=("file",), patient=("file",))
+    columns: Columns = Columns(image="file", patient="file")
     images: InnerPaths
     pattern: re.Pattern[str] = re.compile(r"(?i)\.(png|jpe?g|tiff?|bmp|webp)$")
     mask_suffix: Text | None = None
@@ -209,8 +180,7 @@ class ArraysManifest(DataManifest):
     ``image`` counts as ``train/000017``; with several labels an image they are ``label_0``, ...
     """
 
-    noun: ClassVar[str] = "image"
-    columns: Columns = Columns(image=("image",), patient=("image",))
+    columns: Columns = Columns(image="image", patient="image")
     arrays: InnerPaths
 
 

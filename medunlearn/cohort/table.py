@@ -1,22 +1,27 @@
 """A dataset's rows as one table, checked against its manifest and its files."""
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from medunlearn.cohort import files, patients, schema
+from medunlearn.cohort import files, partition, patients, schema
 from medunlearn.cohort.cells import Wrong, check_columns, list_faults, read_csv, read_text
-from medunlearn.cohort.listings import read_arrays, read_listing
-from medunlearn.cohort.rules import Join, Split, order_steps
+from medunlearn.cohort.decode import quiet
+from medunlearn.cohort.forget_sets import development_patients
+from medunlearn.cohort.listings import count_mask_pixels, read_arrays, read_listing
+from medunlearn.cohort.rules import Join, Split, made_by
 from medunlearn.cohort.schema import DataManifest
 from medunlearn.errors import InputError
+from medunlearn.randomness import stream
 
+_COLUMNS = ["sample", "patient", "source_image", "source_patient", "partition", "development"]
 NOBODY = {"nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "unknown", "?", "-"}
 """Words that programs and people write into an empty cell: no id of a patient."""
-LAST_PART = r"([^\\/]+)$"
 
 
-def read_table(manifest: DataManifest, data_root: Path | None) -> pd.DataFrame:
+def read_table(manifest: DataManifest, places: files.Places) -> tuple[pd.DataFrame, list[str]]:
     """Reads, filters and checks the rows of a dataset; decodes no image.
 
     What the manifest's filters leave out is not checked further. A sex that only some images of a
@@ -24,59 +29,60 @@ def read_table(manifest: DataManifest, data_root: Path | None) -> pd.DataFrame:
 
     Args:
         manifest: The dataset's manifest.
-        data_root: The folder that holds the dataset's folder.
+        places: Where it lies.
 
     Returns:
         One row per image, sorted by patient and image: `source_image`, `source_patient`, `sex`
         (F, M or None), `age` (years, NaN where not known), `label` (index into the manifest's
         classes), `path` (absolute) and, if the manifest has an official split, `split`.
+        And all faults of the rows; what a wrong row holds means nothing.
 
     Raises:
-        InputError: A file or column is missing, or rows are wrong; all faults of the rows at once.
+        InputError: A file or column is missing, so that no row can be read.
     """
-    table, faults = examine_table(manifest, data_root)
-    if faults:
-        raise InputError(str(files.find_places(manifest, data_root).table), faults)
-    return table
-
-
-def examine_table(manifest: DataManifest, data_root: Path | None) -> tuple[pd.DataFrame, list[str]]:
-    """As `read_table`, but all faults of rows are returned beside them; such a row may lack a path.
-
-    Raises:
-        InputError: No row can be read at all.
-    """
-    places = files.find_places(manifest, data_root)
     frame, paths = _read_source(manifest, places)
     return code_rows(frame, manifest, places, paths)
 
 
-def needed_columns(manifest: DataManifest, header: list[str] | None = None) -> list[str]:
-    """What a source has to offer: all that is used and neither derived nor joined.
+def finish_table(rows: pd.DataFrame, manifest: schema.Manifest) -> pd.DataFrame:
+    """Number samples and patients, give every patient a partition, reserve the development set.
 
     Args:
-        manifest: Names the columns.
-        header: What the source has; of several names for a role the first that it has is taken.
+        rows: As from ``read_table``, or the phantom's.
+        manifest: Names classes and shares.
+
+    Raises:
+        InputError: A class has no patient in a partition, or the official split tears one apart.
     """
+    subject = f"cohort {manifest.name}"
+    table = rows.drop(columns=["path"], errors="ignore").assign(
+        sample=np.arange(len(rows), dtype=np.int32),
+        patient=pd.factorize(rows["source_patient"], sort=True)[0].astype(np.int32),
+        label=rows["label"].astype(np.int16),
+        age=rows["age"].astype("float32"),
+    )
+    patients, shares = partition.patient_table(table), manifest.partition.model_dump()
+    official = partition.patients_of_split(table, subject) if "split" in table else None
+    drawn = partition.partition_patients(patients, shares, stream("partition"), official)
+    table = table.drop(columns="split", errors="ignore")
+    table["partition"] = table["patient"].map(drawn)
+    partition.check_partitions(table, tuple(manifest.label.classes), subject)
+    table["development"] = table["patient"].isin(development_patients(table))
+    return table[_COLUMNS + [c for c in table.columns if c not in _COLUMNS]]
+
+
+def needed_columns(manifest: DataManifest) -> list[str]:
+    """What a source has to offer: all that is used and neither derived nor joined."""
     steps = [*manifest.derive, *manifest.joins]
     used = [
-        *choose_roles(manifest, header).values(),
+        *(name for _, name in manifest.columns if name is not None),
         *manifest.label.needed,
         *(rule.column for rule in manifest.filters),
         *([manifest.split.column] if manifest.split else []),
         *(name for step in steps for name in step.needed),
     ]
-    made = {name for step in steps for name in step.made}
+    made = {name for step in steps for name in made_by(step)}
     return [name for name in dict.fromkeys(used) if name not in made]
-
-
-def choose_roles(manifest: DataManifest, header: list[str] | None) -> dict[str, str]:
-    """The column of each role that the manifest states."""
-    wanted = {role: names for role, names in manifest.columns if names is not None}
-    return {
-        role: next((name for name in names if name in (header or ())), names[0])
-        for role, names in wanted.items()
-    }
 
 
 def code_rows(
@@ -92,22 +98,21 @@ def code_rows(
     """
     wrong: list[Wrong] = []
     frame = shape_rows(frame, manifest, places, wrong)
-    columns = choose_roles(manifest, list(frame.columns))
-    images, people = frame[columns["image"]], frame[columns["patient"]]
+    columns = manifest.columns
+    images, people = frame[columns.image], frame[columns.patient]
     if paths is not None:
         paths = paths.reindex(frame.index)
     else:
         suffix = getattr(manifest, "image_suffix", "")
         paths, missing = files.find_images(images, suffix, places)
-        lost = len(paths) > 1 and paths.isna().all()
-        wrong += [_explain_missing(images, suffix, places)] if lost else missing
+        wrong += missing
     unknown = pd.Series("", index=frame.index, dtype="str")
     table = pd.DataFrame(
         {
             "source_image": images,
             "source_patient": people,
-            "sex": patients.code_sex(frame.get(columns.get("sex", ""), unknown), manifest, wrong),
-            "age": patients.code_age(frame.get(columns.get("age", ""), unknown), manifest, wrong),
+            "sex": patients.code_sex(frame.get(columns.sex, unknown), manifest, wrong),
+            "age": patients.code_age(frame.get(columns.age, unknown), manifest, wrong),
             "label": manifest.label.code(frame, wrong),
             "path": paths,
         }
@@ -122,7 +127,7 @@ def code_rows(
     ]
     if manifest.split is not None:
         table["split"] = read_split(frame, manifest.split, places, wrong)
-    faults = list_faults(places.table, wrong, manifest.noun)
+    faults = list_faults(places.table, wrong)
     table = patients.settle_sex(table, manifest, faults)
     table = table if faults else table[table["label"].notna()]
     if not faults and table.empty:
@@ -134,8 +139,19 @@ def code_rows(
 def shape_rows(
     frame: pd.DataFrame, manifest: DataManifest, places: files.Places, wrong: list[Wrong]
 ) -> pd.DataFrame:
-    """Derive columns, join tables and filter."""
-    for step in order_steps([*manifest.derive, *manifest.joins])[0]:
+    """Derive columns, join tables and filter.
+
+    Raises:
+        InputError: A table to join cannot be used, or columns wait for themselves.
+    """
+    left = [*manifest.derive, *manifest.joins]
+    while left:
+        waiting = {name for step in left for name in made_by(step)}
+        step = next((step for step in left if waiting.isdisjoint(step.needed)), None)
+        if step is None:
+            fault = f"columns {sorted(waiting)} wait for themselves: give new columns new names"
+            raise InputError(f"manifest {manifest.name}", [fault])
+        left.remove(step)
         if isinstance(step, Join):
             frame = join_table(frame, step, places.find(step.table), wrong)
         else:
@@ -152,12 +168,12 @@ def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) 
     Raises:
         InputError: The table cannot be read, or says two things of one row.
     """
-    ours, theirs = list(join.by), list(join.by.values())
-    other = read_csv(path, [*theirs, *join.made]).drop_duplicates()
+    ours, theirs, made = list(join.by), list(join.by.values()), list(made_by(join))
+    other = read_csv(path, [*theirs, *made]).drop_duplicates()
     twice = other[other.duplicated(theirs)]
     if len(twice):
-        key, said = ", ".join(twice.iloc[0][theirs]), list(join.made)
-        fault = f"row {twice.index[0]}: {key!r} is there twice, with different {said}"
+        key = ", ".join(twice.iloc[0][theirs])
+        fault = f"row {twice.index[0]}: {key!r} is there twice, with different {made}"
         raise InputError(str(path), [f"{fault}; keep one of these rows"])
     keys = frame[ours].set_axis(theirs, axis=1)
     found = keys.merge(other, how="left", on=theirs, indicator="found").set_axis(frame.index)
@@ -166,7 +182,7 @@ def join_table(frame: pd.DataFrame, join: Join, path: Path, wrong: list[Wrong]) 
         missing = frame[ours].agg(", ".join, axis=1)[~there].rename(", ".join(ours))
         remedy = f"{path.name} has no such {', '.join(theirs)}; add it, or set join.unmatched"
         wrong.append(Wrong(missing, remedy))
-    joined = frame.assign(**{name: found[name].fillna("") for name in join.made})
+    joined = frame.assign(**{name: found[name].fillna("") for name in made})
     return joined[there] if join.unmatched == "drop" else joined
 
 
@@ -176,7 +192,7 @@ def read_split(
     """The official part of each row: train, validation, test or train+validation.
 
     Raises:
-        InputError: A list is not there, or two lists hold one entry.
+        InputError: A list is not there.
     """
     given = frame[split.column]
     words: dict[str, str] = dict(split.mapping or {})
@@ -184,12 +200,8 @@ def read_split(
     if split.lists is not None:
         expected = f"it in one of {list(split.lists)}; add it there or filter the row out"
         for name, part in split.lists.items():
-            path = places.find([name])
-            entries = {line.strip() for line in read_text(path).splitlines() if line.strip()}
-            if twice := sorted(entries & words.keys()):
-                fault = f"{twice[0]!r} ({len(twice)} in all) is in another list too; keep one"
-                raise InputError(str(path), [fault])
-            words |= dict.fromkeys(entries, part)
+            lines = read_text(places.find([name])).splitlines()
+            words |= dict.fromkeys(map(str.strip, lines), part)
     wrong.append(Wrong(given[~given.isin(list(words))], f"expected {expected}"))
     return given.map(words)
 
@@ -198,37 +210,23 @@ def _read_source(
     manifest: DataManifest, places: files.Places
 ) -> tuple[pd.DataFrame, "pd.Series[str] | None"]:
     """The rows, and where the images are if the source knows it."""
+    paths: pd.Series[str] | None = None
+    needed = needed_columns(manifest)
     if isinstance(manifest, schema.TableManifest):
         frame = read_csv(places.table)
-        needed = needed_columns(manifest, list(frame.columns))
-        check_columns(list(frame.columns), needed, places.table)
-        return frame[needed], None
-    needed = needed_columns(manifest)
-    if isinstance(manifest, schema.FilesManifest):
-        return read_listing(manifest, places, needed)
-    if isinstance(manifest, schema.DicomManifest):
-        from medunlearn.cohort.dicom import read_headers  # half a second that others need not pay
+    elif isinstance(manifest, schema.FilesManifest):
+        columns, suffix = ["mask_pixels"] if manifest.mask_suffix else [], manifest.mask_suffix
+        read = partial(count_mask_pixels, suffix=str(suffix))
+        frame, paths = read_listing(places, manifest.pattern, columns, read)
+    elif isinstance(manifest, schema.DicomManifest):
+        from medunlearn.cohort import dicom  # half a second that others need not pay
 
-        return read_headers(places, needed)
-    return read_arrays(places.table, needed)
-
-
-def _explain_missing(images: "pd.Series[str]", suffix: str, places: files.Places) -> Wrong:
-    """Why no row has an image, told once: other endings, paths of elsewhere, rows of patients."""
-    given = images[images != ""][:1]
-    name = "".join(given)
-    last = name.replace("\\", "/").rpartition("/")[2]
-    there = [Path(file) for file in files.list_files(places, "")[0]]
-    ends = [file.suffix for file in there if file.with_suffix("").as_posix() == name]
-    held = [str(file) for file in there if name in str(file)]
-    if ends:
-        remedy = f"set image_suffix: {ends[0]}"
-    elif last + suffix in {file.name for file in there}:
-        remedy = f"keep the end of the path: derive a column by extract, pattern {LAST_PART!r}"
-    elif len(held) > 1:
-        remedy = f"but {held[:2]} hold this one; if rows are of patients, not of images, "
-        remedy += "take kind: files and joins, as data_manifests/template.yaml shows"
+        tags = [name for name in needed if name not in {"file", "folder"}]
+        dicom.check_tags(tags, places.folder)
+        with quiet(dicom=True):
+            read = partial(dicom.read_tags, tags=tags)
+            frame, paths = read_listing(places, dicom.NAMES, tags, read)
     else:
-        remedy = f"there are {[str(file) for file in there[:2]]}; correct columns.image or images"
-    below = [str(place) for place in places.images]
-    return Wrong(given, f"none of the {len(images)} names is a file below {below}; {remedy}")
+        frame, paths = read_arrays(places.table)
+    check_columns(list(frame.columns), needed, places.table)
+    return frame[needed], paths

@@ -8,7 +8,9 @@ from textwrap import shorten
 import pandas as pd
 import yaml
 
-from medunlearn.cohort.check import describe_cohort, examine_cohort
+from medunlearn.cohort.build import gather
+from medunlearn.cohort.cache import open_pixels
+from medunlearn.cohort.check import describe_cohort
 from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.patients import find_listed
@@ -75,7 +77,7 @@ def _tell_stale(store: Store, specs: list[ModelSpec]) -> list[str]:
 def check(
     dataset: str, data_root: str, profile: str, runs: str = "", forget: str = ""
 ) -> list[str]:
-    """Read, decode and verify a whole dataset, and tell what is in it.
+    """Read all rows of a dataset, decode what a study takes of it, and tell what is in it.
 
     The pixels stay in the cache of `runs`, where the study will find them; nothing else is written.
 
@@ -86,16 +88,17 @@ def check(
     manifest, asked = load_manifest(dataset), load_profile(profile)
     root = Path(data_root).expanduser() if data_root else None
     cache = study_folder(dataset, profile, runs).parent / "cache"
-    seen = examine_cohort(manifest, root, cache, asked.image_size, asked.max_patients)
+    sizes = (asked.image_size, asked.max_patients)
+    rows, table, held = gather(manifest, root, cache, *sizes, go_on=True)
     return [
-        *describe_cohort(manifest, seen.table, seen.pixels),
+        *describe_cohort(manifest, table, open_pixels(held.path)),
         *_tell_network(manifest, asked),
-        *_doubt_forget_sets(seen.studied, profile),
+        *_doubt_forget_sets(table, profile),
         "",
-        *describe_claims(seen.studied, manifest.label.classes, asked, profile),
-        *_tell_listed(seen.studied, forget or asked.forget, asked),
+        *describe_claims(table, manifest.label.classes, asked, profile),
+        *_tell_listed(table, forget or asked.forget, asked),
         "",
-        *describe_profiles(manifest, seen.table),
+        *describe_profiles(manifest, rows),
     ]
 
 
@@ -138,19 +141,19 @@ def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:
     return [f"{said}: {fault}" for fault in list_refusals(table, wanted)]
 
 
-def describe_profiles(manifest: Manifest, table: pd.DataFrame) -> list[str]:
+def describe_profiles(manifest: Manifest, rows: pd.DataFrame) -> list[str]:
     """Images, their memory, and number of models of a study, for each profile.
 
     Args:
         manifest: The dataset.
-        table: Its rows, with partitions.
+        rows: All its rows.
     """
     lines = [f"{'profile':<10}{'px':>5}{'images':>10}{'memory':>11}{'models':>8}"]
-    patients = table["patient"].nunique()
+    patients = rows["source_patient"].nunique()
     for name in yaml.safe_load(PROFILES.read_text()):
         profile = load_profile(name)
         size = min(profile.image_size, manifest.image_size)
-        images = round(min(profile.max_patients or patients, patients) * len(table) / patients)
+        images = round(min(profile.max_patients or patients, patients) * len(rows) / patients)
         memory = f"{images * manifest.channels * size**2 / 2**20:,.0f} MiB"
         models = len(all_models(profile)) + len(all_timings(profile))
         lines.append(f"{name:<10}{size:>5}{images:>10,}{memory:>11}{models:>8}")

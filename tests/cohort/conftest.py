@@ -8,8 +8,12 @@ import yaml
 from PIL import Image
 
 from medunlearn.cohort.build import Cohort, build_cohort
+from medunlearn.cohort.files import find_places
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import partition_patients, patient_table
+from medunlearn.cohort.schema import DataManifest
+from medunlearn.cohort.table import read_table
+from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 
 
@@ -31,6 +35,14 @@ def cohort_table() -> pd.DataFrame:
     shares = {"train": 0.5, "validation": 0.2, "test": 0.3}
     partition = partition_patients(patient_table(table), shares, stream("test partition"))
     return table.assign(partition=table["patient"].map(partition))
+
+
+def read_rows(manifest: DataManifest, data: Path | None) -> pd.DataFrame:
+    """The rows of a dataset without faults."""
+    rows, faults = read_table(manifest, find_places(manifest, data))
+    if faults:
+        raise InputError("rows", faults)
+    return rows
 
 
 WHOLE = {

@@ -168,6 +168,6 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(opened, write_manifest
     first = opened()
     before = {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()}
     with filled_disk(1000), pytest.raises(DiskFullError, match="free some space"):
-        keep(tmp_path / "study", first.table, {"pixels": "other"})
+        keep(tmp_path / "study", first.table, first.pixel_file, {})
     assert {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()} == before
     assert opened().sha256 == first.sha256

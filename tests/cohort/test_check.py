@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medunlearn.cohort.check import count_rows, describe_cohort, describe_oddities, examine_cohort
+from medunlearn.cohort.build import gather
+from medunlearn.cohort.cache import open_pixels
+from medunlearn.cohort.check import count_rows, describe_cohort, describe_oddities
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
 from medunlearn.study.status import check, describe_profiles
@@ -15,7 +17,7 @@ def odd():
     """Eight images: 0 = 1 (one patient), 2 = 3 = 4 (two patients, two partitions), 5 is dark."""
     pixels = np.random.default_rng(0).integers(0, 256, (8, 1, 9, 9), dtype=np.uint8)
     pixels[1], pixels[3], pixels[4] = pixels[0], pixels[2], pixels[2]
-    pixels[5] = 20  # and of one value
+    pixels[5] = 20
     table = pd.DataFrame(
         {
             "source_image": list("abcdefgh"),
@@ -32,16 +34,15 @@ def odd():
 def test_missing_values_dark_images_and_copies_are_told(odd):
     title, *lines = describe_cohort(load_manifest("phantom"), *odd)
     assert title.endswith(
-        "6 patients, 8 images of 9 px, 1 channel(s): no error found, but 4 warnings, see below"
+        "6 patients, 8 images of 9 px, 1 channel(s): no error found, but 3 warning(s), see below"
     )
-    assert lines[-7:] == [
+    assert lines[-6:] == [
         "missing values: sex 2, age 1 of 8 images",
         "grey range: 0 to 255; of the median image 1 to 254",
         "images that are copies of others: 3",
-        "WARNING: 1 of 8 images are dark all over; look at the manifest's intensity (f)",
-        "WARNING: 1 of 8 images are of one value all over (f)",
-        "WARNING: 1 sets of copies are of different patients (c = d = e)",
-        "WARNING: 1 sets of copies are in different partitions (c = d = e)",
+        "WARNING: 1 of 8 images are dark all over; look at the manifest's intensity, as f",
+        "WARNING: 1 sets of copies are of different patients, as c = d = e",
+        "WARNING: 1 sets of copies are in different partitions, as c = d = e",
     ]
 
 
@@ -64,17 +65,17 @@ def test_counts_are_of_images_and_patients_by_partition_sex_and_class(odd):
 
 def test_faults_of_files_rows_and_images_are_told_at_once(lay_out, write_manifest, tmp_path):
     folder = lay_out("table")
-    files = [{"name": "table.csv", "sha256": "0" * 64}]
+    files = [{"name": "table.csv", "md5": "0" * 32}]
     manifest = load_manifest(write_manifest("table", distribution=files))
     (folder / "images/7.png").write_text("no image")
     (folder / "images/8.png").unlink()
     table = folder / "table.csv"
     table.write_text(table.read_text().replace("male,43", "m,43"))
     with pytest.raises(InputError) as error:
-        examine_cohort(manifest, tmp_path / "data", tmp_path / "scratch", 16)
+        gather(manifest, tmp_path / "data", tmp_path / "scratch", 16, None, go_on=True)
     said = "\n".join(error.value.faults)
     assert len(error.value.faults) == 4
-    for words in ("0" * 64, "row 5: given 'm'", "8.png", "7.png: its content is no image"):
+    for words in ("0" * 32, "row 5: given 'm'", "8.png", "7.png: its content is no image"):
         assert words in said
 
 
@@ -106,13 +107,12 @@ def test_a_study_finds_the_images_decoded_that_check_has_seen(
 ):
     lay_out(source)
     manifest = write_manifest(source)
-    examine_cohort(load_manifest(manifest), tmp_path / "data", tmp_path / "cache", 16)
+    gather(load_manifest(manifest), tmp_path / "data", tmp_path / "cache", 16, None)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded again")
 
-    for name in ("decode_file", "decode_array"):
-        monkeypatch.setattr(f"medunlearn.cohort.cache.{name}", refuse)
+    monkeypatch.setattr("medunlearn.cohort.cache.decode_image", refuse)
     build(manifest, max_patients=18)
 
 
@@ -128,12 +128,12 @@ def test_check_tells_how_an_official_split_is_capped(write_manifest):
     mapping = {"train": "train", "val": "validation", "test": "test"}
     for split in ({}, {"split": {"column": "split", "mapping": mapping}}):
         manifest = load_manifest(write_manifest("arrays", **split))
-        lines = describe_profiles(manifest, pd.DataFrame({"patient": [0, 1]}))
+        lines = describe_profiles(manifest, pd.DataFrame({"source_patient": [0, 1]}))
         told = "by the manifest's shares from each part of the official split"
         assert (told in lines[-1]) == bool(split)
 
 
 def test_a_phantom_can_be_checked(tmp_path):
     manifest = load_manifest("phantom").model_copy(update={"image_size": 16})
-    seen = examine_cohort(manifest, None, tmp_path / "cache", 16, 250)
-    assert "250 patients" in describe_cohort(manifest, seen.table, seen.pixels)[0]
+    _, table, held = gather(manifest, None, tmp_path / "cache", 16, 250)
+    assert "250 patients" in describe_cohort(manifest, table, open_pixels(held.path))[0]

@@ -11,7 +11,7 @@ import pytest
 from pydicom import config
 
 from medunlearn.cohort import dicom
-from medunlearn.cohort.decode import Decoding, decode_file, quiet
+from medunlearn.cohort.decode import Decoding, decode_image, quiet
 from medunlearn.cohort.dicom import decode_dicom
 
 
@@ -137,9 +137,9 @@ READ = {
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda p: p.stem)
 def test_pydicoms_own_files_are_read_or_refused_with_a_reason(path: Path):
-    how = Decoding(size=16, channels=1, intensity=(0.0, 4095.0), dicom=True)
+    how = Decoding(size=16, channels=1, intensity=(0.0, 4095.0), kind="dicom")
     with quiet(dicom=True):
-        result = decode_file(str(path), how)
+        result = decode_image(str(path), how)
     if isinstance(result, str):
         assert result.startswith(f"{path}: ")
         assert "\n" not in result

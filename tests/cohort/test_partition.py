@@ -6,7 +6,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medunlearn.cohort.build import finish_table
 from medunlearn.cohort.forget_sets import development_patients, draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.partition import (
@@ -18,6 +17,7 @@ from medunlearn.cohort.partition import (
     share_out,
     stratified_order,
 )
+from medunlearn.cohort.table import finish_table
 from medunlearn.errors import InputError
 from medunlearn.randomness import stream
 

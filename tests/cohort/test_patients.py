@@ -39,7 +39,7 @@ def test_pseudonyms_hide_names_unless_turned_off_and_nothing_else_depends_on_the
             assert cohort.table[name].str.fullmatch("[0-9a-f]{32}").all()
             assert cohort.table[name].is_unique
     assert not set(hidden.table["source_patient"]) & set(other.table["source_patient"])
-    again = made(conflicting_sex="drop")  # another fingerprint: built anew
+    again = made(conflicting_sex=None)  # another fingerprint: built anew
     assert hidden.table["source_patient"].tolist() == again.table["source_patient"].tolist()
     for path in tmp_path.glob("runs/*/*.[!np]*"):  # neither pixels nor the table itself
         assert not [name for name in (b"P17", b"17.png") if name in path.read_bytes()]
@@ -61,11 +61,8 @@ def test_the_salt_is_its_owners_alone_and_outside_the_study(made, tmp_path):
         assert salt.read_bytes().hex().encode() not in path.read_bytes()
 
 
-def test_a_lost_salt_gives_other_pseudonyms_and_a_spoilt_one_is_refused(made, tmp_path):
+def test_a_lost_salt_gives_other_pseudonyms(made, tmp_path):
     first, salt = made(), tmp_path / "runs/cache" / SALT
-    salt.write_bytes(b"short")
-    with pytest.raises(InputError, match=r"holds 5 bytes, expected 32; restore it"):
-        made()
     salt.unlink()
     assert not set(first.table["source_patient"]) & set(made().table["source_patient"])
 
@@ -130,19 +127,8 @@ def test_all_ids_that_cannot_be_forgotten_are_named_with_line_and_reason(cohort,
         assert words in fault
         # a request is never only dropped: the person may be in a network of the user's own
         assert ("unlearn_with_record" in fault) == (name in {tuning, tested})
-        assert "header" not in fault
     assert "no model of this study" in faults[2]
     assert "`split`" in faults[2]
-
-
-def test_a_header_is_asked_about_where_all_other_lines_are_known(cohort, names, forget):
-    known = names[patients(cohort, "free")[0]]
-    with pytest.raises(InputError, match=r"line 2: given 'PatNr'; .* is line 2 a header\?"):
-        forget("", "PatNr", known)
-    for other in ((), (known, "p1")):
-        with pytest.raises(InputError) as error:
-            forget("PatNr", *other)
-        assert "header" not in error.value.faults[0]
 
 
 def test_a_list_that_leaves_no_training_set_is_refused(cohort, names, forget, tmp_path):
@@ -155,7 +141,7 @@ def test_a_list_that_leaves_no_training_set_is_refused(cohort, names, forget, tm
     code = next(code for code in (0, 1) if code not in reserved)
     with pytest.raises(InputError, match=f"takes every image of class code {code}"):
         forget(*(names[patient] for patient in free if labels[patient] == code))
-    with pytest.raises(InputError, match="one id a line"):
+    with pytest.raises(InputError, match="cannot be read"):
         find_listed(tmp_path / "none.txt", cohort.table)
     (tmp_path / "odd.txt").write_bytes(np.array([0xFF, 0xFE, 0x41], np.uint8).tobytes())
     with pytest.raises(InputError, match="UTF-8"):

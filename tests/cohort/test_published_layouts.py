@@ -13,7 +13,7 @@ from medunlearn.cohort.build import decode_rows
 from medunlearn.cohort.cache import open_pixels
 from medunlearn.cohort.manifest import FOLDER, load_manifest, manifest_names
 from medunlearn.cohort.schema import KINDS, ArraysManifest, Manifest
-from medunlearn.cohort.table import read_table
+from tests.cohort.conftest import read_rows
 
 ROWS = range(20)
 
@@ -233,7 +233,7 @@ def test_every_manifest_and_variant_reads_and_decodes_its_layout(
     name: str, tmp_path: Path, request
 ):
     manifest = lay_out(name, tmp_path, request)
-    rows = read_table(manifest, tmp_path)
+    rows = read_rows(manifest, tmp_path)
     if name in EXPECTED:
         women, second = int((rows["sex"] == "F").sum()), int((rows["label"] == 1).sum())
         given = (len(rows), rows["source_patient"].nunique(), women, second)
@@ -246,7 +246,7 @@ def test_every_manifest_and_variant_reads_and_decodes_its_layout(
 
 def test_the_flair_channel_of_published_slices_is_taken(tmp_path: Path, request):
     manifest = lay_out("lgg_mri_published", tmp_path, request)
-    cache = decode_rows(read_table(manifest, tmp_path), manifest, 8, tmp_path / "cache")
+    cache = decode_rows(read_rows(manifest, tmp_path), manifest, 8, tmp_path / "cache")
     assert (open_pixels(cache.path) == 77).all()
 
 

@@ -10,13 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from medunlearn.cohort.build import finish_table
 from medunlearn.cohort.cells import Wrong, read_csv
 from medunlearn.cohort.files import Places
 from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import DataManifest
-from medunlearn.cohort.table import code_rows, join_table, needed_columns
+from medunlearn.cohort.table import code_rows, finish_table, join_table, needed_columns
 
 SPEC = find_spec("torchxrayvision")
 if SPEC is None or not SPEC.origin:
@@ -34,7 +33,7 @@ def read(name: str, file: str, **changes: object) -> pd.DataFrame:
     """All that is done with a table, but for the images, which are not there."""
     manifest, path = manifest_of(name, **changes), DATA / file
     frame = read_csv(path)
-    return coded(frame[needed_columns(manifest, list(frame))], path, manifest)
+    return coded(frame[needed_columns(manifest)], path, manifest)
 
 
 def coded(frame: pd.DataFrame, path: Path, manifest: DataManifest) -> pd.DataFrame:
