@@ -156,18 +156,8 @@ def method(
     colour, marker = style.split()
 
     def make(function: Callable[..., nn.Module]) -> Method:
-        return Method(
-            function,
-            label,
-            paper,
-            parts,
-            ranges,
-            colour,
-            marker,
-            forgets,
-            own_training,
-            preparation,
-        )
+        flags = forgets, own_training, preparation
+        return Method(function, label, paper, parts, ranges, colour, marker, *flags)
 
     return make
 

@@ -10,14 +10,9 @@ from medunlearn.training import train_epoch
 
 
 @method(
-    "AMUN",
-    "retain, forget",
-    "#CC3311 *",
-    "Ebrahimpour-Boroojeny et al. 2025, arXiv 2503.00917",
-    preparation=2,
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-)
+    "AMUN", "retain, forget", "#CC3311 *", "Ebrahimpour-Boroojeny et al. 2025, arXiv 2503.00917",
+    preparation=2, epochs=(1, 10), learning_rate=(1e-3, 0.1),
+)  # fmt: skip
 def amun(
     model: nn.Module,
     task: Task,

@@ -11,14 +11,9 @@ from medunlearn.training import train_epoch
 
 
 @method(
-    "bad teacher",
-    "retain, forget",
-    "#8C510A D",
-    "Chundawat et al. 2023, arXiv 2205.08096",
-    epochs=(1, 5),
-    learning_rate=(3e-5, 1e-2),
-    retain_share=(0.1, 1.0),
-)
+    "bad teacher", "retain, forget", "#8C510A D", "Chundawat et al. 2023, arXiv 2205.08096",
+    epochs=(1, 5), learning_rate=(3e-5, 1e-2), retain_share=(0.1, 1.0),
+)  # fmt: skip
 def bad_teacher(
     model: nn.Module,
     task: Task,

@@ -8,14 +8,9 @@ from medunlearn.training import train_epoch
 
 
 @method(
-    "CF-k",
-    "retain",
-    "#332288 <",
-    "Goel et al. 2022, arXiv 2201.06640",
-    k=(1, 10),
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-)
+    "CF-k", "retain", "#332288 <", "Goel et al. 2022, arXiv 2201.06640",
+    k=(1, 10), epochs=(1, 10), learning_rate=(1e-3, 0.1),
+)  # fmt: skip
 def cf_k(
     model: nn.Module,
     task: Task,

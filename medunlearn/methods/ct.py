@@ -18,13 +18,9 @@ def swap_kernel_axes(model: nn.Module) -> None:
 
 
 @method(
-    "CT",
-    "retain",
-    "#66A61E 2",
-    "Cadet et al. 2024, arXiv 2410.01276",
-    epochs=(1, 10),
-    learning_rate=(3e-4, 0.1),
-)
+    "CT", "retain", "#66A61E 2", "Cadet et al. 2024, arXiv 2410.01276",
+    epochs=(1, 10), learning_rate=(3e-4, 0.1),
+)  # fmt: skip
 def ct(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 3, learning_rate: float = 1e-3
 ) -> nn.Module:

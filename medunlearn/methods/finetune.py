@@ -7,13 +7,9 @@ from medunlearn.training import train_epoch
 
 
 @method(
-    "fine-tuning",
-    "retain",
-    "#0072B2 o",
-    "Golatkar et al. 2020, arXiv 1911.04933",
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-)
+    "fine-tuning", "retain", "#0072B2 o", "Golatkar et al. 2020, arXiv 1911.04933",
+    epochs=(1, 10), learning_rate=(1e-3, 0.1),
+)  # fmt: skip
 def finetune(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:

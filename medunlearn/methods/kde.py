@@ -11,14 +11,9 @@ from medunlearn.training import train_epoch
 
 
 @method(
-    "KDE",
-    "retain, holdout",
-    "#E7298A 3",
-    "Cadet et al. 2024, arXiv 2410.01276",
-    epochs=(1, 3),
-    warm_rate=(3e-4, 0.1),
-    learning_rate=(3e-4, 0.1),
-)
+    "KDE", "retain, holdout", "#E7298A 3", "Cadet et al. 2024, arXiv 2410.01276",
+    epochs=(1, 3), warm_rate=(3e-4, 0.1), learning_rate=(3e-4, 0.1),
+)  # fmt: skip
 def kde(
     model: nn.Module,
     task: Task,

@@ -7,14 +7,9 @@ from medunlearn.training import cross_entropy, train_epoch
 
 
 @method(
-    "l1-sparse",
-    "retain",
-    "#56B4E9 p",
-    "Jia et al. 2023, arXiv 2304.04934",
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-    alpha=(5e-5, 1e-3),
-)
+    "l1-sparse", "retain", "#56B4E9 p", "Jia et al. 2023, arXiv 2304.04934",
+    epochs=(1, 10), learning_rate=(1e-3, 0.1), alpha=(5e-5, 1e-3),
+)  # fmt: skip
 def l1_sparse(
     model: nn.Module,
     task: Task,

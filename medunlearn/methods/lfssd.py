@@ -14,13 +14,9 @@ def squared_norm(logits: Tensor, _label: Tensor) -> Tensor:
 
 
 @method(
-    "LFSSD",
-    "retain, forget",
-    "#BBCC33 8",
-    "Foster et al. 2024, arXiv 2402.19308",
-    share_scale=(0.1, 10),
-    dampening=(0.1, 1),
-)
+    "LFSSD", "retain, forget", "#BBCC33 8", "Foster et al. 2024, arXiv 2402.19308",
+    share_scale=(0.1, 10), dampening=(0.1, 1),
+)  # fmt: skip
 def lfssd(
     model: nn.Module,
     task: Task,

@@ -22,14 +22,9 @@ def accuracy(model: nn.Module, batches: Batches) -> float:
 
 
 @method(
-    "LoTUS",
-    "retain, forget, holdout",
-    "#661100 +",
-    "Spartalis et al. 2025, arXiv 2503.18314",
-    epochs=(1, 10),
-    learning_rate=(3e-5, 1e-2),
-    alpha=(1, 16),
-)
+    "LoTUS", "retain, forget, holdout", "#661100 +", "Spartalis et al. 2025, arXiv 2503.18314",
+    epochs=(1, 10), learning_rate=(3e-5, 1e-2), alpha=(1, 16),
+)  # fmt: skip
 def lotus(
     model: nn.Module,
     task: Task,

@@ -10,14 +10,9 @@ from medunlearn.training import train_epoch
 
 
 @method(
-    "MSG",
-    "retain, forget",
-    "#4477AA 1",
-    "Cadet et al. 2024, arXiv 2410.01276",
-    epochs=(1, 10),
-    learning_rate=(3e-4, 0.1),
-    share=(0.1, 0.5),
-)
+    "MSG", "retain, forget", "#4477AA 1", "Cadet et al. 2024, arXiv 2410.01276",
+    epochs=(1, 10), learning_rate=(3e-4, 0.1), share=(0.1, 0.5),
+)  # fmt: skip
 def msg(
     model: nn.Module,
     task: Task,

@@ -34,13 +34,9 @@ def bargain(retain: list[Tensor], forget: list[Tensor]) -> Tensor:
 
 
 @method(
-    "MUNBa",
-    "retain, forget",
-    "#EE3377 X",
-    "Wu and Harandi 2024, arXiv 2411.15537",
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-)
+    "MUNBa", "retain, forget", "#EE3377 X", "Wu and Harandi 2024, arXiv 2411.15537",
+    epochs=(1, 10), learning_rate=(1e-3, 0.1),
+)  # fmt: skip
 def munba(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:

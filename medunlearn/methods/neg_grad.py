@@ -7,13 +7,9 @@ from medunlearn.training import cross_entropy, train_epoch
 
 
 @method(
-    "NegGrad",
-    "forget",
-    "#E69F00 v",
-    "Golatkar et al. 2020, arXiv 1911.04933",
-    epochs=(1, 10),
-    learning_rate=(1e-5, 1e-2),
-)
+    "NegGrad", "forget", "#E69F00 v", "Golatkar et al. 2020, arXiv 1911.04933",
+    epochs=(1, 10), learning_rate=(1e-5, 1e-2),
+)  # fmt: skip
 def neg_grad(
     model: nn.Module,
     task: Task,

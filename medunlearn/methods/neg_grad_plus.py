@@ -1,21 +1,15 @@
 """NegGrad+: descend on the retain set and ascend on the forget set at once."""
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from medunlearn.methods._task import Task, method, method_stream, student_of
-from medunlearn.training import cross_entropy, step
+from medunlearn.training import cross_entropy, train_epoch
 
 
 @method(
-    "NegGrad+",
-    "retain, forget",
-    "#D55E00 s",
-    "Kurmanji et al. 2023, arXiv 2302.09880",
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-    alpha=(0.8, 0.999),
-)
+    "NegGrad+", "retain, forget", "#D55E00 s", "Kurmanji et al. 2023, arXiv 2302.09880",
+    epochs=(1, 10), learning_rate=(1e-3, 0.1), alpha=(0.8, 0.999),
+)  # fmt: skip
 def neg_grad_plus(
     model: nn.Module,
     task: Task,
@@ -42,23 +36,16 @@ def neg_grad_plus(
         learning_rate: Constant.
         alpha: Weight of the retain set, 0 to 1.
     """
-    student = student_of(model).train()
+    student = student_of(model)
     optimizer = task.optimizer(student, learning_rate)
     generator = method_stream("neg_grad_plus", seed)
     forget = task.forget.endless(generator)
+
+    def loss(student: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        descend = cross_entropy(student, inputs, labels)
+        ascend = cross_entropy(student, *next(forget))
+        return alpha * descend - (1 - alpha) * ascend
+
     for _ in range(epochs):
-        for inputs, labels in task.retain.epoch(generator):
-            forget_inputs, forget_labels = next(forget)
-
-            def loss(
-                x: torch.Tensor = inputs,
-                y: torch.Tensor = labels,
-                forget_x: torch.Tensor = forget_inputs,
-                forget_y: torch.Tensor = forget_labels,
-            ) -> torch.Tensor:
-                descend = cross_entropy(student, x, y)
-                ascend = cross_entropy(student, forget_x, forget_y)
-                return alpha * descend - (1 - alpha) * ascend
-
-            step(student, optimizer, loss)
+        train_epoch(student, task.retain, optimizer, generator, loss=loss)
     return student

@@ -9,13 +9,9 @@ from medunlearn.training import train_epoch
 
 
 @method(
-    "NoT",
-    "retain",
-    "#A6761D 4",
-    "Khalil et al. 2025, arXiv 2503.05657",
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-)
+    "NoT", "retain", "#A6761D 4", "Khalil et al. 2025, arXiv 2503.05657",
+    epochs=(1, 10), learning_rate=(1e-3, 0.1),
+)  # fmt: skip
 def negate_layers(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:

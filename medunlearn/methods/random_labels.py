@@ -7,13 +7,9 @@ from medunlearn.methods._task import Task, method, method_stream, student_of
 
 
 @method(
-    "random labels",
-    "retain, forget",
-    "#009E73 ^",
-    "Golatkar et al. 2020, arXiv 1911.04933",
-    epochs=(1, 10),
-    learning_rate=(3e-3, 0.1),
-)
+    "random labels", "retain, forget", "#009E73 ^", "Golatkar et al. 2020, arXiv 1911.04933",
+    epochs=(1, 10), learning_rate=(3e-3, 0.1),
+)  # fmt: skip
 def random_labels(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:
@@ -31,12 +27,6 @@ def random_labels(
         epochs: Pairs of passes.
         learning_rate: Constant.
     """
-    student = student_of(model)
-    relabel_and_repair(
-        student,
-        task,
-        method_stream("random_labels", seed),
-        epochs=epochs,
-        learning_rate=learning_rate,
-    )
+    student, generator = student_of(model), method_stream("random_labels", seed)
+    relabel_and_repair(student, task, generator, epochs, learning_rate)
     return student

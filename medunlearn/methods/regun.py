@@ -26,13 +26,9 @@ def mean_answers(model: nn.Module, batches: Batches, classes: int) -> Tensor:
 
 
 @method(
-    "ReGUn",
-    "retain, forget, holdout",
-    "#77AADD ^",
-    "Mirlach et al. 2026, arXiv 2603.11210",
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-)
+    "ReGUn", "retain, forget, holdout", "#77AADD ^", "Mirlach et al. 2026, arXiv 2603.11210",
+    epochs=(1, 10), learning_rate=(1e-3, 0.1),
+)  # fmt: skip
 def regun(
     model: nn.Module, task: Task, *, seed: int, epochs: int = 10, learning_rate: float = 0.01
 ) -> nn.Module:

@@ -9,14 +9,9 @@ from medunlearn.methods._task import Task, method, method_stream, student_of
 
 
 @method(
-    "SalUn",
-    "retain, forget",
-    "#CC79A7 D",
-    "Fan et al. 2024, arXiv 2310.12508",
-    epochs=(1, 10),
-    learning_rate=(3e-3, 0.1),
-    share=(0.1, 0.9),
-)
+    "SalUn", "retain, forget", "#CC79A7 D", "Fan et al. 2024, arXiv 2310.12508",
+    epochs=(1, 10), learning_rate=(3e-3, 0.1), share=(0.1, 0.9),
+)  # fmt: skip
 def salun(
     model: nn.Module,
     task: Task,
@@ -55,12 +50,6 @@ def salun(
                 parameter.copy_(torch.where(mask, parameter, old))
                 optimizer.state[parameter]["momentum_buffer"].mul_(mask)
 
-    relabel_and_repair(
-        student,
-        task,
-        method_stream("salun", seed),
-        epochs=epochs,
-        learning_rate=learning_rate,
-        after_step=put_back,
-    )
+    generator = method_stream("salun", seed)
+    relabel_and_repair(student, task, generator, epochs, learning_rate, after_step=put_back)
     return student

@@ -35,12 +35,9 @@ def reference_error(wrong: Tensor, images: Tensor, mix: Tensor) -> float:
 
 
 @method(
-    "SCRUB+R",
-    "retain, forget, holdout",
-    "#CC6677 H",
-    "Kurmanji et al. 2023, arXiv 2302.09880",
+    "SCRUB+R", "retain, forget, holdout", "#CC6677 H", "Kurmanji et al. 2023, arXiv 2302.09880",
     **{**RANGES, "epochs": (2, 10)},
-)
+)  # fmt: skip
 def scrub_r(
     model: nn.Module,
     task: Task,

@@ -19,15 +19,9 @@ def balanced_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @method(
-    "SFRon",
-    "retain, forget",
-    "#DDCC77 X",
-    "Huang et al. 2024, arXiv 2409.19732",
-    preparation=1,
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-    strength=(1, 50),
-)
+    "SFRon", "retain, forget", "#DDCC77 X", "Huang et al. 2024, arXiv 2409.19732",
+    preparation=1, epochs=(1, 10), learning_rate=(1e-3, 0.1), strength=(1, 50),
+)  # fmt: skip
 def sfron(
     model: nn.Module,
     task: Task,

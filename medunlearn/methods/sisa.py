@@ -38,13 +38,9 @@ def shards_of(batches: Batches, shards: int, seed: int) -> list[Tensor]:
 
 
 @method(
-    "SISA",
-    "retain, forget",
-    "#994F00 o",
-    "Bourtoule et al. 2021, arXiv 1912.03817",
-    own_training=True,
-    shards=(4, 8),
-)
+    "SISA", "retain, forget", "#994F00 o", "Bourtoule et al. 2021, arXiv 1912.03817",
+    own_training=True, shards=(4, 8),
+)  # fmt: skip
 def sisa(model: nn.Module, task: Task, *, seed: int, shards: int = 4) -> nn.Module:  # noqa: ARG001
     """Train one network for each shard of patients, and retrain those that held forgotten ones.
 

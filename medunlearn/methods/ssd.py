@@ -8,13 +8,9 @@ from medunlearn.methods._task import Task, method, student_of
 
 
 @method(
-    "SSD",
-    "retain, forget",
-    "#808000 d",
-    "Foster et al. 2024, arXiv 2308.07707",
-    share_scale=(0.1, 10),
-    dampening=(0.1, 1),
-)
+    "SSD", "retain, forget", "#808000 d", "Foster et al. 2024, arXiv 2308.07707",
+    share_scale=(0.1, 10), dampening=(0.1, 1),
+)  # fmt: skip
 def ssd(
     model: nn.Module,
     task: Task,

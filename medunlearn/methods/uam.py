@@ -11,14 +11,9 @@ from medunlearn.training import cross_entropy, train_epoch
 
 
 @method(
-    "UAM",
-    "retain, forget",
-    "#7B68EE s",
-    "Kim et al. 2025, NeurIPS",
-    epochs=(1, 10),
-    learning_rate=(1e-3, 0.1),
-    rho=(0.01, 1.0),
-)
+    "UAM", "retain, forget", "#7B68EE s", "Kim et al. 2025, NeurIPS",
+    epochs=(1, 10), learning_rate=(1e-3, 0.1), rho=(0.01, 1.0),
+)  # fmt: skip
 def uam(
     model: nn.Module,
     task: Task,

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 Floats = NDArray[np.float64]
 Shares = tuple[float, float, float]
 Part = tuple[float, float, int]
-"""A component over patients: its share of V_p and of V_e, and its degrees of freedom."""
+"""Of V_p, of V_e, degrees of freedom: a component over patients."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,8 @@ def contrast_interval(
     Returns:
         The interval; no limits with fewer than two seeds, or fewer than two patients in any group:
         the spread of a lone patient is unknown, however small the weight. Pool such groups first.
-
-    Raises:
-        ValueError: The groups do not have the same number of seeds, or not one weight each.
     """
     weights = (1, -1)[: len(groups)] if weights is None else weights
-    if len({len(group) for group in groups}) != 1 or len(weights) != len(groups):
-        given = f"groups: {[group.shape for group in groups]}, weights: {weights}"
-        raise ValueError(f"{given}; expected the same number of seeds in each, and one weight each")
     count, sizes = len(groups[0]), [group.shape[1] for group in groups]
     patients, alone = sum(sizes), count < 2 or min(sizes) < 2
     theta, parts = np.zeros(count), list[Part]()
@@ -160,8 +154,8 @@ def runs_interval(values: Floats, patients: int, *, level: float = 0.95) -> Inte
     count, estimate = len(values), float(values.mean())
     if count < 2:
         return no_limits(estimate, count, patients)
-    variance = float(values.var(ddof=1) / count)
-    return _t_interval(estimate, variance, count - 1, count, patients, level, (1.0, 0.0, 0.0))
+    variance, of_seeds_alone = float(values.var(ddof=1) / count), (1.0, 0.0, 0.0)
+    return _t_interval(estimate, variance, count - 1, (count, patients), level, of_seeds_alone)
 
 
 def slope_interval(
@@ -177,13 +171,7 @@ def slope_interval(
         values: For each size one array (seeds, patients): seeds and patients in one order.
         sizes: Forget sizes (shares or counts), one for each array; two of them differ.
         level: Of the interval.
-
-    Raises:
-        ValueError: Fewer than two different sizes, or one not positive.
     """
-    if len(sizes) != len(values) or len(set(sizes)) < 2 or min(sizes) <= 0:
-        expected = f"{len(values)} positive sizes, two of them different"
-        raise ValueError(f"forget sizes are {list(sizes)}; expected {expected}")
     centred = np.log2(sizes) - np.log2(sizes).mean()
     slopes = np.tensordot(centred / (centred @ centred), np.stack(values), axes=1)
     return contrast_interval([slopes], level=level)
@@ -197,10 +185,8 @@ def _mean_squares(values: Floats, by_seed: Floats) -> tuple[float, float]:
     interaction -= (by_seed - mean)[:, None]
     by_patient -= mean
     free = patients - 1
-    return (
-        float(np.vdot(by_patient, by_patient)) / free,
-        float(np.vdot(interaction, interaction)) / ((runs - 1) * free),
-    )
+    squares = (float(np.vdot(each, each)) for each in (by_patient, interaction))
+    return next(squares) / free, next(squares) / ((runs - 1) * free)
 
 
 def _two_way_interval(
@@ -212,30 +198,23 @@ def _two_way_interval(
     v_seed = float(np.add.reduce((theta - estimate) ** 2)) / free_runs / count
     v_patient, v_residual = sum(part[0] for part in parts), sum(part[1] for part in parts)
     variance = max(v_seed + v_patient - v_residual, v_seed, v_patient)
-    spread = v_seed**2 / free_runs + sum(
-        (of_patients**2 + of_residual**2 / free_runs) / free
-        for of_patients, of_residual, free in parts
-    )
+    spread = v_seed**2 / free_runs
+    spread += sum((of_p**2 + of_e**2 / free_runs) / free for of_p, of_e, free in parts)
     least = min(free_runs, *(free for _, _, free in parts))
     df = max(least, variance**2 / spread) if spread > 0 else least
     # the residual is in V_s and in V_p: what is left of each is its own
     own = max(v_seed - v_residual, 0), max(v_patient - v_residual, 0), v_residual
     seed, patient, residual = np.array(own) / (sum(own) or np.nan)
     of = float(seed), float(patient), float(residual)
-    return _t_interval(estimate, variance, float(df), count, patients, level, of)
+    return _t_interval(estimate, variance, float(df), (count, patients), level, of)
 
 
 def _t_interval(
-    estimate: float,
-    variance: float,
-    df: float,
-    seeds: int,
-    patients: int,
-    level: float,
-    shares: Shares,
+    estimate: float, variance: float, df: float, of: tuple[int, int], level: float, shares: Shares
 ) -> Interval:
+    """Of so many seeds and patients."""
     if not variance > 1e-20:  # exact ties come out as rounding error of order 1e-34, not as 0
-        return replace(no_limits(estimate, seeds, patients), df=df)
+        return replace(no_limits(estimate, *of), df=df)
     error = variance**0.5
     half = float(stdtrit(df, 0.5 + level / 2)) * error
-    return Interval(estimate, estimate - half, estimate + half, error, df, seeds, patients, shares)
+    return Interval(estimate, estimate - half, estimate + half, error, df, *of, shares)

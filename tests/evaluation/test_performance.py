@@ -146,12 +146,3 @@ def test_accuracy_weighs_patients_and_not_images():
     predicted = Predicted(np.array([wrong, wrong, wrong, right]), 0.5)
     assert MEASURES["accuracy"](subset, predicted).tolist() == [0.0, 1.0]
     assert MEASURES["accuracy"](subset, predicted).mean() == 0.5
-
-
-def test_brier_and_probability_of_certainty():
-    labels = np.array([0, 1])
-    subset = Subset(np.arange(2), np.arange(2), labels, labels, 0)
-    right, wrong = Predicted(np.eye(2)[labels], 0.5), Predicted(1 - np.eye(2)[labels], 0.5)
-    assert MEASURES["brier"](subset, right).tolist() == [0, 0]
-    assert MEASURES["brier"](subset, wrong).tolist() == [2, 2]
-    assert MEASURES["probability"](subset, right).tolist() == [1, 1]

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from medunlearn.evaluation.performance import balanced_values
 from medunlearn.statistics.error_rates import summarise
@@ -34,15 +33,6 @@ def rates_of(scenario, replicates, *, dose=0.0):
         found = [(s[name].estimate, s[name].standard_error, s[name].df) for s in studies]
         rates[name] = summarise(*np.array(found).T, scenario.contrast, MARGIN)
     return rates
-
-
-def test_accuracy_of_decisions_is_the_mean_gap_of_patients():
-    random = np.random.default_rng(5)
-    gaps = simulate_gaps(Scenario(4, 300, 4, contrast=0.06), random)
-    women, men = gaps.by_patient
-    found = measure_contrast(gaps, random, 0.0)["accuracy"]
-    assert found.estimate == pytest.approx(women.mean() - men.mean())
-    assert (found.seeds, found.patients) == (4, 300)
 
 
 def test_pseudo_values_of_balanced_accuracy_err_no_more_often_than_means():
