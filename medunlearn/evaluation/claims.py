@@ -123,8 +123,8 @@ def measure_contrasts(
         one = Contrast("C3", name, "test", primary=name.endswith("U - R"))
         names = {"adjustment": "", "method": method, "forget_size": size}
         rows.append(_row(terms, one, change, change.patients, names, missing))
-    found = pd.DataFrame(rows)
-    return found[found["confirmatory"]] if confirmatory and len(found) else found
+    table = pd.DataFrame(rows)
+    return table[table["confirmatory"]] if confirmatory and len(table) else table
 
 
 def _estimate(

@@ -173,7 +173,7 @@ def _groupings(measurements: Measurements, least: int) -> list[tuple[str, Groups
     names = {"sex x label": both.where(people["sex"].isin(["F", "M"]))}
     if len(measurements.difficulty):
         names["sex x label x difficulty"] = names["sex x label"] + " " + people["difficulty"]
-    found = []
+    found = list[tuple[str, Groups, str]]()
     for grouping, named in names.items():
         counts = named.value_counts()
         few = sorted(f"{name} ({count})" for name, count in counts.items() if count < least)

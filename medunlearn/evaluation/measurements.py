@@ -114,7 +114,8 @@ class Measurements:
     @cached_property
     def is_finite(self) -> NDArray[np.bool_]:
         """Whether every logit of a model that is known is a number, (models,)."""
-        finite, unknown = np.isfinite(self.logits).all(axis=2), np.isnan(self.logits).all(axis=2)
+        finite = np.asarray(np.isfinite(self.logits).all(axis=2))
+        unknown = np.asarray(np.isnan(self.logits).all(axis=2))
         return np.asarray((finite | unknown).all(axis=1) & finite.any(axis=1))
 
     @cached_property

@@ -169,7 +169,7 @@ class Attacks:
         """Log of the mean probability over retrained models of other seeds, (samples,)."""
         confidence, others = self.measurements.confidence, self._others(seed)
         known = [log_expit(confidence(row)) for row in others]
-        return np.asarray(logsumexp(known, axis=0) - np.log(len(known))) if known else np.nan
+        return np.asarray(logsumexp(known, axis=0) - np.log(len(known)) if known else np.nan)
 
     def _others(self, seed: int) -> list[int]:
         """Retrained models of all other seeds."""
