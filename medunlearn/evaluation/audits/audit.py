@@ -206,7 +206,7 @@ class Similarity:
             found = self._pairs(audit.removesuffix("_share"), part, rows, one.base)
             if audit.endswith("_share"):  # of samples at which most pairs are distinguished
                 above = np.where(np.isfinite(found.mean), found.mean > DISTINGUISHED, np.nan)
-                found = PairMean(above, found.by_seed * np.nan)
+                found = PairMean(above, found.by_seed)
             return PairMean(*(whole.total(x)[..., inside] for x in (found.mean, found.by_seed)))
 
         ours, theirs = of_patients(one.rows), of_patients(one.others)
@@ -214,6 +214,7 @@ class Similarity:
         needed = pairs.FEWEST_SEEDS if audit in PAIRS else pairs.FEWEST_DISTINGUISHED
         note = f"{seeds} seeds, an interval needs {needed}" * (seeds < needed)
         if audit.endswith("_share"):
+            found = no_limits(float(ours.mean.mean() - theirs.mean.mean()), seeds, len(ours.mean))
             note = "no interval: a share above a threshold is not smooth in the seeds"
         return audit, part, group, found, float(ours.mean.mean()), note
 
