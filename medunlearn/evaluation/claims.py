@@ -4,7 +4,7 @@ Confirmatory contrasts are those of a few methods named before results are seen,
 sets; everything else is exploratory. Verdicts are given in `statistics.verdicts`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,29 +106,25 @@ def measure_contrasts(
     """
     rows: list[dict[str, object]] = []
     for largest, size in ((False, terms.middle_size), (True, max(terms.sizes))):
-        for line_up in middle_line_ups(measurements.models, size).values():
-            for one in CONTRASTS if has_gap(line_up.method) else ():
-                wanted = not confirmatory or (one.primary and line_up.method in terms.confirmatory)
-                if one.largest == largest and wanted:
-                    rows += _measure(measurements, terms, line_up, one)
+        for method, line_up in middle_line_ups(measurements.models, size).items():
+            for one in CONTRASTS if has_gap(method) else ():
+                wanted = not confirmatory or (one.primary and method in terms.confirmatory)
+                if one.largest != largest or not wanted:
+                    continue
+                patients = measurements.patients(line_up, one.part, one.groups)
+                found, adjustment = (
+                    _estimate(measurements, line_up, one) if patients else (None, "")
+                )
+                if found:
+                    names = {"adjustment": adjustment, "method": method, "forget_size": size}
+                    rows.append(_row(terms, one, found, patients, names))
     changes = estimands.measure_changes(measurements, terms, confirmatory)
     for name, method, size, change, missing in changes:
         one = Contrast("C3", name, "test", primary=name.endswith("U - R"))
         names = {"adjustment": "", "method": method, "forget_size": size}
         rows.append(_row(terms, one, change, change.patients, names, missing))
-    found = pd.DataFrame(rows)
-    return found[found["confirmatory"]] if confirmatory and len(found) else found
-
-
-def _measure(
-    measurements: Measurements, terms: Terms, line_up: LineUp, one: Contrast
-) -> Iterator[dict[str, object]]:
-    """The row of a contrast; none without patients, or where ages are not known."""
-    patients = measurements.patients(line_up, one.part, one.groups)
-    found, adjustment = _estimate(measurements, line_up, one) if patients else (None, "")
-    if found:
-        names = {"method": line_up.method, "forget_size": line_up.forget_size}
-        yield _row(terms, one, found, patients, {"adjustment": adjustment, **names})
+    table = pd.DataFrame(rows)
+    return table[table["confirmatory"]] if confirmatory and len(table) else table
 
 
 def _estimate(
@@ -156,7 +152,10 @@ def _row(
     terms: Terms, one: Contrast, found: Interval, patients: int, names: Names, missing: str = ""
 ) -> dict[str, object]:
     """A contrast as a row of the table; the first reason against a verdict is the one told."""
-    unreliable = _unreliable(terms.reliability) if one.claim == "C4" else ""
+    unreliable = ""
+    if one.claim == "C4" and not terms.reliability >= RELIABLE:
+        unreliable = f"split-half reliability of difficulty is {terms.reliability:.2f}, "
+        unreliable += f"expected {RELIABLE} or more (nan: not measured)"
     few = refuse(terms, found.seeds, patients, floor=names["method"] == FLOOR)
     balanced = one.measure == BALANCED or one.adjusted == CLASSES
     one_class = ONE_CLASS if balanced and np.isnan(found.estimate) else ""
@@ -182,10 +181,3 @@ def _margin(terms: Terms, one: Contrast) -> float:
     names = {"accuracy": one.part, BALANCED: one.part, PROBABILITY: PROBABILITY}
     name = "slope" if one.name.startswith("slope") else names.get(one.measure, "")
     return terms.margins.get(name, np.nan)
-
-
-def _unreliable(reliability: float) -> str:
-    if np.isnan(reliability):
-        return "how reliable difficulty is was not measured"
-    low = f"split-half reliability of difficulty is {reliability:.2f}, below {RELIABLE}"
-    return low if reliability < RELIABLE else ""

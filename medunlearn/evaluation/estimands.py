@@ -29,20 +29,12 @@ def covariates(measurements: Measurements, draw: str, part: str) -> pd.DataFrame
         part: ``retain``, ``forget``, or a partition.
 
     Returns:
-        By patient, ascending, as patient values are: ``sex``, ``rarest`` label, ``age`` (if the
-        cohort has one), ``confidence`` (high: easy; NaN if difficulty was not measured).
+        By patient, ascending, as patient values are: ``sex``, ``rarest`` label in this part,
+        ``age``, ``confidence`` (high: easy); NaN where they are not known.
     """
     subset = measurements.subset(draw, part, "all")
     rows = measurements.cohort[measurements.cohort["sample"].isin(subset.samples)]
-    table = patient_table(rows)
-    if "age" in rows:
-        table["age"] = rows.groupby("patient")["age"].mean()
-    table["confidence"] = np.nan
-    if not measurements.difficulty.empty:
-        confidence = measurements.difficulty.set_index("sample")["confidence_out"]
-        by_patient = rows["sample"].map(confidence).groupby(rows["patient"]).mean()
-        table["confidence"] = by_patient
-    return table
+    return patient_table(rows).join(measurements.people[["age", "confidence"]])
 
 
 def adjusted_difference(
@@ -116,7 +108,7 @@ def age_standardised_difference(
         The interval; None if ages are unknown or a band has fewer than two of either sex.
     """
     table, values = _of_known_sex(table, values)
-    known = table["age"].notna().to_numpy() if "age" in table else np.zeros(len(table), bool)
+    known = table["age"].notna().to_numpy()
     if known.sum() < 2 * AGE_BANDS:
         return None
     table, values = table[known], values[:, known]

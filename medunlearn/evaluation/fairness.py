@@ -1,7 +1,6 @@
 """Exploratory: calibration of women and of men, and the group of patients that is served worst."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -12,7 +11,7 @@ from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.performance import CALIBRATION, calibration_parts
 from medunlearn.evaluation.results import possible
 from medunlearn.evaluation.subsets import Flags, Floats
-from medunlearn.evaluation.yardsticks import FLOOR, RETRAINED, LineUp, Run, has_gap, middle_line_ups
+from medunlearn.evaluation.yardsticks import FLOOR, LineUp, has_gap, middle_line_ups
 from medunlearn.randomness import stream
 from medunlearn.statistics.intervals import contrast_interval
 from medunlearn.statistics.verdicts import Terms
@@ -24,16 +23,9 @@ RESAMPLES = 500
 Pairs = Sequence[tuple[Floats, Floats]]
 """By seed: what each patient adds to each bin, (patients, bins), of both models."""
 
-BY_LABEL, BY_DIFFICULTY = "sex x label", "sex x label x difficulty"
-
-ON_RETRAINED, ON_ITSELF = "retrained models", "the method itself"
-"""Whose accuracy the group was chosen by."""
-
-HALVES = "no other retrained models: chosen on half of the seeds, measured on the other half"
-
 COLUMNS = [
-    "method", "grouping", "chosen_on", "quantity", "group", "estimate", "low", "high",
-    "standard_error", "df", "seeds", "patients", "note",
+    "method", "grouping", "quantity", "group", "estimate", "low", "high", "standard_error", "df",
+    "seeds", "patients", "note",
 ]  # fmt: skip
 
 Groups = Mapping[str, Flags]
@@ -130,16 +122,13 @@ def measure_worst_groups(measurements: Measurements, terms: Terms) -> pd.DataFra
     """Accuracy in the worst group of test patients, and its gap, for each method.
 
     The group is chosen by retrained models, lowest mean accuracy: the same group for all methods,
-    a property of the task and not of the method. A method's own worst group need not be the same
-    one, and its accuracy there is low partly by chance; it stands beside as ``the method itself``,
-    its gap biased downwards.
+    a property of the task and not of the method.
 
     The retrained models that choose are not those that the gap is measured against. The lowest of
     several noisy means is lower than it should be; were the same models the yardstick, every gap
     would be too high, also that of a method without any effect (simulated: +2 points, see the
-    tests). So set B chooses, which is trained like set A on fresh seeds. Where there is no set B,
-    and for set B itself, the first, third, ... seed's models choose and the other seeds are
-    measured. Test patients stay the same, so that a *level* is that of these patients and too low
+    tests). So set B chooses, which is trained like set A on fresh seeds, and is not measured
+    itself. Test patients stay the same, so that a *level* is that of these patients and too low
     for those of another test set; a gap is free of that, both models answering for the same
     patients.
 
@@ -148,65 +137,49 @@ def measure_worst_groups(measurements: Measurements, terms: Terms) -> pd.DataFra
         terms: Its middle size, and how many patients a group needs.
 
     Returns:
-        One row for each ``method``, ``grouping``, ``chosen_on`` and ``quantity`` (level or gap):
-        ``group`` (sex, code of the patient's rarest label, difficulty), ``estimate``, ``low``,
-        ``high``, ``standard_error``, ``df``, ``seeds``, ``patients``, ``note``, which names the
-        groups that were too small. A grouping without two groups large enough has one row, without
-        a method: its note says so.
+        One row for each ``method``, ``grouping`` and ``quantity`` (level or gap): ``group`` (sex,
+        code of the patient's rarest label, difficulty), ``estimate``, ``low``, ``high``,
+        ``standard_error``, ``df``, ``seeds``, ``patients``, ``note``, which names the groups that
+        were too small. A grouping without two groups large enough has one row, without a method:
+        its note says so. No row without a model of set B.
     """
     cells, rows = middle_line_ups(measurements.models, terms.middle_size), []
-    groupings, dropped = _groupings(measurements, terms.verdict_patients)
-    for grouping, small in dropped.items():
-        if grouping not in groupings:
-            rows.append(("", grouping, "", "", "", *[np.nan] * 7, f"no two groups left; {small}"))
-    for (grouping, groups), cell in product(groupings.items(), cells.values()):
-        for chosen_on, judges, measured, note in _choices(cell, cells.get(FLOOR)):
-            group = _worst(measurements, judges, groups)
-            takes = {"level": measurements.levels, "gap": measurements.gaps}
-            for quantity in ("level", "gap")[: 1 + has_gap(cell.method)] if group else ():
-                values = takes[quantity](measured, TEST, "all", "accuracy")
-                inside = np.stack(values)[:, groups[group]]
+    fresh = cells.pop(FLOOR).runs if FLOOR in cells else []
+    known = [run for run in fresh if measurements.is_finite[run.row]]
+    judges = [measurements.values(run, TEST, "all", "accuracy") for run in known]
+    for grouping, groups, small in _groupings(measurements, terms.verdict_patients):
+        if len(groups) < 2:
+            empty = [np.nan] * len(COLUMNS[4:-1])
+            rows.append(("", grouping, "", "", *empty, f"no two groups left; {small}"))
+        if len(groups) < 2 or not judges:
+            continue
+        worst = min(groups, key=lambda name: float(np.stack(judges)[:, groups[name]].mean()))
+        for cell, quantity in product(cells.values(), ("level", "gap")):
+            if quantity == "level" or has_gap(cell.method):
+                take = measurements.levels if quantity == "level" else measurements.gaps
+                inside = np.stack(take(cell, TEST, "all", "accuracy"))[:, groups[worst]]
                 found = contrast_interval([inside], level=measurements.level)
-                names = (cell.method, grouping, chosen_on, quantity, group)
                 found = possible(found, level=quantity == "level")
-                notes = "; ".join(filter(None, (note, dropped.get(grouping, ""))))
-                rows.append((*names, *found.columns.values(), notes))
+                rows.append(
+                    (cell.method, grouping, quantity, worst, *found.columns.values(), small)
+                )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _groupings(measurements: Measurements, least: int) -> tuple[dict[str, Groups], dict[str, str]]:
-    """Every group that is large enough, where there are two; and which others were dropped."""
+def _groupings(measurements: Measurements, least: int) -> list[tuple[str, Groups, str]]:
+    """Name, every group that is large enough, and which others were dropped."""
     people = measurements.people.loc[measurements.subset("", TEST, "all").patient_ids]
     both = people["sex"].astype(str) + " " + people["label"].astype(str)
-    names = {BY_LABEL: both.where(people["sex"].isin(["F", "M"]))}
+    names = {"sex x label": both.where(people["sex"].isin(["F", "M"]))}
     if len(measurements.difficulty):
-        names[BY_DIFFICULTY] = names[BY_LABEL] + " " + people["difficulty"]
-    found, dropped = {}, {}
+        names["sex x label x difficulty"] = names["sex x label"] + " " + people["difficulty"]
+    found = list[tuple[str, Groups, str]]()
     for grouping, named in names.items():
         counts = named.value_counts()
-        if small := [f"{name} ({count})" for name, count in counts.items() if count < least]:
-            dropped[grouping] = f"dropped, fewer than {least} patients: {', '.join(sorted(small))}"
+        few = sorted(f"{name} ({count})" for name, count in counts.items() if count < least)
+        told = f"dropped, fewer than {least} patients: {', '.join(few)}" if few else ""
         large = sorted(counts.index[counts >= least])
-        found[grouping] = {name: named.eq(name).fillna(False).to_numpy(bool) for name in large}
-    return {grouping: groups for grouping, groups in found.items() if len(groups) > 1}, dropped
-
-
-def _choices(cell: LineUp, fresh: LineUp | None) -> Iterator[tuple[str, list[Run], LineUp, str]]:
-    """By whom the group is chosen, by which models, where it is measured, and a note."""
-    if fresh and cell.method != FLOOR:
-        yield ON_RETRAINED, fresh.runs, cell, ""
-    elif len(cell.runs) > 1:
-        judges = cell.runs if cell.method == FLOOR else cell.base
-        rest = replace(cell, runs=cell.runs[1::2], base=cell.base[1::2])
-        yield ON_RETRAINED, judges[::2], rest, HALVES
-    if cell.method != RETRAINED:
-        yield ON_ITSELF, cell.runs, cell, ""
-
-
-def _worst(measurements: Measurements, judges: list[Run], groups: Groups) -> str:
-    """Lowest accuracy, mean over those models that have one; empty if none has."""
-    values = np.stack([measurements.values(run, TEST, "all", "accuracy") for run in judges])
-    finite = values[np.isfinite(values).all(axis=1)]
-    if not len(finite):
-        return ""
-    return min(groups, key=lambda name: float(finite[:, groups[name]].mean()))
+        groups = {name: named.eq(name).fillna(False).to_numpy(bool) for name in large}
+        if len(counts):  # a cohort may not tell the sex
+            found.append((grouping, groups, told))
+    return found

@@ -36,13 +36,12 @@ class Measurements:
 
     Args:
         models: One row for each model (see ``study.tables``).
-        logits: (models, samples, classes).
+        logits: (models, samples, classes); NaN of a sample of which they are not known.
         cohort: One row for each sample.
         draws: Patients not to be known, by name of the draw.
         reference: Code of the class that counts as negative.
         difficulty: As from ``difficulty.measure_difficulty``; empty if it was not measured.
         level: Of the intervals.
-        sparse: Whether logits are known of some samples only, and NaN elsewhere.
     """
 
     models: pd.DataFrame
@@ -52,7 +51,6 @@ class Measurements:
     reference: int
     difficulty: pd.DataFrame = field(default_factory=pd.DataFrame)
     level: float = 0.95
-    sparse: bool = False
 
     def __post_init__(self) -> None:
         """Measure nothing yet."""
@@ -116,24 +114,28 @@ class Measurements:
     @cached_property
     def is_finite(self) -> NDArray[np.bool_]:
         """Whether every logit of a model that is known is a number, (models,)."""
-        known: NDArray[np.bool_] = np.asarray(np.isfinite(self.logits).all(axis=2))
-        if self.sparse:
-            known = known | np.isnan(self.logits).all(axis=2)
-        return np.asarray(known.all(axis=1))
+        finite = np.asarray(np.isfinite(self.logits).all(axis=2))
+        unknown = np.asarray(np.isnan(self.logits).all(axis=2))
+        return np.asarray((finite | unknown).all(axis=1) & finite.any(axis=1))
 
     @cached_property
     def people(self) -> pd.DataFrame:
-        """By patient: ``sex``, ``label`` (the rarest of its images'), ``difficulty``, ``person``.
+        """By patient: ``sex``, ``label`` (the rarest of its images'), and what is known of it.
 
-        Difficulty is a stratum, None where it was not measured. The person is who the dataset says
-        the patient is: one, unless an error has made several patients of one.
+        ``age``, and ``confidence`` (high: easy) are means over images, ``difficulty`` is a stratum;
+        none where they are not known. The ``person`` is who the dataset says the patient is: one,
+        unless an error has made several patients of one.
         """
         first = self.cohort.drop_duplicates("patient").set_index("patient")
         table = patient_table(self.cohort).rename(columns={"rarest": "label"})
-        table["difficulty"] = None
+        table = table.assign(age=np.nan, difficulty=None, confidence=np.nan)
+        if "age" in self.cohort:
+            table["age"] = self.cohort.groupby("patient")["age"].mean()
         if len(self.difficulty):
-            strata = self.difficulty.set_index("sample")["stratum"].astype(object)
-            table["difficulty"] = first["sample"].map(strata)
+            known = self.difficulty.set_index("sample")
+            table["difficulty"] = first["sample"].map(known["stratum"].astype(object))
+            confidence = self.cohort["sample"].map(known["confidence_out"])
+            table["confidence"] = confidence.groupby(self.cohort["patient"]).mean()
         return table.assign(person=first.get("source_patient", first.index.to_series()))
 
     def patients(self, line_up: LineUp, part: str, groups: Sequence[str]) -> int:
@@ -182,8 +184,8 @@ class Measurements:
         return runs_interval(means, patients, level=self.level)
 
     def _measure(self, row: int, subset: Subset, measure: str) -> Floats:
-        known = not self.sparse or np.isfinite(self.logits[row, subset.samples]).all()
-        if not (known and self.is_finite[row]):  # a model that has diverged has no measure
+        known = self.is_finite[row] and np.isfinite(self.logits[row, subset.samples]).all()
+        if not known:  # a model that has diverged has no measure
             return np.full(len(subset.patient_ids), np.nan)
         return MEASURES[measure](subset, self.predicted(row, subset))
 

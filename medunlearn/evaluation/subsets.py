@@ -52,14 +52,9 @@ class Subset:
 
     @cached_property
     def pairs(self) -> tuple[Ints, Ints]:
-        """All ordered pairs of different images of one patient, as row numbers."""
-        order, counts = np.argsort(self.codes, kind="stable"), np.bincount(self.codes)
-        owner = self.codes[order]
-        times, first = counts[owner], (np.cumsum(counts) - counts)[owner]
-        a = np.repeat(order, times)
-        within = np.arange(len(a)) - np.repeat(np.cumsum(times) - times, times)
-        b = order[np.repeat(first, times) + within]
-        return a[a != b], b[a != b]
+        """All ordered pairs of images of one patient, as row numbers; also of an image itself."""
+        together = (self._sums.T @ self._sums).sorted_indices().tocoo()
+        return together.row, together.col
 
     @cached_property
     def _sums(self) -> csr_array:

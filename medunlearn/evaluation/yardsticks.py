@@ -1,6 +1,6 @@
 """Which models are held to which: every method to retrained models, and to set B."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -85,9 +85,11 @@ def _by_seed(models: pd.DataFrame) -> dict[int, Run]:
     return {run.seed: run for run in sorted(runs, key=lambda run: run.seed)}
 
 
-def middle_line_ups(models: pd.DataFrame, forget_size: float) -> dict[str, LineUp]:
-    """By method, on the random forget sets of this size."""
-    cell = ("random", forget_size)
+def middle_line_ups(
+    models: pd.DataFrame, forget_size: float, composition: str = "random"
+) -> dict[str, LineUp]:
+    """By method, on the forget sets of this size and composition."""
+    cell = (composition, forget_size)
     return {
         one.method: one for one in line_ups(models) if (one.composition, one.forget_size) == cell
     }
@@ -120,7 +122,7 @@ class Comparison:
     base: Rows
 
 
-def compare(cell: Sequence[LineUp]) -> Iterator[Comparison]:
+def compare(cell: Mapping[str, LineUp]) -> Iterator[Comparison]:
     """Every method against retrained models, and against set B where there is one.
 
     Set B stands in pairs with set A (see ``line_ups``): a method's seed is compared with the
@@ -129,9 +131,9 @@ def compare(cell: Sequence[LineUp]) -> Iterator[Comparison]:
     whose level depends on how many models it fits, then has equally many of either kind.
 
     Args:
-        cell: All line-ups of one forget set.
+        cell: The line-ups of one forget set, by method.
     """
-    pairs = {one.method: list(zip(one.runs, one.base, strict=True)) for one in cell}
+    pairs = {name: list(zip(one.runs, one.base, strict=True)) for name, one in cell.items()}
     partner = {base.seed: run.row for run, base in pairs.get(FLOOR, [])}
     for method in filter(has_gap, pairs):
         known = [(base.seed, run.row, base.row, base.row) for run, base in pairs[method]]

@@ -25,10 +25,9 @@ def relabel_and_repair(
     student: nn.Module,
     task: Task,
     generator: torch.Generator,
-    *,
     epochs: int,
     learning_rate: float,
-    after_step: Callable[[torch.optim.Optimizer], None] | None = None,
+    after_step: Callable[[torch.optim.Optimizer], None] = lambda _: None,
 ) -> None:
     """Each epoch: one pass over the forget set with labels drawn anew, one over the retain set.
 
@@ -43,8 +42,7 @@ def relabel_and_repair(
     optimizer = task.optimizer(student, learning_rate)
 
     def put_back() -> None:
-        if after_step:
-            after_step(optimizer)
+        after_step(optimizer)
 
     def wrong(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(model, inputs, other_labels(labels, task.recipe.classes, generator))

@@ -1,10 +1,9 @@
 """NegGrad+: descend on the retain set and ascend on the forget set at once."""
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from medunlearn.methods._task import Task, method, method_stream, student_of
-from medunlearn.training import cross_entropy, step
+from medunlearn.training import cross_entropy, train_epoch
 
 
 @method(
@@ -42,23 +41,16 @@ def neg_grad_plus(
         learning_rate: Constant.
         alpha: Weight of the retain set, 0 to 1.
     """
-    student = student_of(model).train()
+    student = student_of(model)
     optimizer = task.optimizer(student, learning_rate)
     generator = method_stream("neg_grad_plus", seed)
     forget = task.forget.endless(generator)
+
+    def loss(student: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+        descend = cross_entropy(student, inputs, labels)
+        ascend = cross_entropy(student, *next(forget))
+        return alpha * descend - (1 - alpha) * ascend
+
     for _ in range(epochs):
-        for inputs, labels in task.retain.epoch(generator):
-            forget_inputs, forget_labels = next(forget)
-
-            def loss(
-                x: torch.Tensor = inputs,
-                y: torch.Tensor = labels,
-                forget_x: torch.Tensor = forget_inputs,
-                forget_y: torch.Tensor = forget_labels,
-            ) -> torch.Tensor:
-                descend = cross_entropy(student, x, y)
-                ascend = cross_entropy(student, forget_x, forget_y)
-                return alpha * descend - (1 - alpha) * ascend
-
-            step(student, optimizer, loss)
+        train_epoch(student, task.retain, optimizer, generator, loss=loss)
     return student

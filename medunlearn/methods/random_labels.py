@@ -31,12 +31,6 @@ def random_labels(
         epochs: Pairs of passes.
         learning_rate: Constant.
     """
-    student = student_of(model)
-    relabel_and_repair(
-        student,
-        task,
-        method_stream("random_labels", seed),
-        epochs=epochs,
-        learning_rate=learning_rate,
-    )
+    student, generator = student_of(model), method_stream("random_labels", seed)
+    relabel_and_repair(student, task, generator, epochs, learning_rate)
     return student

@@ -55,12 +55,6 @@ def salun(
                 parameter.copy_(torch.where(mask, parameter, old))
                 optimizer.state[parameter]["momentum_buffer"].mul_(mask)
 
-    relabel_and_repair(
-        student,
-        task,
-        method_stream("salun", seed),
-        epochs=epochs,
-        learning_rate=learning_rate,
-        after_step=put_back,
-    )
+    generator = method_stream("salun", seed)
+    relabel_and_repair(student, task, generator, epochs, learning_rate, after_step=put_back)
     return student

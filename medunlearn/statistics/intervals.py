@@ -160,8 +160,8 @@ def runs_interval(values: Floats, patients: int, *, level: float = 0.95) -> Inte
     count, estimate = len(values), float(values.mean())
     if count < 2:
         return no_limits(estimate, count, patients)
-    variance = float(values.var(ddof=1) / count)
-    return _t_interval(estimate, variance, count - 1, count, patients, level, (1.0, 0.0, 0.0))
+    variance, of_seeds_alone = float(values.var(ddof=1) / count), (1.0, 0.0, 0.0)
+    return _t_interval(estimate, variance, count - 1, (count, patients), level, of_seeds_alone)
 
 
 def slope_interval(
@@ -212,30 +212,23 @@ def _two_way_interval(
     v_seed = float(np.add.reduce((theta - estimate) ** 2)) / free_runs / count
     v_patient, v_residual = sum(part[0] for part in parts), sum(part[1] for part in parts)
     variance = max(v_seed + v_patient - v_residual, v_seed, v_patient)
-    spread = v_seed**2 / free_runs + sum(
-        (of_patients**2 + of_residual**2 / free_runs) / free
-        for of_patients, of_residual, free in parts
-    )
+    spread = v_seed**2 / free_runs
+    spread += sum((of_p**2 + of_e**2 / free_runs) / free for of_p, of_e, free in parts)
     least = min(free_runs, *(free for _, _, free in parts))
     df = max(least, variance**2 / spread) if spread > 0 else least
     # the residual is in V_s and in V_p: what is left of each is its own
     own = max(v_seed - v_residual, 0), max(v_patient - v_residual, 0), v_residual
     seed, patient, residual = np.array(own) / (sum(own) or np.nan)
     of = float(seed), float(patient), float(residual)
-    return _t_interval(estimate, variance, float(df), count, patients, level, of)
+    return _t_interval(estimate, variance, float(df), (count, patients), level, of)
 
 
 def _t_interval(
-    estimate: float,
-    variance: float,
-    df: float,
-    seeds: int,
-    patients: int,
-    level: float,
-    shares: Shares,
+    estimate: float, variance: float, df: float, of: tuple[int, int], level: float, shares: Shares
 ) -> Interval:
+    """Of so many seeds and patients."""
     if not variance > 1e-20:  # exact ties come out as rounding error of order 1e-34, not as 0
-        return replace(no_limits(estimate, seeds, patients), df=df)
+        return replace(no_limits(estimate, *of), df=df)
     error = variance**0.5
     half = float(stdtrit(df, 0.5 + level / 2)) * error
-    return Interval(estimate, estimate - half, estimate + half, error, df, seeds, patients, shares)
+    return Interval(estimate, estimate - half, estimate + half, error, df, *of, shares)

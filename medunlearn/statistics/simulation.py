@@ -65,12 +65,9 @@ class Scenario:
     own_draw: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.calm < 0:
-            least = f"a disagreement of {PATIENT_EFFECT * self.changed:.4g} or more"
-            raise ValueError(f"patient_sd {self.patient_sd} needs {least}")
         effects = abs(self.gap) + abs(self.contrast) / 2 + PATIENT_EFFECT * (self.patient_sd > 0)
-        if effects + CUT * (self.seed_sd + self.seed_sex_sd / 2) > 1:
-            raise ValueError("effects may add up to more than 1, the largest gap there is")
+        if self.calm < 0 or effects + CUT * (self.seed_sd + self.seed_sex_sd / 2) > 1:
+            raise ValueError(f"{self}: expected effects that the disagreement and a gap of 1 hold")
 
     @property
     def changed(self) -> float:

@@ -94,11 +94,10 @@ def p_values(
     Returns:
         p of difference and p of equivalence. Both NaN where the standard error is unknown or 0.
     """
-    theta, error, free, delta = _broadcast(estimate, standard_error, df, margin)
-    error = np.where(error > SMALLEST_ERROR, error, np.nan)
-    difference = 2 * stats.t.sf(np.abs(theta) / error, free)
-    above = stats.t.sf((theta + delta) / error, free)
-    below = stats.t.cdf((theta - delta) / error, free)
+    theta, delta, error = np.asarray(estimate), np.asarray(margin), _known(standard_error)
+    difference = 2 * stats.t.sf(np.abs(theta) / error, df)
+    above = stats.t.sf((theta + delta) / error, df)
+    below = stats.t.cdf((theta - delta) / error, df)
     return np.asarray(difference), np.maximum(above, below)
 
 
@@ -121,9 +120,8 @@ def reachable_margin(
         Margins in the unit of the estimates, a float for a float; NaN where the standard error is
         unknown or 0.
     """
-    error, free = _broadcast(standard_error, df)
-    error = np.where(error > SMALLEST_ERROR, error, np.nan)
-    margin: Floats = error * (stats.t.isf(alpha, free) + stats.t.isf((1 - power) / 2, free))
+    quantiles = stats.t.isf(alpha, df) + stats.t.isf((1 - power) / 2, df)
+    margin: Floats = _known(standard_error) * quantiles
     return margin[()]
 
 
@@ -163,22 +161,20 @@ def judge(contrasts: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
         raise ValueError(f"margin is {contrasts['margin'].min()}; expected positive, or NaN")
     numbers = contrasts[["estimate", "standard_error", "df", "margin"]]
     estimate, error, df, margin = numbers.to_numpy(np.float64).T
-    error = np.where(error > SMALLEST_ERROR, error, np.nan)
+    error = _known(error)
     allowed = np.isfinite(estimate) & (contrasts["refused"] == "").to_numpy(bool)
     difference, equivalence = p_values(estimate, np.where(allowed, error, np.nan), df, margin)
     confirmatory = contrasts["confirmatory"].to_numpy(bool)
     difference_adjusted, of_difference = _correct(difference, contrasts, alpha)
     equivalence_adjusted, of_equivalence = _correct(equivalence, contrasts, alpha)
-    half, wide, narrow = (
-        stats.t.isf(level, df) * error for level in (alpha / 2, of_difference / 2, of_equivalence)
-    )
+    levels = {"": of_difference / 2, "unadjusted_": alpha / 2, "equivalence_": of_equivalence}
+    limits = {
+        f"{name}{side}": estimate + sign * (stats.t.isf(level, df) * error)
+        for name, level in levels.items()
+        for side, sign in (("low", -1), ("high", 1))
+    }
     judged = contrasts.assign(
-        low=estimate - wide,
-        high=estimate + wide,
-        unadjusted_low=estimate - half,
-        unadjusted_high=estimate + half,
-        equivalence_low=estimate - narrow,
-        equivalence_high=estimate + narrow,
+        **limits,
         level_difference=of_difference,
         level_equivalence=of_equivalence,
         p_difference=difference,
@@ -216,8 +212,10 @@ def none_is_biased(judged: pd.DataFrame, *, alpha: float = 0.05) -> bool:
     return bool(len(proven) and proven.all())
 
 
-def _broadcast(*given: ArrayLike) -> list[Floats]:
-    return [np.asarray(each, dtype=np.float64) for each in np.broadcast_arrays(*given)]
+def _known(standard_error: ArrayLike) -> Floats:
+    """NaN in place of 0."""
+    error = np.asarray(standard_error, np.float64)
+    return np.where(error > SMALLEST_ERROR, error, np.nan)
 
 
 def _correct(raw: Floats, contrasts: pd.DataFrame, alpha: float) -> tuple[Floats, Floats]:
@@ -227,8 +225,8 @@ def _correct(raw: Floats, contrasts: pd.DataFrame, alpha: float) -> tuple[Floats
     for (_, confirmatory), rows in tested[~np.isnan(raw)].groupby(keys, dropna=False)["row"]:
         p = raw[rows]
         if confirmatory:
-            order, steps = np.argsort(p, kind="stable"), np.arange(len(p), 0, -1)
-            stepped = np.maximum.accumulate(p[order] * steps)
+            order = np.argsort(p, kind="stable")
+            stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
             adjusted[rows.to_numpy()[order]] = np.minimum(stepped, 1)
             levels[rows] = holm_levels(p, alpha)
         else:

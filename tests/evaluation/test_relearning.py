@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from medunlearn.cost import Clock
 from medunlearn.evaluation.relearning import relearn
 from medunlearn.evaluation.scores import levels_by_partition
 from medunlearn.study.builder import Builder
 from medunlearn.study.cells import middle_cell
-from medunlearn.study.design import original, retrained, unlearned
+from medunlearn.study.design import original, retrained
 from medunlearn.study.study import open_study
 
 SETTINGS = {"seed": 0, "steps": 5, "every": 2, "learning_rate": 0.02}
@@ -75,11 +74,3 @@ def test_training_on_the_forget_set_would_show(parts):
         for batches in (retain, forget)
     )
     assert taught.mean().iloc[-1] > honest.mean().iloc[-1] + 0.5
-
-
-def test_an_ensemble_can_be_watched_too(parts, tmp_path):
-    builder, _, retain, forget = parts
-    spec = unlearned("sisa", middle_cell(builder.study.profile), 0)
-    model = builder._apply(tmp_path, spec, builder.trained(original(0)), Clock("cpu"))
-    seen = relearn(model, retain, forget, builder.recipe, **SETTINGS)
-    assert seen.groupby("step")["confidence"].mean().nunique() == 4

@@ -88,14 +88,6 @@ def test_a_gap_is_to_the_retrained_model_of_the_same_seed_and_draw(results):
         assert (forget.estimate, test.estimate) == (pytest.approx(1 / 3, abs=0.01), 0)
 
 
-def test_the_floor_stands_beside_the_middle_size_only(results):
-    floor = results[results["method"] == "floor"]
-    assert set(floor["forget_size"]) == {0.1}
-    row = pick(floor, **ACCURACY, partition="test", quantity="gap")
-    assert row.estimate == pytest.approx(0)
-    assert np.isfinite(row.low)  # same level, other patients: there is a spread
-
-
 def test_draws_of_their_own_are_compared_over_seeds_only(results):
     where = {"measure": "accuracy", "group": "all", "method": "original", "quantity": "gap"}
     own = pick(results, **where, forget_size=0.2, partition="test")
@@ -228,3 +220,11 @@ def test_relearning_is_the_difference_from_the_retrained_model_by_seed_and_patie
     assert list(found.loc["finetune"].index) == [0, 1]
     assert np.isnan(found.loc["floor", 1]["estimate"])  # one of its models has diverged
     assert measure_relearning(measured, seen.iloc[:0], 0.1).empty
+
+
+def test_the_floor_stands_beside_the_middle_size_only(results):
+    floor = results[results["method"] == "floor"]
+    assert set(floor["forget_size"]) == {0.1}
+    row = pick(floor, **ACCURACY, partition="test", quantity="gap")
+    assert row.estimate == pytest.approx(0)
+    assert np.isfinite(row.low)  # same level, other patients: there is a spread

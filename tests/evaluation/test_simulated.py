@@ -36,15 +36,6 @@ def rates_of(scenario, replicates, *, dose=0.0):
     return rates
 
 
-def test_accuracy_of_decisions_is_the_mean_gap_of_patients():
-    random = np.random.default_rng(5)
-    gaps = simulate_gaps(Scenario(4, 300, 4, contrast=0.06), random)
-    women, men = gaps.by_patient
-    found = measure_contrast(gaps, random, 0.0)["accuracy"]
-    assert found.estimate == pytest.approx(women.mean() - men.mean())
-    assert (found.seeds, found.patients) == (4, 300)
-
-
 def test_pseudo_values_of_balanced_accuracy_err_no_more_often_than_means():
     replicates = 60
     bound = 0.05 + 3 * (0.05 * 0.95 / replicates) ** 0.5
@@ -62,3 +53,12 @@ def test_harm_to_findings_is_no_bias_in_balanced_accuracy_but_looks_like_one_in_
     rates = rates_of(Scenario(4, 1000), 40, dose=0.3)
     assert rates["accuracy"]["different"] > 0.5
     assert rates["balanced_accuracy"]["different"] < 0.2
+
+
+def test_accuracy_of_decisions_is_the_mean_gap_of_patients():
+    random = np.random.default_rng(5)
+    gaps = simulate_gaps(Scenario(4, 300, 4, contrast=0.06), random)
+    women, men = gaps.by_patient
+    found = measure_contrast(gaps, random, 0.0)["accuracy"]
+    assert found.estimate == pytest.approx(women.mean() - men.mean())
+    assert (found.seeds, found.patients) == (4, 300)

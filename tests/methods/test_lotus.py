@@ -68,17 +68,3 @@ def test_accuracy_counts_right_answers(make_task):
     inputs, labels = next(task.holdout.ordered())
     right = [int(model(x[None]).argmax()) == int(y) for x, y in zip(inputs, labels, strict=True)]
     assert accuracy(model, task.holdout) == sum(right) / len(right)
-
-
-def test_weight_decay_is_the_authors(make_task, monkeypatch):
-    model, task = make_task()
-    decays = []
-    monkeypatch.setattr(
-        "medunlearn.methods.lotus.train_epoch",
-        lambda _model, _batches, optimizer, *_, **__: decays.append(
-            optimizer.param_groups[0]["weight_decay"]
-        ),
-    )
-    monkeypatch.setattr("medunlearn.methods.lotus.accuracy", lambda *_: 0.5)
-    lotus(model, task, seed=0, epochs=1)
-    assert decays == [5e-4]

@@ -49,12 +49,6 @@ def test_without_a_bargain_the_weights_are_one_and_a_tenth(retain, forget):
     torch.testing.assert_close(found, torch.tensor([1.0, 0.1]))
 
 
-def test_equal_gradients_share_the_weight():
-    g = torch.tensor([3.0, 4.0], dtype=torch.float64)
-    expected = torch.full((2,), 0.5**0.5 / 5, dtype=torch.float64)
-    torch.testing.assert_close(munba.bargain([g], [g]), expected)
-
-
 def test_equals_a_step_worked_by_hand(make_linear):
     """One retain and one forget batch: the step of length .1 along the sum of the unit vectors."""
     weight = torch.tensor([[0.5, -1.0], [0.25, 2.0], [1.0, 0.0]], dtype=torch.float64)

@@ -4,16 +4,6 @@ import torch.nn.functional as F  # noqa: N812
 from medunlearn.methods import get_method
 
 
-def test_one_pass_raises_forget_loss(trained, measure_loss):
-    model, task = trained
-    # a pass at rate 0 moves BatchNorm's statistics alone, and that changes the loss as well
-    still, ascended = (
-        get_method("neg_grad")(model, task, seed=0, epochs=1, learning_rate=rate)
-        for rate in (0.0, 1e-2)
-    )
-    assert measure_loss(ascended, task.forget) > measure_loss(still, task.forget)
-
-
 def test_step_is_gradient_ascent(make_linear):
     forget = torch.tensor([[1.0, 2.0], [0.0, -1.0]], dtype=torch.float64)
     weight = torch.tensor([[0.5, -1.0], [0.25, 2.0]], dtype=torch.float64)

@@ -141,21 +141,6 @@ def test_a_summary_counts_verdicts_and_intervals():
     assert found["standard_error"] == pytest.approx(np.mean(error[:4] ** 2) ** 0.5)
 
 
-def test_what_the_naive_analyses_are():
-    gaps = simulate_gaps(Scenario(6, 200, 4, patient_sd=0.2, women=0.4), random())
-    found = dict(zip(ANALYSES, analyse(gaps), strict=True))
-    women, men = gaps.by_patient
-    for name, first, second in (
-        ("images", *gaps.by_image),
-        ("patients", women.mean(axis=0), men.mean(axis=0)),
-    ):
-        expected = stats.ttest_ind(first, second, equal_var=False)
-        estimate, error, df = found[name]
-        assert (estimate / error, df) == pytest.approx((expected.statistic, expected.df))
-    seeds = women.mean(axis=1) - men.mean(axis=1)
-    assert found["seeds"] == pytest.approx([seeds.mean(), stats.sem(seeds), 5])
-
-
 def test_limits_are_of_the_error_that_the_truth_allows():
     cells = grid(MARGIN, seeds=[4], seed_sex_sd=[0], patient_sd=[0], most_images=[1])
     rates = error_rates(cells, MARGIN, 20, random())
@@ -192,7 +177,6 @@ def test_the_margin_reached_is_the_one_at_which_four_of_five_are_equivalent():
     studies = np.array([analyse(simulate_gaps(design, own))[0] for _ in range(400)])
     reached = summarise(*studies.T, 0.0, row["margin"] * (1 + 1e-9))
     assert reached[EQUIVALENT] + reached[NEGLIGIBLE] == pytest.approx(0.8, abs=1.5 / 400)
-    assert row["low"] < row["margin"] < row["high"]
     # the protocol's simulation found 0.043
     assert row["margin"] == pytest.approx(0.043, abs=0.004)
     assert row["formula"] == pytest.approx(row["margin"], rel=0.08)
@@ -211,3 +195,18 @@ def test_no_cell_of_the_grid_errs_more_often_than_promised():
     assert (~ours["kept"]).sum() <= stats.binom.isf(0.01, len(ours), ours["chance"].iloc[0])
     failing = false.groupby("analysis")["kept"].mean()
     assert (failing[["images", "seeds", "patients"]] < 0.85).all()
+
+
+def test_what_the_naive_analyses_are():
+    gaps = simulate_gaps(Scenario(6, 200, 4, patient_sd=0.2, women=0.4), random())
+    found = dict(zip(ANALYSES, analyse(gaps), strict=True))
+    women, men = gaps.by_patient
+    for name, first, second in (
+        ("images", *gaps.by_image),
+        ("patients", women.mean(axis=0), men.mean(axis=0)),
+    ):
+        expected = stats.ttest_ind(first, second, equal_var=False)
+        estimate, error, df = found[name]
+        assert (estimate / error, df) == pytest.approx((expected.statistic, expected.df))
+    seeds = women.mean(axis=1) - men.mean(axis=1)
+    assert found["seeds"] == pytest.approx([seeds.mean(), stats.sem(seeds), 5])

@@ -7,16 +7,16 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_expit
+from scipy.special import log_expit, logsumexp
 
 from medunlearn.cohort.partition import EVALUATION_VALIDATION as POPULATION
 from medunlearn.cohort.partition import TEST
 from medunlearn.evaluation.audits import membership, pairs
 from medunlearn.evaluation.audits.pairs import PairMean
-from medunlearn.evaluation.measurements import Measurements
+from medunlearn.evaluation.measurements import PARTS, Measurements
 from medunlearn.evaluation.performance import probabilities
 from medunlearn.evaluation.subsets import Floats
-from medunlearn.evaluation.yardsticks import RETRAINED, Comparison, Rows, compare, line_ups
+from medunlearn.evaluation.yardsticks import RETRAINED, Comparison, Rows, compare, middle_line_ups
 from medunlearn.statistics.intervals import Interval, no_limits
 
 COLUMNS = (
@@ -62,12 +62,8 @@ def audit(
     Raises:
         ValueError: Each seed forgets other patients.
     """
-    cell = [
-        one
-        for one in line_ups(measurements.models)
-        if one.composition == composition and np.isclose(one.forget_size, forget_size)
-    ]
-    retrained = {run.seed: run for one in cell if one.method == RETRAINED for run in one.runs}
+    cell = middle_line_ups(measurements.models, forget_size, composition)
+    retrained = {run.seed: run for run in cell[RETRAINED].runs} if RETRAINED in cell else {}
     draws = {run.draw for run in retrained.values()}
     if len(draws) > 1:
         raise ValueError(
@@ -126,28 +122,19 @@ class Attacks:
 
     def findings(self, one: Comparison) -> Iterator[Finding]:
         """All attacks, one-sided and folded, by group."""
-        for group, attack, fold in product(self.matches, ATTACKS, (False, True)):
-            names = (f"{attack}_folded" if fold else attack, "forget", group)
-            if reason := self._missing(one, attack, group):
-                yield *names, no_limits(np.nan, len(one.seeds), 0), np.nan, reason
-                continue
-            ours, theirs = (
-                [self.place(attack, group, fold, *x) for x in zip(rows, one.seeds, strict=True)]
-                for rows in (one.rows, one.others)
-            )
-            found = membership.area_interval(ours, theirs, level=self.measurements.level)
-            found = replace(found, patients=self.matches[group].patients)
-            own = float(np.mean([each.area for each in ours]))
-            yield *names, found, own, self.matches[group].note
-
-    def _missing(self, one: Comparison, attack: str, group: str) -> str:
-        """Why an attack cannot be made; empty if it can."""
-        if attack == "rmia":
-            if not len(self.measurements.subset("", POPULATION, "all").samples):
-                return "no population: validation_evaluation is empty"
-            if not all(self._others(seed) for seed in one.seeds):
-                return "no retrained model of another seed to refer to"
-        return "" if self.matches[group].patients else "no member has a like test patient"
+        for (group, matched), attack, fold in product(self.matches.items(), ATTACKS, (False, True)):
+            found, own, seeds = no_limits(np.nan, len(one.seeds), 0), np.nan, one.seeds
+            if matched.patients:
+                ours, theirs = (
+                    [self.place(attack, group, fold, *x) for x in zip(rows, seeds, strict=True)]
+                    for rows in (one.rows, one.others)
+                )
+                found = membership.area_interval(ours, theirs, level=self.measurements.level)
+                found = replace(found, patients=matched.patients)
+                own = float(np.mean([each.area for each in ours]))
+            alone = attack == "rmia" and not all(self._others(seed) for seed in seeds)
+            note = "no retrained model of another seed to refer to" if alone else matched.note
+            yield f"{attack}{'_folded' * fold}", "forget", group, found, own, note
 
     def _placements_of(
         self, attack: str, group: str, fold: bool, row: int, seed: int
@@ -180,10 +167,9 @@ class Attacks:
 
     def _means_of(self, seed: int) -> Floats:
         """Log of the mean probability over retrained models of other seeds, (samples,)."""
-        confidence = self.measurements.confidence
-        return membership.log_mean_probability(
-            np.stack([log_expit(confidence(row)) for row in self._others(seed)])
-        )
+        confidence, others = self.measurements.confidence, self._others(seed)
+        known = [log_expit(confidence(row)) for row in others]
+        return np.asarray(logsumexp(known, axis=0) - np.log(len(known)) if known else np.nan)
 
     def _others(self, seed: int) -> list[int]:
         """Retrained models of all other seeds."""
@@ -205,53 +191,42 @@ class Similarity:
 
     def findings(self, one: Comparison) -> Iterator[Finding]:
         """By group of patients; agreement on each partition, quality on the forget set."""
-        for group in self.measurements.groups(self.draw):
-            yield self._excess(one, QUALITY, "forget", group)
-            yield self._share(one, group)
-            for part in ("retain", "forget", TEST):
-                if len(self.measurements.subset(self.draw, part, group).samples):
-                    yield from (self._excess(one, audit, part, group) for audit in PAIRS)
+        quality = [(QUALITY, "forget"), (f"{QUALITY}_share", "forget")]
+        asked = [*quality, *((each, part) for part in PARTS for each in PAIRS)]
+        for group, (audit, part) in product(self.measurements.groups(self.draw), asked):
+            if len(self.measurements.subset(self.draw, part, group).samples):
+                yield self._excess(one, audit, part, group)
 
     def _excess(self, one: Comparison, audit: str, part: str, group: str) -> Finding:
+        seeds = len(one.seeds)
+        whole, members = (self.measurements.subset(self.draw, part, of) for of in ("all", group))
+        inside = np.isin(whole.patient_ids, members.patient_ids)
+
         def of_patients(rows: Rows) -> PairMean:
-            found = self._pairs(audit, part, rows, one.base)
-            return PairMean(*(self._total(x, part, group) for x in (found.mean, found.by_seed)))
+            found = self._pairs(audit.removesuffix("_share"), part, rows, one.base)
+            if audit.endswith("_share"):  # of samples at which most pairs are distinguished
+                above = np.where(np.isfinite(found.mean), found.mean > DISTINGUISHED, np.nan)
+                found = PairMean(above, found.by_seed)
+            return PairMean(*(whole.total(x)[..., inside] for x in (found.mean, found.by_seed)))
 
         ours, theirs = of_patients(one.rows), of_patients(one.others)
         found = pairs.excess_interval(ours, theirs, level=self.measurements.level)
-        needed = pairs.FEWEST_DISTINGUISHED if audit == QUALITY else pairs.FEWEST_SEEDS
-        few = f"{len(one.seeds)} seeds, an interval needs {needed}" * (len(one.seeds) < needed)
-        return audit, part, group, found, float(ours.mean.mean()), few
-
-    def _share(self, one: Comparison, group: str) -> Finding:
-        """Share of samples at which most pairs are distinguished."""
-
-        def of_patients(rows: Rows) -> Floats:
-            chance = self._pairs(QUALITY, "forget", rows, one.base).mean
-            above = np.where(np.isfinite(chance), chance > DISTINGUISHED, np.nan)
-            return self._total(above, "forget", group)
-
-        ours, theirs = of_patients(one.rows), of_patients(one.others)
-        found = no_limits(float(ours.mean() - theirs.mean()), len(one.seeds), len(ours))
-        note = "no interval: a share above a threshold is not smooth in the seeds"
-        return f"{QUALITY}_share", "forget", group, found, float(ours.mean()), note
-
-    def _total(self, values: Floats, part: str, group: str) -> Floats:
-        """Means over the images of each patient of a group, (..., patients)."""
-        whole = self.measurements.subset(self.draw, part, "all")
-        members = self.measurements.subset(self.draw, part, group).patient_ids
-        return whole.total(values)[..., np.isin(whole.patient_ids, members)]
+        needed = pairs.FEWEST_SEEDS if audit in PAIRS else pairs.FEWEST_DISTINGUISHED
+        note = f"{seeds} seeds, an interval needs {needed}" * (seeds < needed)
+        if audit.endswith("_share"):
+            found = no_limits(float(ours.mean.mean() - theirs.mean.mean()), seeds, len(ours.mean))
+            note = "no interval: a share above a threshold is not smooth in the seeds"
+        return audit, part, group, found, float(ours.mean.mean()), note
 
     def _pairs_of(self, audit: str, part: str, rows: Rows, base: Rows) -> PairMean:
         """At each sample of the part; NaN of a model that has diverged."""
-        samples = self.measurements.subset(self.draw, part, "all").samples
+        taken, samples = self.measurements, self.measurements.subset(self.draw, part, "all").samples
 
         def read(row: int) -> Floats:
             if audit == QUALITY:
-                return self.measurements.confidence(row)[samples]
-            logits = self.measurements.logits[row, samples]
-            known = self.measurements.is_finite[row]
-            return probabilities(logits) if known else np.full(logits.shape, np.nan)
+                return taken.confidence(row)[samples]
+            known = np.where(taken.is_finite[row], taken.logits[row, samples], np.nan)
+            return probabilities(known)
 
         ours, theirs = (np.stack([read(row) for row in each]) for each in (rows, base))
         if audit == QUALITY:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp
 
 from medunlearn.evaluation.subsets import Floats, Ints
 from medunlearn.statistics.intervals import Interval, contrast_interval
@@ -47,12 +46,6 @@ class Match:
     def patients(self) -> int:
         """Of the smaller side, which decides whether there are enough for a verdict."""
         return min(len(self.members), len(self.others))
-
-    @property
-    def sizes(self) -> Floats:
-        """Share of the members in each cell, (cells,)."""
-        counts = np.bincount(self.cells, minlength=len(self.shares))
-        return np.asarray(counts / max(len(self.cells), 1))
 
 
 def match(members: pd.DataFrame, others: pd.DataFrame) -> Match:
@@ -143,9 +136,9 @@ def placements(match: Match, member_scores: Floats, other_scores: Floats) -> Pla
     in_cell = match.cells == np.arange(len(match.shares))[:, None]
     placed = (in_cell / in_cell.sum(axis=1, keepdims=True)) @ wins
     of_cell = (match.shares * placed).sum(axis=1, keepdims=True)
-    sizes = (match.shares > 0).sum(axis=1)
+    sizes, members_here = (match.shares > 0).sum(axis=1), in_cell.sum(axis=1) / len(in_cell.T)
     # the mean is taken from these very non-members, as in any variance
-    weights = match.sizes * np.sqrt(sizes / (sizes - 1))
+    weights = members_here * np.sqrt(sizes / (sizes - 1))
     return Placements(
         area=float(members.mean()),
         members=members,
@@ -194,11 +187,6 @@ def area_interval(
     others = np.stack([ours.others - theirs.others for ours, theirs in pairs])
     # non-members have mean 0: they add to the variance, not to the difference
     return contrast_interval([members, others], (1, 1), level=level)
-
-
-def log_mean_probability(log_p: Floats) -> Floats:
-    """Log of the mean probability over reference models, (references, samples) to (samples,)."""
-    return np.asarray(logsumexp(log_p, axis=0) - np.log(len(log_p)))
 
 
 def rmia(log_ratio: Floats, population_log_ratio: Floats, weights: Floats) -> Floats:

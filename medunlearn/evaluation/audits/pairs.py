@@ -53,9 +53,9 @@ def pair_divergence(ours: Floats, theirs: Floats) -> Floats:
         theirs: Likewise; row k of both has seed k, or neither shares anything.
 
     Returns:
-        (seeds, seeds, samples), NaN on the diagonal.
+        (seeds, seeds, samples); pairs of one seed, on the diagonal, are never read.
     """
-    return without_same_seed(np.stack([jensen_shannon(one, theirs) for one in ours]))
+    return np.stack([jensen_shannon(one, theirs) for one in ours])
 
 
 def pair_decisions(ours: Floats, theirs: Floats) -> Floats:
@@ -66,12 +66,12 @@ def pair_decisions(ours: Floats, theirs: Floats) -> Floats:
         theirs: Likewise.
 
     Returns:
-        (seeds, seeds, samples), NaN on the diagonal and where a model has blown up.
+        (seeds, seeds, samples), NaN where a model has blown up.
     """
     equal = np.equal(ours.argmax(axis=2)[:, None], theirs.argmax(axis=2)[None])
     # sums over classes are 1, or NaN for a model that has blown up
     defined = ours.sum(axis=2)[:, None] * theirs.sum(axis=2)[None]
-    return without_same_seed(np.where(np.isnan(defined), np.nan, equal))
+    return np.where(np.isnan(defined), np.nan, equal)
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,6 @@ class PairMean:
 
     mean: Floats
     by_seed: Floats
-
-
-def without_same_seed(pairs: Floats) -> Floats:
-    """NaN where both models have the same seed, in place: (seeds, seeds, ...)."""
-    pairs[np.arange(len(pairs)), np.arange(len(pairs))] = np.nan
-    return pairs
 
 
 def pair_mean(pairs: Floats) -> Floats:
@@ -158,8 +152,8 @@ def leave_pair_out(unlearned: Floats, retrained: Floats) -> Floats:
         retrained: Likewise.
 
     Returns:
-        1, 0 or (tie) 1/2, (seeds, seeds, samples); NaN for pairs of one seed, everywhere if fewer
-        than two models of either kind are left, and where a model has no finite value.
+        1, 0 or (tie) 1/2, (seeds, seeds, samples), of which pairs of one seed are never read; NaN
+        if fewer than two models of either kind are left, and where a model has no finite value.
     """
     seeds, samples = unlearned.shape
     if seeds < FEWEST_DISTINGUISHED - 1:
@@ -170,7 +164,7 @@ def leave_pair_out(unlearned: Floats, retrained: Floats) -> Floats:
     first, second = _log_ratio(u[:, None], *fits), _log_ratio(r[None], *fits)
     wins: Floats = (first > second) + 0.5 * (first == second)
     wins[np.isnan(first) | np.isnan(second)] = np.nan
-    return without_same_seed(wins)
+    return wins
 
 
 def distinguish_seeds(unlearned: Floats, retrained: Floats) -> PairMean:

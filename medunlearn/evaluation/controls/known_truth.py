@@ -1,8 +1,10 @@
 """Controls with a known truth: a bias and doses of one, planted into honest models, and none."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from medunlearn.evaluation.controls import resampling
@@ -34,25 +36,23 @@ def planted_bias(
     asked = "different: set B's answers for men, the original's for women"
     outcome = Outcome("planted bias on the forget set", asked, "C2")
     if nothing is None or floor is None:
-        return outcome.not_run(f"not measured: {'do nothing' if nothing is None else 'set B'}")
-    fresh = {base.seed: run for run, base in zip(floor.runs, floor.base, strict=True)}
-    pairs = zip(nothing.runs, nothing.base, strict=True)
-    trios = [(run, fresh[base.seed], base) for run, base in pairs if base.seed in fresh]
-    draws = [base.draw for *_, base in trios]
+        reason = f"not measured: {'do nothing' if nothing is None else 'set B'}"
+        return replace(outcome, found=reason)
+    remembered, fresh = (
+        dict(zip(one.base, measurements.gaps(one, "forget", "all", "accuracy"), strict=True))
+        for one in (nothing, floor)
+    )
+    both = [base for base in nothing.base if base in fresh]
+    draws = [base.draw for base in both]
     tables = [covariates(measurements, draw, "forget") for draw in draws]
     counts = [table["sex"].eq(sex).sum() for table in tables for sex in "FM"]
-    if reason := refuse(terms, len(trios), int(min(counts, default=0)), floor=True):
-        return outcome.not_run(reason)
-    values, there = [], []
-    for trio, table in zip(trios, tables, strict=True):
-        original, independent, base = (
-            measurements.values(run, "forget", "all", "accuracy") for run in trio
-        )
-        women = table["sex"].eq("F").fillna(False).to_numpy(bool)
-        values.append(np.where(women, original, independent) - base)
-        there.append((original - base)[women].mean())
+    if reason := refuse(terms, len(both), int(min(counts, default=0)), floor=True):
+        return replace(outcome, found=reason)
+    women = [table["sex"].eq("F").fillna(False).to_numpy(bool) for table in tables]
+    pairs = list(zip(women, both, strict=True))
+    values = [np.where(side, remembered[base], fresh[base]) for side, base in pairs]
     found, names = difference_of_sexes(tables, values, draws, level=measurements.level)
-    known = float(np.mean(there))
+    known = float(np.mean([remembered[base][side].mean() for side, base in pairs]))
     if not np.isfinite(found.standard_error):
         return outcome.came_out(None, "the contrast has no spread or model")
     p, _ = p_values(found.estimate, found.standard_error, found.df, terms.margins["forget"])
@@ -90,24 +90,38 @@ def planted_dose(
         Outcome("planted dose on test", each, "C2", nominal=POWER if dose == 2 else ALPHA)
         for dose, each in zip(DOSES, asked, strict=True)
     ]
-    decisions = None if floor is None else resampling.decide(measurements, floor)
-    reason = resampling.too_few(terms, decisions, "set B")
-    if decisions is not None and not reason:
+    decisions = resampling.decide(measurements, terms, floor, "set B")
+    if not isinstance(decisions, str):
         shares = [_shares(decisions, dose * margin) for dose in DOSES]
         if not (np.array(shares) <= 1).all():
-            reason = "set B is right too seldom to be turned wrong"
-    if decisions is None or reason:
-        yield from (outcome.not_run(reason) for outcome in outcomes)
+            decisions = "set B is right too seldom to be turned wrong"
+    if isinstance(decisions, str):
+        yield from (replace(outcome, found=decisions) for outcome in outcomes)
         return
     worlds = (each for number in range(replicates) for each in _plant(decisions, shares, number))
     found = resampling.replicate(worlds).reshape(3, replicates, len(DOSES))
-    by_dose = np.moveaxis(found, 2, 0)
-    estimate, error, df = by_dose[0]
-    _, of_none = p_values(estimate, error, df, margin)
-    share, limit, _ = rejections(of_none)
-    for dose, outcome, each in zip(DOSES, outcomes, by_dose, strict=True):
-        # a study that calls not even the absence of bias equivalent cannot fail at the margin
-        yield _read_dose(outcome, dose, each, margin, can_fail=dose != 1 or share > limit)
+    can_fail = True
+    for dose, outcome, (estimate, error, df) in zip(
+        DOSES, outcomes, np.moveaxis(found, 2, 0), strict=True
+    ):
+        differs, limit, runs = rejections(p_values(estimate, error, df, margin)[0])
+        equals, _, _ = rejections(p_values(estimate, error, df, margin)[1])
+        if dose == 0:  # who calls not even the absence of bias equivalent cannot fail at the margin
+            can_fail = equals > limit
+        passed = {
+            0: False if differs > limit else equals >= POWER or None,
+            1: equals <= limit and (can_fail or None),
+            2: differs >= POWER or None,
+        }[dose]
+        allowed = "" if dose == 2 else f" (up to {limit:.1%} is chance)"
+        told = f"different in {differs:.1%}, equivalent in {equals:.1%} of {runs}{allowed}"
+        centre, rate = float(estimate.mean()), equals if dose == 1 else differs
+        yield outcome.came_out(
+            *((passed, told) if runs else (None, "no replicate has a spread")),
+            estimate=centre,
+            rate=rate,
+            runs=runs,
+        )
 
 
 def _shares(decisions: Decisions, dose: float) -> tuple[float, float]:
@@ -128,7 +142,7 @@ def _plant(
     """A world for each dose, all of the same persons, drawn with replacement."""
     random, women = stream("control", "dose", number), decisions.female_persons
     drawn = [random.choice(np.flatnonzero(side), side.sum()) for side in (women, ~women)]
-    homes = [decisions.persons[person] for side in drawn for person in side]
+    homes = [decisions.persons[person] for person in np.concatenate(drawn)]
     luck = np.repeat(random.random(len(homes)), [len(patients) for patients in homes])
     rows = np.concatenate(homes)  # who is drawn twice is two patients
     ours, theirs, whole = (
@@ -137,30 +151,6 @@ def _plant(
     for of_women, of_men in shares:
         left = luck >= np.where(decisions.women[rows], of_women, of_men)
         yield ours * left - theirs, whole, decisions.women[rows]
-
-
-def _read_dose(
-    outcome: Outcome, dose: int, found: Floats, margin: float, *, can_fail: bool
-) -> Outcome:
-    estimate, error, df = found
-    difference, equivalence = p_values(estimate, error, df, margin)
-    differs, limit, runs = rejections(difference)
-    equals, _, _ = rejections(equivalence)
-    if not runs:
-        return outcome.came_out(None, "no replicate has a spread")
-    passed = {
-        0: False if differs > limit else equals >= POWER or None,
-        1: equals <= limit and (can_fail or None),
-        2: differs >= POWER or None,
-    }[dose]
-    allowed = "" if dose == 2 else f" (up to {limit:.1%} is chance)"
-    return outcome.came_out(
-        passed,
-        f"different in {differs:.1%}, equivalent in {equals:.1%} of {runs}{allowed}",
-        estimate=float(estimate.mean()),
-        rate=equals if dose == 1 else differs,
-        runs=runs,
-    )
 
 
 def permuted_sex(
@@ -179,27 +169,30 @@ def permuted_sex(
     times). Levels vary between persons in all seeds alike, so sexes are dealt for levels, too.
     """
     named = "label x difficulty" if len(measurements.difficulty) else "label"
-    decisions = None if nothing is None else resampling.decide(measurements, nothing)
+    decisions = resampling.decide(measurements, terms, nothing, "do nothing")
     for what, how in (("gap", "freely"), ("gap", f"within {named}"), ("level", "freely")):
         asked = f"different in at most {ALPHA:.0%} of permutations"
         outcome = Outcome(f"sex permuted, {how}: {what}", asked, "C2", nominal=ALPHA)
-        reason = resampling.too_few(terms, decisions, "do nothing")
-        if decisions is None or reason:
-            yield outcome.not_run(reason)
-        else:
-            values = decisions.ours - decisions.theirs * (what == "gap")
-            cells = _cells(measurements, decisions) * (how != "freely")
-            dealt = _deal(decisions, cells, permutations, stream("control", what, how))
-            found = resampling.replicate((values, decisions.whole, women) for women in dealt)
-            note = "; difficulty was not measured" if how == "within label" else ""
-            yield _read_permuted(outcome, found, how != "freely", note)
-
-
-def _cells(measurements: Measurements, decisions: Decisions) -> Ints:
-    """Label of each patient, and difficulty if it was measured, as one code."""
-    people = measurements.people.loc[decisions.patient_ids]
-    cells = people["label"].astype(str) + " " + people["difficulty"].fillna("")
-    return np.unique(cells, return_inverse=True)[1].astype(np.int64)
+        if isinstance(decisions, str):
+            yield replace(outcome, found=decisions)
+            continue
+        values, known = decisions.ours - decisions.theirs * (what == "gap"), measurements.people
+        people = known.loc[decisions.patient_ids]
+        cells = people["label"].astype(str) + " " + people["difficulty"].fillna("")
+        codes = pd.factorize(cells, sort=True)[0] * (how != "freely")
+        dealt = _deal(decisions, codes, permutations, stream("control", what, how))
+        estimate, error, df = resampling.replicate(
+            (values, decisions.whole, women) for women in dealt
+        )
+        centre = float(estimate.mean())
+        taken_off = 0.0 if how == "freely" else centre
+        rate, limit, runs = rejections(p_values(estimate - taken_off, error, df, np.nan)[0])
+        if not runs or np.ptp(estimate) < 1e-12:
+            yield outcome.came_out(None, "permutations make no difference")
+            continue
+        note = "; difficulty was not measured" if how == "within label" else ""
+        told = f"different in {rate:.1%} of {runs} (up to {limit:.1%} is chance){note}"
+        yield outcome.came_out(rate <= limit, told, estimate=centre, rate=rate, runs=runs)
 
 
 def _deal(
@@ -212,14 +205,3 @@ def _deal(
         dealt = np.empty_like(women)
         dealt[home] = women[np.lexsort((random.random(len(cells)), cells))]
         yield dealt[decisions.sources]
-
-
-def _read_permuted(outcome: Outcome, found: Floats, centred: bool, note: str) -> Outcome:
-    estimate, error, df = found
-    centre = float(estimate.mean())
-    difference, _ = p_values(estimate - centre * centred, error, df, np.nan)
-    rate, limit, runs = rejections(difference)
-    if not runs or np.ptp(estimate) < 1e-12:
-        return outcome.came_out(None, "permutations make no difference")
-    text = f"different in {rate:.1%} of {runs} (up to {limit:.1%} is chance){note}"
-    return outcome.came_out(rate <= limit, text, estimate=centre, rate=rate, runs=runs)

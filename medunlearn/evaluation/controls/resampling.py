@@ -53,10 +53,6 @@ class Outcome:
     nominal: float = float("nan")
     runs: int = 0
 
-    def not_run(self, reason: str) -> "Outcome":
-        """The same, with the reason."""
-        return replace(self, state=NOT_RUN, found=reason)
-
     def came_out(self, passed: bool | None, found: str, **numbers: Any) -> "Outcome":
         """The same as it came out: passed, failed or (None) uninformative."""
         state = {True: PASSED, False: FAILED, None: UNINFORMATIVE}[passed]
@@ -117,8 +113,19 @@ class Decisions:
         return self.women[[patients[0] for patients in self.persons]]
 
 
-def decide(measurements: Measurements, line_up: LineUp) -> Decisions:
-    """Decisions of a line-up on the test set; without patients where no sex is known."""
+def decide(
+    measurements: Measurements, terms: Terms, line_up: LineUp | None, name: str
+) -> Decisions | str:
+    """Decisions of a line-up on the test set, or why there is no contrast of the sexes.
+
+    Args:
+        measurements: Of the study.
+        terms: What a contrast needs.
+        line_up: None where nothing was measured.
+        name: Of the line-up.
+    """
+    if line_up is None:
+        return f"not measured: {name}"
     whole, people = measurements.subset("", TEST, "all"), measurements.people
     known = people.loc[whole.patients, "sex"].isin(["F", "M"]).to_numpy(bool)
     columns = {
@@ -132,7 +139,7 @@ def decide(measurements: Measurements, line_up: LineUp) -> Decisions:
         return sums if measurements.is_finite[run.row] else sums * np.nan
 
     people = people.loc[subset.patient_ids]
-    return Decisions(
+    found = Decisions(
         ours=np.stack([tally(run) for run in line_up.runs], axis=1),
         theirs=np.stack([tally(run) for run in line_up.base], axis=1),
         whole=subset.total(strata),
@@ -140,6 +147,14 @@ def decide(measurements: Measurements, line_up: LineUp) -> Decisions:
         patient_ids=subset.patient_ids,
         sources=pd.factorize(people["person"])[0].astype(np.int64),
     )
+    patients = int(min(found.women.sum(), (~found.women).sum()))
+    if not np.isfinite([found.ours, found.theirs]).all():
+        return "a model has blown up"
+    if len(line_up.runs) < 2:
+        return "needs two seeds, there is one"
+    if patients < terms.verdict_patients:
+        return f"needs {terms.verdict_patients} test patients of each sex, one has {patients}"
+    return found
 
 
 def sex_contrast(values: Floats, whole: Floats, women: Flags) -> Interval:
@@ -164,23 +179,3 @@ def replicate(worlds: Iterable[tuple[Floats, Floats, Flags]]) -> Floats:
     """
     found = [sex_contrast(*world) for world in worlds]
     return np.array([(each.estimate, each.standard_error, each.df) for each in found]).T
-
-
-def too_few(terms: Terms, decisions: Decisions | None, name: str) -> str:
-    """Why there is no contrast of the sexes to speak of; empty if there is one.
-
-    Args:
-        terms: Of the study.
-        decisions: None where nothing was measured.
-        name: Of whom they are.
-    """
-    if decisions is None:
-        return f"not measured: {name}"
-    if not np.isfinite([decisions.ours, decisions.theirs]).all():
-        return "a model has blown up"
-    if decisions.ours.shape[1] < 2:
-        return "needs two seeds, there is one"
-    patients = int(min(decisions.women.sum(), (~decisions.women).sum()))
-    if patients < terms.verdict_patients:
-        return f"needs {terms.verdict_patients} test patients of each sex, one has {patients}"
-    return ""

@@ -4,6 +4,7 @@ Claims whose control fails carry no verdict.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -91,29 +92,24 @@ def _set_b(table: pd.DataFrame) -> Iterator[Outcome]:
     judged = judge(rows.assign(family="control", confirmatory=True))
     asked = "never different; somewhere equivalent, if the margin is within reach anywhere"
     for claim in (*CLAIMS, AUDITS):
-        outcome = Outcome(f"{SET_B}: {claim}", asked, claim)
-        yield _read_set_b(outcome, judged[judged["claim"] == claim])
-
-
-def _read_set_b(outcome: Outcome, judged: pd.DataFrame) -> Outcome:
-    if not len(judged):
-        return outcome.not_run("there is no set B, or nothing that it was measured in")
-    counted = judged[judged["p_difference"].notna()]
-    if not len(counted):
-        none = "set B has no spread to judge it by"
-        return outcome.not_run(next(filter(None, judged["refused"]), none))
-    different = int((counted["p_difference_adjusted"] < ALPHA).sum())
-    equivalent = counted["verdict"] == EQUIVALENT
-    within = counted["reachable_margin"] <= counted["margin"]
-    return outcome.came_out(
-        False if different else bool(equivalent.any()) or None,
-        f"of {len(counted)} contrasts {different} different, {equivalent.sum()} equivalent, "
-        f"{(within & equivalent).sum()} of them among the {within.sum()} whose margin is within "
-        "reach",
-        rate=different / len(counted),
-        nominal=0.0,
-        runs=len(counted),
-    )
+        outcome, here = Outcome(f"{SET_B}: {claim}", asked, claim), judged[judged["claim"] == claim]
+        counted = here[here["p_difference"].notna()]
+        if not len(counted):
+            none = "no spread to judge set B by, or nothing that it was measured in"
+            yield replace(outcome, found=next(filter(None, here["refused"]), none))
+            continue
+        count, different = len(counted), int((counted["p_difference_adjusted"] < ALPHA).sum())
+        equivalent = counted["verdict"] == EQUIVALENT
+        within = counted["reachable_margin"] <= counted["margin"]
+        yield outcome.came_out(
+            False if different else bool(equivalent.any()) or None,
+            f"of {count} contrasts {different} different, {equivalent.sum()} equivalent, "
+            f"{(within & equivalent).sum()} of them among the {within.sum()} whose margin is "
+            "within reach",
+            rate=different / count,
+            nominal=0.0,
+            runs=count,
+        )
 
 
 def _fit(terms: Terms, table: pd.DataFrame) -> Outcome:
@@ -144,21 +140,19 @@ def _above(
     """Whether do nothing lies above the floor, with at most one row of each there."""
     rows = table[(table[list(where)] == pd.Series(where)).all(axis=1)]
     known = rows.set_index("method").to_dict("index")
-    missing = {NOTHING: "do nothing", FLOOR: "set B"}
-    if absent := [name for method, name in missing.items() if method not in known]:
-        return outcome.not_run(f"not measured: {' and '.join(absent)}")
+    names = {NOTHING: "do nothing", FLOOR: "set B"}
+    if absent := [name for method, name in names.items() if method not in known]:
+        return replace(outcome, found=f"not measured: {' and '.join(absent)}")
     ours, floor = known[NOTHING], known[FLOOR]
     if few := refuse(terms, int(ours["seeds"]), terms.verdict_patients):
-        return outcome.not_run(few)
+        return replace(outcome, found=few)
     numbers = {name: float(ours[name]) for name in ("estimate", "low", "high")}
     if not np.isfinite([numbers["low"], floor["high"]]).all():
-        return outcome.not_run("no limits: fewer than two seeds, no spread, or a model blew up")
-    return outcome.came_out(
-        bool(ours["estimate"] >= least and ours["low"] > floor["high"]),
-        f"{_limits(ours)}, floor {_limits(floor)}",
-        **numbers,
-        runs=int(ours["seeds"]),
-    )
+        told = "no limits: fewer than two seeds, no spread, or a model blew up"
+        return replace(outcome, found=told)
+    passed = bool(ours["estimate"] >= least and ours["low"] > floor["high"])
+    told = f"{_limits(ours)}, floor {_limits(floor)}"
+    return outcome.came_out(passed, told, **numbers, runs=int(ours["seeds"]))
 
 
 def _limits(row: Mapping[Hashable, float]) -> str:

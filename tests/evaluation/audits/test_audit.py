@@ -197,6 +197,13 @@ def test_what_an_attack_lacks_is_said():
     assert "matched" in notes["population"]
 
 
+def test_references_are_averaged_as_probabilities():
+    found = attack(Made(seed=1).add_study(seeds=3))
+    others = [row for seed, row in found.retrained.items() if seed != 0]
+    probabilities = [1 / (1 + np.exp(-found.measurements.confidence(row))) for row in others]
+    assert found._means(0) == pytest.approx(np.log(np.mean(probabilities, axis=0)))
+
+
 def test_a_score_is_the_mean_over_a_patients_images():
     found = attack(Made(seed=1).add_study(seeds=2))
     subset = found.measurements.subset(DRAW, "test", "all")

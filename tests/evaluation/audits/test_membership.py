@@ -6,7 +6,6 @@ from scipy.stats import norm
 from medunlearn.evaluation.audits.membership import (
     area_interval,
     folded,
-    log_mean_probability,
     match,
     placements,
     rmia,
@@ -25,7 +24,8 @@ def patients(rows, first=0):
 def share_of(found, others, **where):
     table = others.loc[found.others]
     chosen = np.all([table[name] == value for name, value in where.items()], axis=0)
-    return (found.sizes @ found.shares)[chosen].sum()
+    sizes = np.bincount(found.cells) / len(found.cells)
+    return (sizes @ found.shares)[chosen].sum()
 
 
 def test_non_members_are_distributed_as_the_members_are():
@@ -34,7 +34,6 @@ def test_non_members_are_distributed_as_the_members_are():
         [("F", 0, "hard", 5), ("F", 0, "easy", 90), ("M", 0, "easy", 40), ("M", 1, "hard", 2)], 100
     )
     found = match(members, others)
-    assert found.sizes.sum() == pytest.approx(1)
     assert share_of(found, others, sex="F", label=0, difficulty="hard") == pytest.approx(0.6)
     assert share_of(found, others, sex="M", label=0, difficulty="easy") == pytest.approx(0.3)
     assert share_of(found, others, label=1) == pytest.approx(0.1)
@@ -212,17 +211,30 @@ def test_a_diverged_model_has_no_area():
     assert np.isnan(folded(found, np.zeros(3), np.full(4, np.nan))[0]).all()
 
 
-def test_references_are_averaged_as_probabilities():
-    p = np.array([[0.2, 0.9], [0.6, 1e-300]])
-    assert log_mean_probability(np.log(p)) == pytest.approx(np.log([0.4, 0.45]))
-
-
 def test_rmia_is_the_weighted_share_of_the_population_that_is_dominated():
     ratio, population = np.array([0.0, 1.0, np.nan, 5.0]), np.array([0.5, 1.0, 3.0])
     weights = np.array([1.0, 1.0, 2.0])
     expected = [0, 0.5, np.nan, 1]
     assert rmia(ratio, population, weights) == pytest.approx(expected, nan_ok=True)
     assert np.isnan(rmia(ratio, population * np.nan, weights)).all()
+
+
+def rmia_area(random, leak, references=3):
+    """Area of an attack that refers to models which find the same patients hard."""
+    ratios = {}
+    for kind in ("members", "others", "population"):
+        hard = random.normal(0, 2, 300)
+        target = hard + random.normal(size=300) + leak * (kind == "members")
+        others = -np.logaddexp(0, -(hard + random.normal(size=(references, 300))))
+        ratios[kind] = -np.logaddexp(0, -target) - np.log(np.exp(others).mean(axis=0))
+    scores = [rmia(ratios[k], ratios["population"], np.ones(300)) for k in ("members", "others")]
+    return placements(alike(300, 300), *scores).area
+
+
+def test_references_take_out_how_hard_a_sample_is():
+    area = np.mean([rmia_area(np.random.default_rng(seed), leak=1.5) for seed in range(5)])
+    blind = norm.cdf(1.5 / (2 * (4 + 1)) ** 0.5)
+    assert area > blind + 0.05
 
 
 def test_members_of_an_easy_kind_do_not_win_for_being_easy():
@@ -257,21 +269,3 @@ def test_patients_alone_vary_as_much_as_both_groups_placements_say():
     total = np.var(areas)
     assert 0.75 < (np.mean(ours) + np.mean(theirs)) / total < 1.3
     assert max(np.mean(ours), np.mean(theirs)) / total < 0.75
-
-
-def rmia_area(random, leak, references=3):
-    """Area of an attack that refers to models which find the same patients hard."""
-    ratios = {}
-    for kind in ("members", "others", "population"):
-        hard = random.normal(0, 2, 300)
-        target = hard + random.normal(size=300) + leak * (kind == "members")
-        others = -np.logaddexp(0, -(hard + random.normal(size=(references, 300))))
-        ratios[kind] = -np.logaddexp(0, -target) - log_mean_probability(others)
-    scores = [rmia(ratios[k], ratios["population"], np.ones(300)) for k in ("members", "others")]
-    return placements(alike(300, 300), *scores).area
-
-
-def test_references_take_out_how_hard_a_sample_is():
-    area = np.mean([rmia_area(np.random.default_rng(seed), leak=1.5) for seed in range(5)])
-    blind = norm.cdf(1.5 / (2 * (4 + 1)) ** 0.5)
-    assert area > blind + 0.05

@@ -68,18 +68,6 @@ def test_an_interval_that_counts_patients_twice_is_found_out(study, monkeypatch)
     assert permute(study)[2].state == "failed"
 
 
-def test_an_interval_that_is_off_is_found_out(study, monkeypatch):
-    """A contrast with the same groups twice has no business to differ from 0."""
-    honest = module.contrast_interval
-
-    def shifted(groups, **rest):
-        found = honest(groups, **rest)
-        return replace(found, estimate=found.estimate + 2 * found.standard_error)
-
-    monkeypatch.setattr(module, "contrast_interval", shifted)
-    assert permute(study)[0].state == "failed"
-
-
 def test_what_difficulty_explains_is_not_laid_at_the_door_of_the_permutation():
     made = make_study(2, seeds=4, floor_seeds=0, test=1500, train=300, forget=60,
                       difficult_women=2.5, shift={("original", None, None): helped})  # fmt: skip
@@ -102,3 +90,15 @@ def test_without_difficulty_it_is_within_label_and_says_so(study):
     within = permute(replace(study, difficulty=pd.DataFrame()))[1]
     assert within.control == "sex permuted, within label: gap"
     assert within.found.endswith("difficulty was not measured")
+
+
+def test_an_interval_that_is_off_is_found_out(study, monkeypatch):
+    """A contrast with the same groups twice has no business to differ from 0."""
+    honest = module.contrast_interval
+
+    def shifted(groups, **rest):
+        found = honest(groups, **rest)
+        return replace(found, estimate=found.estimate + 2 * found.standard_error)
+
+    monkeypatch.setattr(module, "contrast_interval", shifted)
+    assert permute(study)[0].state == "failed"

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medunlearn.evaluation.controls.resampling import decide, replicate, too_few
+from medunlearn.evaluation.controls.resampling import decide, replicate
 from medunlearn.evaluation.performance import balanced_values
 from medunlearn.evaluation.yardsticks import line_ups
 from tests.evaluation.synthetic import TERMS, make_study
@@ -33,7 +33,7 @@ def floor(study):
 
 @pytest.fixture(scope="module")
 def decisions(study, floor):
-    return decide(study, floor)
+    return decide(study, TERMS, floor, NAME)
 
 
 def test_values_of_a_split_are_those_of_balanced_accuracy(study, floor, decisions):
@@ -63,21 +63,20 @@ def test_persons_are_those_of_the_dataset(study, floor, decisions):
     ids = decisions.patient_ids
     assert [list(patients) for patients in decisions.persons] == [[k] for k in range(len(ids))]
     doubled = study.cohort.assign(source_patient=study.cohort["patient"] // 2)
-    persons = decide(replace(study, cohort=doubled), floor).persons
+    persons = decide(replace(study, cohort=doubled), TERMS, floor, NAME).persons
     assert [set(ids[patients] // 2) for patients in persons] == [{k} for k in np.unique(ids // 2)]
     assert np.sort(np.concatenate(persons)).tolist() == list(range(len(ids)))
 
 
-def test_patients_without_a_sex_or_a_model_are_too_few(study, floor, decisions):
-    assert too_few(TERMS, decisions, NAME) == ""
+def test_patients_without_a_sex_or_a_model_are_too_few(study, floor):
     nobody = replace(study, cohort=study.cohort.assign(sex=None))
-    assert (
-        too_few(TERMS, decide(nobody, floor), NAME)
-        == "needs 20 test patients of each sex, one has 0"
-    )
     one = replace(floor, runs=floor.runs[:1], base=floor.base[:1])
-    assert too_few(TERMS, decide(study, one), NAME) == "needs two seeds, there is one"
     logits = study.logits.copy()
-    logits[floor.runs[1].row, 0] = np.nan
-    blown = replace(study, logits=logits)
-    assert too_few(TERMS, decide(blown, floor), NAME) == "a model has blown up"
+    logits[floor.runs[1].row] = np.nan
+    for given, line_up, reason in (
+        (nobody, floor, "needs 20 test patients of each sex, one has 0"),
+        (study, one, "needs two seeds, there is one"),
+        (replace(study, logits=logits), floor, "a model has blown up"),
+        (study, None, "not measured: set B"),
+    ):
+        assert decide(given, TERMS, line_up, NAME) == reason

@@ -250,16 +250,16 @@ def test_humble_studies_have_a_state_and_a_reason(name):
         assert set(by_sex["state"]) != {"not run"}
 
 
+def test_no_more_rejections_are_allowed_than_chance_gives():
+    share, limit, runs = rejections(np.array([0.01, 0.2, 0.9, np.nan, 0.05]))
+    assert (share, runs) == (0.25, 4)
+    assert limit == pytest.approx(0.05 + 2 * np.sqrt(0.05 * 0.95 / 4))
+    assert np.isnan(rejections(np.array([np.nan]))[0])
+
+
 def test_contrasts_and_audits_may_be_empty(nobody):
     for audits in (audit_rows().iloc[:0], NONE):
         controls = control(nobody, audits=audits, contrasts=NONE)
         assert set(controls["state"]) == {"not run"}
         assert (controls["guards"] == "audits").sum() == 3
         assert (controls["found"] != "").all()
-
-
-def test_no_more_rejections_are_allowed_than_chance_gives():
-    share, limit, runs = rejections(np.array([0.01, 0.2, 0.9, np.nan, 0.05]))
-    assert (share, runs) == (0.25, 4)
-    assert limit == pytest.approx(0.05 + 2 * np.sqrt(0.05 * 0.95 / 4))
-    assert np.isnan(rejections(np.array([np.nan]))[0])
