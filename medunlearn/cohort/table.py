@@ -192,7 +192,7 @@ def read_split(
     """The official part of each row: train, validation, test or train+validation.
 
     Raises:
-        InputError: A list is not there.
+        InputError: A list is not there, or two lists hold one entry.
     """
     given = frame[split.column]
     words: dict[str, str] = dict(split.mapping or {})
@@ -200,8 +200,12 @@ def read_split(
     if split.lists is not None:
         expected = f"it in one of {list(split.lists)}; add it there or filter the row out"
         for name, part in split.lists.items():
-            lines = read_text(places.find([name])).splitlines()
-            words |= dict.fromkeys(map(str.strip, lines), part)
+            path = places.find([name])
+            entries = set(map(str.strip, read_text(path).splitlines())) - {""}
+            if twice := sorted(entries & words.keys()):
+                fault = f"{twice[0]!r} ({len(twice)} in all) is in another list too; keep one"
+                raise InputError(str(path), [fault])
+            words |= dict.fromkeys(entries, part)
     wrong.append(Wrong(given[~given.isin(list(words))], f"expected {expected}"))
     return given.map(words)
 

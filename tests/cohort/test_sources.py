@@ -173,10 +173,12 @@ def test_lists_of_an_official_split_are_followed(write_manifest, build):
     }  # fmt: skip
 
 
-def test_an_image_in_no_list_is_a_fault(split_lists, write_manifest, tmp_path):
+def test_an_image_in_no_list_and_an_entry_in_two_are_faults(split_lists, write_manifest, tmp_path):
     manifest = write_manifest("table", split=LISTS)
     (split_lists / "test.txt").write_text("14.png\n")
     assert "row 17: given '15.png'; expected it in one of" in faults(manifest, tmp_path)[0]
+    (split_lists / "test.txt").write_text("13.png\n14.png\n")
+    assert "'13.png' (1 in all) is in another list too" in faults(manifest, tmp_path)[0]
 
 
 class Handler(BaseHTTPRequestHandler):
