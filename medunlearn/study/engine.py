@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from medunlearn.disk import read_record, write_record
-from medunlearn.study.design import ModelSpec, can_report
-from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, plan_jobs
+from medunlearn.disk import write_record
+from medunlearn.study.cells import middle_cell
+from medunlearn.study.design import SYNTHESIS, Job, ModelSpec, all_models
 from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, Study, study_parameters
@@ -19,7 +19,7 @@ from medunlearn.study.tables import collect_tables
 if TYPE_CHECKING:  # a second to import: not for commands that only look
     from medunlearn.study.cluster import Workers
 
-WORK = {"03_unlearn": 0.3, "08_cost": 0.5, "04_synthesis": 5}
+WORK = {"03_unlearn": 0.3, "08_cost": 1, "04_synthesis": 10}
 """Of a notebook, for each model, in trainings, about: what is left is estimated by it."""
 POLL = 0.5
 """Seconds after which workers are asked again how many notebooks they take."""
@@ -39,6 +39,13 @@ class LostError(RuntimeError):
     """No job can be executed any more; the message says why and what to do."""
 
 
+def tell_seconds(seconds: float) -> str:
+    """For people: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 @dataclass
 class Progress:
     """A line when a job starts and one when it ends: n of N, what, seconds, time left."""
@@ -46,41 +53,29 @@ class Progress:
     total: int
     write: Callable[[str], None]
     finished: int = 0
-    seconds: float = 0
     work: float = 0
+    start: float = field(default_factory=time.monotonic)
 
-    def start(self, job: Job) -> None:
-        """Say that a job begins, and what it makes."""
-        made = {0: "", 1: ": 1 model"}.get(len(job.models), f": {len(job.models)} models")
-        self._say(job, f"started{made}")
+    def say(self, job: Job, told: str) -> None:
+        """Write a line about a job."""
+        self.write(f"[{self.finished:>3} of {self.total}] {job.name:<46} {told}")
 
-    def end(self, job: Job, ending: Ending, rest: Sequence[Job], slots: int) -> None:
+    def end(self, job: Job, ending: Ending, rest: Iterable[Job]) -> None:
         """Report a job, and the time that the rest is expected to take at the pace so far."""
         self.finished += 1
         if ending.fault is not None:
             told = f"FAILED: {ending.fault.splitlines()[0]}"
         else:
-            self.seconds, self.work = self.seconds + ending.seconds, self.work + _work([job])
+            self.work += _work([job])
             told = f"done in {tell_seconds(ending.seconds)}"
-        if rest and self.work:
-            beside, alone = ([job for job in rest if job.alone == kind] for kind in (False, True))
-            coming = _work(beside) / max(1, slots) + _work(alone)
-            told += f", about {tell_seconds(coming * self.seconds / self.work)} left"
-        self._say(job, told)
-
-    def _say(self, job: Job, told: str) -> None:
-        self.write(f"[{self.finished:>3} of {self.total}] {job.name:<46} {told}")
+        if (left := _work(rest)) and self.work:
+            spent = time.monotonic() - self.start
+            told += f", about {tell_seconds(left * spent / self.work)} left"
+        self.say(job, told)
 
 
 def _work(jobs: Iterable[Job]) -> float:
     return sum(max(1, len(job.models)) * WORK.get(job.notebook, 1) for job in jobs)
-
-
-def tell_seconds(seconds: float) -> str:
-    """For people: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @dataclass(frozen=True)
@@ -115,15 +110,16 @@ class Engine:
         # dask places what it is given at once: each job is given when a place for it is free
         waiting, running, ended = list(jobs), dict[Any, Job](), SimpleQueue[Any]()
         while waiting or running:
-            slots, endings = self.workers.slots(), list[tuple[Job, Ending]]()
-            for job in _ready(waiting, list(running.values()), slots):
+            endings = list[tuple[Job, Ending]]()
+            for job in _ready(waiting, list(running.values()), self.workers.slots()):
                 waiting.remove(job)
                 try:
                     self._prepare(job)
                 except Exception as error:
                     endings.append((job, Ending(0, str(error) or type(error).__name__)))
                 else:
-                    progress.start(job)
+                    models = f": {len(job.models)} models" if job.models else ""
+                    progress.say(job, f"started{models}")
                     future = self._submit(job)
                     running[future] = job
                     future.add_done_callback(ended.put)
@@ -134,7 +130,7 @@ class Engine:
             for job, ending in endings:
                 if ending.fault is not None:
                     faults[job.name] = ending.fault
-                progress.end(job, ending, [*waiting, *running.values()], slots)
+                progress.end(job, ending, [*waiting, *running.values()])
         return faults
 
     def _prepare(self, job: Job) -> None:
@@ -142,8 +138,10 @@ class Engine:
         if absent := [spec.title for spec in job.needs if not self.store.is_done(spec)]:
             raise RuntimeError(f"needs {absent[0]}, which could not be made")
         if job.name == SYNTHESIS:
-            if not can_report(self.study.profile, self.store.is_done):
-                needed = "an unlearned and a retrained model of the random set of the middle size"
+            profile, cell = self.study.profile, middle_cell(self.study.profile)
+            models = [s for s in all_models(profile) if s.method in profile.methods]
+            if not any(spec.cell == cell and self.store.is_done(spec) for spec in models):
+                needed = "an unlearned model of the random set of the middle size"
                 raise RuntimeError(f"there is no report yet: it needs {needed}; make reproduce")
             collect_tables(self.study, self.store)
 
@@ -192,25 +190,6 @@ def _ready(waiting: Sequence[Job], running: Sequence[Job], slots: int) -> list[J
     ready = [job for job in waiting if not makers.intersection(job.needs)]
     together = [job for job in ready if not job.alone][: max(0, slots - len(running))]
     return together or ready[: min(1, slots) if not running else 0]
-
-
-def is_outdated(study: Study, notebook: str, store: Store) -> bool:
-    """Whether a notebook without models was not executed yet, or not on what is there now."""
-    path = study.folder / "jobs" / f"{notebook}.json"
-    made = [path.with_suffix(".ipynb")]
-    if notebook == SYNTHESIS:
-        files = ("results.csv", "verdicts.csv", "verdicts.json", "figures/privacy_utility.png")
-        made += [study.folder / "report" / name for name in ("index.html", *files)]
-    key = (read_record(path) or {}).get("key")
-    return not all(map(Path.is_file, made)) or key != notebook_key(study, notebook, store)
-
-
-def failures(study: Study, store: Store) -> list[tuple[Job, dict[str, Any]]]:
-    """The jobs that still have something to make and failed at it, with their records."""
-    left = missing_jobs(plan_jobs(study.profile), store.is_done)
-    left += [Job(n, n) for n in (COHORT, SYNTHESIS) if is_outdated(study, n, store)]
-    found = [(job, read_record(study.folder / "jobs" / f"{job.name}.json")) for job in left]
-    return [(job, record) for job, record in found if record and record.get("fault")]
 
 
 @contextmanager

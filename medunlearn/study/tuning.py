@@ -15,9 +15,8 @@ from medunlearn.evaluation.costs import disturbed
 from medunlearn.methods import Setting, get_method
 from medunlearn.sources import canonical_hash
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import ModelSpec, development_seeds, original, trial
+from medunlearn.study.design import Job, ModelSpec, development_seeds, original, trial
 from medunlearn.study.engine import open_engine
-from medunlearn.study.jobs import Job
 from medunlearn.study.reproduce import alone
 from medunlearn.study.search import WORST, accuracies, choose, find_ranges, score, search
 from medunlearn.study.study import Study

@@ -7,7 +7,7 @@ import pytest
 from medunlearn.cohort.check import count_rows, describe_cohort, describe_oddities, examine_cohort
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.errors import InputError
-from medunlearn.study.status import check, describe_profiles
+from medunlearn.study.status import check
 
 
 @pytest.fixture
@@ -122,15 +122,6 @@ def test_a_fault_is_told_once(lay_out, write_manifest, look, tmp_path):
     with pytest.raises(InputError) as error:
         look(manifest, tmp_path / "nowhere")
     assert len(error.value.faults) == 1
-
-
-def test_check_tells_how_an_official_split_is_capped(write_manifest):
-    mapping = {"train": "train", "val": "validation", "test": "test"}
-    for split in ({}, {"split": {"column": "split", "mapping": mapping}}):
-        manifest = load_manifest(write_manifest("arrays", **split))
-        lines = describe_profiles(manifest, pd.DataFrame({"patient": [0, 1]}))
-        told = "by the manifest's shares from each part of the official split"
-        assert (told in lines[-1]) == bool(split)
 
 
 def test_a_phantom_can_be_checked(tmp_path):
