@@ -141,7 +141,7 @@ class Engine:
             profile, cell = self.study.profile, middle_cell(self.study.profile)
             models = [s for s in all_models(profile) if s.method in profile.methods]
             if not any(spec.cell == cell and self.store.is_done(spec) for spec in models):
-                needed = "an unlearned model of the random set of the middle size"
+                needed = "an unlearned and a retrained model of the random set of the middle size"
                 raise RuntimeError(f"there is no report yet: it needs {needed}; make reproduce")
             collect_tables(self.study, self.store)
 

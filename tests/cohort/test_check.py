@@ -94,10 +94,6 @@ def test_check_tells_counts_oddities_and_estimates(lay_out, write_manifest, look
     for words in ("no error found\n", "patients", "missing values", "C2 women against men"):
         assert words in said
     assert said.count("WARNING") == said.count("reproduce refuses")  # so few patients, by right
-    for profile in ("quick", "laptop", "full"):
-        line = next(line for line in said.splitlines() if line.startswith(profile))
-        assert "MiB" in line
-        assert int(line.split()[-1]) > 40  # models
 
 
 @pytest.mark.parametrize("source", ["table", "dicom", "arrays", "files"])
