@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Client, LocalCluster
 
 from medunlearn.errors import InputError
 from medunlearn.study.devices import default_jobs
-from medunlearn.study.engine import Ending, LostError
-from medunlearn.study.worker import Kernels, execute_on_worker
+from medunlearn.study.engine import Engine, LostError
+from medunlearn.study.store import Store
+from medunlearn.study.study import Study
+from medunlearn.study.worker import Kernels
 
 ALLOWED_FAILURES = 10
 """Workers that a job may lose: walltimes end, and each worker makes some of its models."""
@@ -35,79 +36,41 @@ REFUSED = (RuntimeError, ValueError, OSError, ImportError, subprocess.Subprocess
 """What is raised where a command fails, or a setting or dask-jobqueue is missing."""
 
 
-@dataclass
-class Workers:
-    """Gives notebooks to the workers of a dask scheduler.
-
-    Args:
-        client: Connection to the scheduler.
-        run: Name of the run, and of its ``Kernels`` on every worker.
-        limit: At most so many notebooks at a time.
-        write: Takes a line when workers come or go.
-        tend: Called again and again: asks for workers in place of those that ended.
-        threads: Of all workers, as they were told last.
-    """
-
-    client: Client
-    run: str
-    limit: int
-    write: Callable[[str], None]
-    tend: Callable[[], object]
-    threads: int
-
-    def slots(self) -> int:
-        """Notebooks that may run at once, now."""
-        self.tend()
-        threads: int = sum(self.client.nthreads().values())
-        if threads != self.threads:
-            places = f"{threads} notebooks at a time" if threads else "waiting for a worker"
-            self.write(f"{'':<12} {places}")
-            self.threads = threads
-        return min(threads, self.limit)
-
-    def submit(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Future[Ending]:
-        """Start a notebook on whichever worker dask chooses."""
-        job, key = (notebook, output, parameters), f"{output.stem}-{self.run}"
-        return self.client.submit(execute_on_worker, self.run, *job, key=key, pure=False)
-
-    def ending(self, future: Future[Ending]) -> Ending:
-        """How a notebook ended."""
-        try:
-            return future.result()
-        except KilledWorker as death:
-            lost = f"{death.allowed_failures + 1} workers died executing it, the last one at"
-            ask = "is the walltime or memory of a Slurm job less than a notebook's start takes"
-            return Ending(0, f"{lost} {death.last_worker.address}: {ask}?")
-
-
 @contextmanager
-def open_workers(
-    cluster: str, kernels: Kernels, jobs: int | None, write: Callable[[str], None]
-) -> Iterator[Workers]:
-    """Start workers, or connect to them; what was started ends with the context.
+def open_engine(
+    study: Study,
+    store: Store,
+    *,
+    jobs: int | None = None,
+    cluster: str = "",
+    write: Callable[[str], None] = print,
+) -> Iterator[Engine]:
+    """Something to run jobs with; what it started ends with it, however that happens.
 
     Args:
-        cluster: Empty or ``local``, ``slurm``, or the address of a scheduler.
-        kernels: What each worker gets.
-        jobs: Notebooks at a time; none: as many as there are places for.
-        write: Takes a line.
+        study: The study.
+        store: Its models.
+        jobs: At a time; default: one for each core or GPU of this machine, or as many as the
+            workers of a running scheduler take.
+        cluster: Where they run: empty or ``local``, ``slurm``, or the address of a scheduler.
+        write: Takes a line of progress.
 
     Raises:
         InputError: There is no such scheduler, or a worker cannot execute jobs of this study.
         LostError: The connection to the scheduler is lost.
     """
+    (study.folder / "jobs").mkdir(exist_ok=True)
+    kernels = Kernels(study.folder, study.data_root, study.device)
     where: Any = cluster
     tend: Callable[[], object] = int  # which does nothing
-    told = -1
     deaths = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(deaths))
-        if cluster in {"", "local"}:
-            told = jobs = jobs or default_jobs(kernels.device)
+        if local := cluster in {"", "local"}:
+            jobs = jobs or default_jobs(study.device)
             where = stack.enter_context(_open_local(jobs))
         elif cluster == "slurm":
-            logs = str(kernels.folder / "jobs" / "slurm")
-            slurm = SlurmJobs(kernels.name, jobs or 1, kernels.device, logs)
+            slurm = SlurmJobs(kernels.name, jobs or 1, study.device, study.folder / "jobs/slurm")
             stack.callback(slurm.close)
             where, tend = slurm.cluster, slurm.tend
         try:
@@ -121,8 +84,11 @@ def open_workers(
         client.subscribe_topic(kernels.name, lambda event: write(event[1]))
         client.register_plugin(kernels)
         stack.callback(_dismiss, client, kernels.name)
+        engine = Engine(study, store, write, client, kernels.name, jobs or sys.maxsize, tend)
+        if local:  # known, and not to be told
+            engine.threads = engine.limit
         try:
-            yield Workers(client, kernels.name, jobs or sys.maxsize, write, tend, told)
+            yield engine
         except LOST:
             if client.status == "running":
                 raise
@@ -167,9 +133,9 @@ class SlurmJobs:
         InputError: dask cannot listen here, or Slurm refuses the jobs.
     """
 
-    def __init__(self, name: str, number: int, device: str, logs: str) -> None:
+    def __init__(self, name: str, number: int, device: str, logs: Path) -> None:
         self.name, self.number, self.vain, self.next = name, number, 0, time.monotonic() + PERIOD
-        self.logs = dask.config.get("jobqueue.slurm.log-directory", None) or logs
+        self.logs = dask.config.get("jobqueue.slurm.log-directory", None) or str(logs)
         extra = dask.config.get("jobqueue.slurm.job-extra-directives", None) or []
         if device == "cuda" and not re.search(r"gpu|-G", " ".join(extra)):
             extra = [*extra, "--gpus-per-node=1"]

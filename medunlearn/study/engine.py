@@ -1,12 +1,12 @@
 """Runs jobs, several at once, each as soon as what it needs is there; the disk is the truth."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from medunlearn.disk import write_record
 from medunlearn.study.cells import middle_cell
@@ -15,9 +15,6 @@ from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, Study, study_parameters
 from medunlearn.study.tables import collect_tables
-
-if TYPE_CHECKING:  # a second to import: not for commands that only look
-    from medunlearn.study.cluster import Workers
 
 WORK = {"03_unlearn": 0.3, "08_cost": 1, "04_synthesis": 10}
 """Of a notebook, for each model, in trainings, about: what is left is estimated by it."""
@@ -78,21 +75,29 @@ def _work(jobs: Iterable[Job]) -> float:
     return sum(max(1, len(job.models)) * WORK.get(job.notebook, 1) for job in jobs)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Engine:
-    """Executes jobs of a study through their notebooks.
+    """Executes jobs of a study through their notebooks, on the workers of a dask scheduler.
 
     Args:
         study: The study.
         store: Its models.
-        workers: Where notebooks are executed.
         write: Takes a line of progress.
+        client: Connection to the scheduler.
+        name: Of the run, and of its ``Kernels`` on every worker.
+        limit: At most so many notebooks at a time.
+        tend: Called again and again: asks for workers in place of those that ended.
+        threads: Of all workers, as they were told last.
     """
 
     study: Study
     store: Store
-    workers: "Workers"
     write: Callable[[str], None]
+    client: Any
+    name: str
+    limit: int
+    tend: Callable[[], object]
+    threads: int = -1
 
     def run(self, jobs: Sequence[Job]) -> dict[str, str]:
         """Run the graph; a failed job does not stop those that do not need it.
@@ -111,7 +116,7 @@ class Engine:
         waiting, running, ended = list(jobs), dict[Any, Job](), SimpleQueue[Any]()
         while waiting or running:
             endings = list[tuple[Job, Ending]]()
-            for job in _ready(waiting, list(running.values()), self.workers.slots()):
+            for job in _ready(waiting, list(running.values()), self.slots()):
                 waiting.remove(job)
                 try:
                     self._prepare(job)
@@ -120,18 +125,49 @@ class Engine:
                 else:
                     models = f": {len(job.models)} models" if job.models else ""
                     progress.say(job, f"started{models}")
-                    future = self._submit(job)
+                    notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
+                    parameters = {**study_parameters(self.study), **job.parameters}
+                    future = self.submit(notebook, self._output(job), parameters)
                     running[future] = job
                     future.add_done_callback(ended.put)
             with suppress(Empty):  # none ends for a moment
                 future = ended.get(timeout=POLL)
                 job = running.pop(future)
-                endings.append((job, self._settle(job, self.workers.ending(future))))
+                endings.append((job, self._settle(job, self.ending(future))))
             for job, ending in endings:
                 if ending.fault is not None:
                     faults[job.name] = ending.fault
                 progress.end(job, ending, [*waiting, *running.values()])
         return faults
+
+    def slots(self) -> int:
+        """Notebooks that may run at once, now."""
+        self.tend()
+        threads: int = sum(self.client.nthreads().values())
+        if threads != self.threads:
+            places = f"{threads} notebooks at a time" if threads else "waiting for a worker"
+            self.write(f"{'':<12} {places}")
+            self.threads = threads
+        return min(threads, self.limit)
+
+    def submit(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Any:
+        """Start a notebook on whichever worker dask chooses; the future of its ending."""
+        from medunlearn.study.worker import execute_on_worker
+
+        job, key = (notebook, output, parameters), f"{output.stem}-{self.name}"
+        return self.client.submit(execute_on_worker, self.name, *job, key=key, pure=False)
+
+    def ending(self, future: Any) -> Ending:
+        """How a notebook ended."""
+        from distributed import KilledWorker
+
+        try:
+            ending: Ending = future.result()
+        except KilledWorker as death:
+            lost = f"{death.allowed_failures + 1} workers died executing it, the last one at"
+            ask = "is the walltime or memory of a Slurm job less than a notebook's start takes"
+            return Ending(0, f"{lost} {death.last_worker.address}: {ask}?")
+        return ending
 
     def _prepare(self, job: Job) -> None:
         """Refuse a job whose inputs are not there; gather what the synthesis reads."""
@@ -144,11 +180,6 @@ class Engine:
                 needed = "an unlearned and a retrained model of the random set of the middle size"
                 raise RuntimeError(f"there is no report yet: it needs {needed}; make reproduce")
             collect_tables(self.study, self.store)
-
-    def _submit(self, job: Job) -> Any:
-        notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
-        parameters = {**study_parameters(self.study), **job.parameters}
-        return self.workers.submit(notebook, self._output(job), parameters)
 
     def _settle(self, job: Job, ending: Ending) -> Ending:
         """Ask the disk what a job has left, and write down how it ended.
@@ -190,34 +221,3 @@ def _ready(waiting: Sequence[Job], running: Sequence[Job], slots: int) -> list[J
     ready = [job for job in waiting if not makers.intersection(job.needs)]
     together = [job for job in ready if not job.alone][: max(0, slots - len(running))]
     return together or ready[: min(1, slots) if not running else 0]
-
-
-@contextmanager
-def open_engine(
-    study: Study,
-    store: Store,
-    *,
-    jobs: int | None = None,
-    cluster: str = "",
-    write: Callable[[str], None] = print,
-) -> Iterator[Engine]:
-    """Something to run jobs with; what it started ends with it, however that happens.
-
-    Args:
-        study: The study.
-        store: Its models.
-        jobs: At a time; default: one for each core or GPU of this machine, or as many as the
-            workers of a running scheduler take.
-        cluster: Where they run: empty or ``local``, ``slurm``, or the address of a scheduler.
-        write: Takes a line of progress.
-
-    Raises:
-        InputError: There is no such cluster, or its workers cannot execute jobs of this study.
-    """
-    from medunlearn.study.cluster import open_workers
-    from medunlearn.study.worker import Kernels
-
-    (study.folder / "jobs").mkdir(exist_ok=True)
-    kernels = Kernels(study.folder, study.data_root, study.device)
-    with open_workers(cluster, kernels, jobs, write) as workers:
-        yield Engine(study, store, workers, write)

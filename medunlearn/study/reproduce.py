@@ -12,7 +12,7 @@ from medunlearn.disk import read_record
 from medunlearn.errors import InputError
 from medunlearn.study.design import COHORT, SYNTHESIS, Job, all_models, all_timings, plan_jobs
 from medunlearn.study.devices import check_device
-from medunlearn.study.engine import open_engine, tell_seconds
+from medunlearn.study.engine import tell_seconds
 from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study
@@ -53,6 +53,8 @@ def reproduce(
             store.discard(spec)
         jobs = [] if only_report else _plan(study, store)
         if jobs or only_report or is_outdated(study, SYNTHESIS, store):
+            from medunlearn.study.cluster import open_engine  # a second: not for who only looks
+
             with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
                 faults = engine.run([*jobs, Job(SYNTHESIS, SYNTHESIS, alone=True)])
         else:
@@ -82,6 +84,8 @@ def obtain_tables(study: Study) -> Tables:
                 if models := sum(len(job.models) for job in jobs):
                     check_device(study.device)
                     print(f"up to {models} models are missing: they are made first", flush=True)
+                from medunlearn.study.cluster import open_engine
+
                 with open_engine(study, store) as engine:
                     faults = engine.run(jobs)
                 if not any(store.is_done(spec) for spec in all_models(study.profile)):

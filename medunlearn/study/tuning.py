@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from medunlearn.errors import InputError
 from medunlearn.evaluation.costs import disturbed
 from medunlearn.methods import Setting, get_method
 from medunlearn.sources import canonical_hash
 from medunlearn.study.builder import Builder
+from medunlearn.study.cluster import open_engine
 from medunlearn.study.design import Job, ModelSpec, development_seeds, original, trial
-from medunlearn.study.engine import open_engine
 from medunlearn.study.reproduce import alone
 from medunlearn.study.search import WORST, accuracies, choose, find_ranges, score, search
 from medunlearn.study.study import Study
@@ -91,11 +90,7 @@ def tune_nothing(builder: Builder) -> tuple[Trial, Trial]:
 
 
 def freeze(builder: Builder, methods: list[str]) -> Tuned:
-    """All that was found, from trials that are in the store.
-
-    Raises:
-        InputError: Trials were timed on more than one device.
-    """
+    """All that was found, from trials that are in the store."""
     study, seeds = builder.study, development_seeds(builder.study.profile)
     untouched, retrained = tune_nothing(builder)
     found = {method: tune_method(builder, method) for method in methods}
@@ -107,13 +102,10 @@ def freeze(builder: Builder, methods: list[str]) -> Tuned:
         ]
         + [builder.costs(_specs(builder, "retrain"))]
     )
-    if len(devices := sorted(bills["device"].unique())) > 1:
-        told = f"trials were timed on {', '.join(devices)}: on one of them, make clean, make tune"
-        raise InputError("tuning", [told])
     return Tuned(
         cohort=study.cohort.sha256,
         recipe=canonical_hash(study.recipe),
-        device=devices[0],
+        device=", ".join(sorted(bills["device"].unique())),
         device_type=study.device,
         host=socket.gethostname(),
         torch=torch.__version__,

@@ -34,7 +34,9 @@ def reproduce(study, *, workers, cluster, only_report, retime, write):
     made.mkdir(exist_ok=True)
     store = SimpleNamespace(folder=made, is_done=lambda spec: (made / f"02-{spec.seed}").exists())
     left = [job for job in JOBS if not store.is_done(job.models[0])]
-    with engine.open_engine(study, store, jobs=workers, cluster=cluster, write=write) as opened:
+    from medunlearn.study.cluster import open_engine
+
+    with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as opened:
         return opened.run(left)
 
 

@@ -17,7 +17,7 @@ from distributed import KilledWorker, LocalCluster
 
 from medunlearn.errors import InputError
 from medunlearn.study import worker
-from medunlearn.study.cluster import open_workers
+from medunlearn.study.cluster import open_engine
 from medunlearn.study.worker import Kernels
 from tests.study.conftest import until
 from tests.study.grid import JOBS
@@ -46,19 +46,19 @@ def there():
 @pytest.fixture
 def carry(there, notebook, tmp_path, monkeypatch):
     """Open workers for a study of its own; submit notebooks of the given cells to them."""
-    (tmp_path / "jobs").mkdir()
     monkeypatch.setattr(worker, "LIBRARIES", ())
 
     @contextmanager
     def opened(cluster=there.scheduler_address, jobs=None, device="cpu", data="", write=print):
-        with open_workers(cluster, Kernels(tmp_path, data, device), jobs, write) as workers:
+        study = SimpleNamespace(folder=tmp_path, data_root=data, device=device)
+        with open_engine(study, None, jobs=jobs, cluster=cluster, write=write) as engine:
 
             def submit(name, *cells, **parameters):
                 output = tmp_path / "jobs" / f"{name}.ipynb"
-                future = workers.submit(notebook(*cells, name=name), output, parameters)
-                return lambda: workers.ending(future)
+                future = engine.submit(notebook(*cells, name=name), output, parameters)
+                return lambda: engine.ending(future)
 
-            yield workers, submit
+            yield engine, submit
 
     return opened
 

@@ -49,11 +49,11 @@ class World:
         self.running, self.most, self.lock, self.beside = set(), 0, threading.Lock(), {}
         self.slots, self.lines, self.pool = slots, [], ThreadPoolExecutor(8)
 
-    def submit(self, _notebook, output, _parameters):
+    def submit(self, _function, _run, _notebook, output, _parameters, **_):
         return self.pool.submit(self.execute, self.jobs[output.stem])
 
-    def ending(self, future):
-        return future.result()
+    def nthreads(self):
+        return {"worker": self.slots()}
 
     def execute(self, job):
         start = time.monotonic()
@@ -73,7 +73,8 @@ class World:
     def run(self, jobs, write=None):
         self.jobs = {each.name: each for each in jobs}
         store = SimpleNamespace(is_done=self.made.__contains__, folder=self.study.folder)
-        return Engine(self.study, store, self, write or self.lines.append).run(jobs)
+        write = write or self.lines.append
+        return Engine(self.study, store, write, self, "run", 8, int, self.slots()).run(jobs)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8])
@@ -163,7 +164,7 @@ def test_no_more_jobs_are_started_than_places_are_left(world):
     assert [len(here.beside[f"02-{n}"]) for n in range(3, 7)] == [1] * 4
 
 
-@pytest.mark.parametrize("where", ["slots", "ending"])
+@pytest.mark.parametrize("where", ["slots", "execute"])
 def test_a_lost_connection_ends_the_run_at_once(world, where):
     def fail(*_):
         raise LostError("gone")

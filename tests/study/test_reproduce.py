@@ -242,7 +242,8 @@ def test_costs_are_measured_anew_only_when_asked_for(tiny_study, monkeypatch):
         def run(self, _jobs):
             return {}
 
-    monkeypatch.setattr(module, "open_engine", lambda *_, **__: nullcontext(Engine()))
+    opened = "medunlearn.study.cluster.open_engine"
+    monkeypatch.setattr(opened, lambda *_, **__: nullcontext(Engine()))
     discarded = []
     monkeypatch.setattr(Store, "discard", lambda _, spec: discarded.append(spec))
     monkeypatch.setattr(module, "_plan", lambda *_: [])
