@@ -14,7 +14,7 @@ from medunlearn.study.devices import check_device, default_jobs
 from medunlearn.study.engine import LostError
 from medunlearn.study.reproduce import clean, reproduce
 from medunlearn.study.status import check, status
-from medunlearn.study.study import PROJECT, Study, open_study, study_folder
+from medunlearn.study.study import PROJECT, open_study, study_folder
 
 say = partial(print, flush=True)
 """A line of progress is seen at once, also in a file."""
@@ -22,16 +22,7 @@ say = partial(print, flush=True)
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-COMMANDS = {
-    "reproduce": "make every model that is missing, then tables, figures and the report",
-    "check": "read and validate a dataset, and tell what is in it",
-    "status": "tell what is done, missing, failed and stale",
-    "tune": "search the settings of every method, and freeze them in a file",
-    "retime": "measure all costs anew, as reproduce otherwise",
-    "report": "make tables and report from the models that are there",
-    "forget": "unlearn the patients of a list, and leave a record of it; or check a record",
-    "clean": "remove all results of one study",
-}
+COMMANDS = ("reproduce", "check", "status", "tune", "retime", "report", "forget", "clean")
 OPTIONS = {
     "dataset": ("phantom", "name of a manifest in data_manifests, or the path of one"),
     "data": ("", "folder in which real datasets lie"),
@@ -52,9 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     130 is an interrupt.
     """
-    told = "; ".join(f"{name}: {purpose}" for name, purpose in COMMANDS.items())
-    parser = argparse.ArgumentParser(prog="medunlearn", description=told)
-    parser.add_argument("command", choices=COMMANDS)
+    parser = argparse.ArgumentParser(prog="medunlearn", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS, help="make lists what each does")
     for option, (usual, meaning) in OPTIONS.items():
         default = os.environ.get(option.upper()) or usual
         parser.add_argument(f"--{option}", default=default, help=meaning)
@@ -73,22 +63,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     """Commands that need no study first: they only look, or take away."""
     given.data, given.forget = _absolute(given.data), _absolute(given.forget)
+    folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command == "check":
-        say(*check(given.dataset, given.data, given.profile, given.runs, given.forget), sep="\n")
-        return 0
-    if given.command == "forget" and given.verify:
+        lines = check(given.dataset, given.data, given.profile, given.runs, given.forget)
+    elif given.command == "forget" and given.verify:
         from medunlearn.unlearning.deletion import verify_record
 
-        say(*verify_record(Path(given.verify).expanduser()), sep="\n")
-        return 0
-    folder = study_folder(given.dataset, given.profile, given.runs)
-    if given.command in {"clean", "status"} and not folder.is_dir():
-        say(f"nothing is done yet: there is no {folder}")
+        lines = verify_record(Path(given.verify).expanduser())
+    elif given.command in {"clean", "status"} and not folder.is_dir():
+        lines = [f"nothing is done yet: there is no {folder}"]
     elif given.command == "clean":
         clean(folder)
-        say(f"removed all results of {folder}")
+        lines = [f"removed all results of {folder}"]
     else:
         return _work(given, folder)
+    say(*lines, sep="\n")
     return 0
 
 
@@ -122,7 +111,9 @@ def _work(given: argparse.Namespace, folder: Path) -> int:
         say(*forget_listed(study, given.method), sep="\n")
         return 0
     if given.command == "tune":
-        return _tune(study)
+        from medunlearn.study.tuning import tune
+
+        return 1 if tune(study, write=say) else 0
     places = f"{jobs or default_jobs(study.device)} at a time" if here else f"on {given.cluster}"
     say(f"{study.title}, {places}: {study.folder}")
     faults = reproduce(
@@ -133,16 +124,6 @@ def _work(given: argparse.Namespace, folder: Path) -> int:
         retime=given.command == "retime",
         write=say,
     )
-    return 1 if faults else 0
-
-
-def _tune(study: Study) -> int:
-    from medunlearn.study.tuning import tune
-
-    say(f"{study.title}, one search at a time: {study.folder}")
-    path, faults = tune(study, write=say)
-    lines = [f"{name}: {fault}" for name, fault in faults.items()]
-    say(*lines, "no settings were frozen" if faults else f"settings: {path}", sep="\n")
     return 1 if faults else 0
 
 

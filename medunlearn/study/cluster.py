@@ -60,7 +60,7 @@ def open_engine(
         LostError: The connection to the scheduler is lost.
     """
     (study.folder / "jobs").mkdir(exist_ok=True)
-    kernels = Kernels(study.folder, study.data_root, study.device)
+    kernels = Kernels(study.folder, study.device)
     where: Any = cluster
     tend: Callable[[], object] = int  # which does nothing
     deaths = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}

@@ -116,11 +116,8 @@ def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
             weights=profile.weights,
         )
     count = sum(parameter.numel() for parameter in network.parameters())
-    lines = [f"network {title_of(profile.network)}: {count:,} parameters"]
-    if profile.weights:
-        every = f"all weights are taken from {Path(profile.weights).name}"
-        lines += [str(each.message) for each in told] or [every]
-    return lines
+    named = f"network {title_of(profile.network)}: {count:,} parameters"
+    return [named, *(str(each.message) for each in told)]
 
 
 def _doubt_forget_sets(table: pd.DataFrame, profile: Profile, name: str) -> list[str]:

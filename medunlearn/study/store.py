@@ -4,7 +4,6 @@ import json
 import shutil
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -235,21 +234,17 @@ class Store:
         (folder / RECORD).write_text(json.dumps(signed, indent=1) + "\n")
 
     def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
-        """Of the models given, those that exist in an older form, with the parts that changed.
-
-        Of several older forms the nearest is told: clocks jump, so the newest is not known.
-        """
-        older: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        """Of the models given, those that exist in an older form, with the parts that changed."""
+        older: dict[str, dict[str, Any]] = {}
         for path in sorted(self.folder.glob(f"[!.]*/{RECORD}")):
             record = read_record(path) or {}
             if {"title", "ingredients"} <= set(record):
-                older[record["title"]].append(record["ingredients"])
-        reasons = {
-            spec: [changes(old, self.entry(spec).ingredients) for old in older[spec.title]]
+                older[record["title"]] = record["ingredients"]
+        return {
+            spec: changes(older[spec.title], self.entry(spec).ingredients)
             for spec in specs
             if spec.title in older and self.record(self.entry(spec).key) is None
         }
-        return {spec: min(told, key=len) for spec, told in reasons.items()}
 
     def states(self, specs: list[ModelSpec]) -> dict[ModelSpec, State]:
         """The state of each model."""

@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from medunlearn.study.study import Study
 from medunlearn.study.tuned import Found, Trial, Tuned, method_code, tuned_path, write_tuned
 
 
-def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, dict[str, str]]:
+def tune(study: Study, *, write: Callable[[str], None] = print) -> dict[str, str]:
     """Search the settings of every method of the profile, and freeze what was found.
 
     One search runs at a time, whatever JOBS is: each trial is timed. Trials that are in the store
@@ -30,10 +29,10 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
 
     Args:
         study: The study.
-        write: Takes a line of progress.
+        write: Takes a line of progress, and where the settings are.
 
     Returns:
-        The file, and name and fault of each search that failed: then no file is written.
+        Name and fault of each search that failed: then no file is written.
 
     Raises:
         InputError: Another run holds the study, or optuna is not installed.
@@ -47,7 +46,10 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
         if not faults:
             found = freeze(builder, methods)
             write_tuned(found, path, dataset=study.dataset, profile=study.profile_name)
-    return path, faults
+    for name, fault in faults.items():
+        write(f"failed job {name}: {fault}")
+    write("no settings were frozen" if faults else f"settings: {path}")
+    return faults
 
 
 def tune_method(builder: Builder, method: str) -> Found:

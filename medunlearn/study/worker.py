@@ -4,7 +4,6 @@ Of an executed notebook nothing is trusted but what it says itself.
 """
 
 import logging
-import multiprocessing
 import socket
 import threading
 import time
@@ -23,7 +22,7 @@ from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
 
 from medunlearn.sources import canonical_hash, file_hash
-from medunlearn.study.devices import cuda_count, visible_devices
+from medunlearn.study.devices import visible_devices
 from medunlearn.study.engine import Ending
 from medunlearn.study.kernels import LIBRARIES, JobError, WarmKernels
 from medunlearn.study.keys import versions
@@ -40,32 +39,22 @@ class Kernels(WorkerPlugin):
 
     Args:
         folder: The study's; every worker must see it.
-        data_root: Folder of the datasets, or empty.
         device: ``cpu`` or ``cuda``.
     """
 
-    def __init__(self, folder: Path, data_root: str, device: str) -> None:
+    def __init__(self, folder: Path, device: str) -> None:
         self.name = f"medunlearn-{uuid4().hex[:12]}"
-        self.folder, self.data_root, self.device = folder, data_root, device
+        self.folder, self.device = folder, device
         self.libraries, self.code = LIBRARIES, code_version()
 
     def fault(self) -> str:
         """Why the process in which this is called cannot execute jobs of the study; else empty."""
-        shared = "must lie in a file system that all workers share"
-        faults = {
-            f"does not see {self.folder}: RUNS {shared}": not self.folder.is_dir(),
-            f"does not see {self.data_root}: DATA {shared}": (
-                bool(self.data_root) and not Path(self.data_root).is_dir()
-            ),
-            f"has other code than the command: {code_version()}, expected {self.code}": (
-                code_version() != self.code
-            ),
-            "sees no CUDA device": self.device == "cuda" and not cuda_count(),
-            "can start no kernel under its nanny: start it with --no-nanny": (
-                multiprocessing.current_process().daemon
-            ),
-        }
-        return "; ".join(fault for fault, holds in faults.items() if holds)
+        if not self.folder.is_dir():
+            shared = "must lie in a file system that all workers share"
+            return f"does not see {self.folder}: RUNS {shared}"
+        here = code_version()
+        same = here == self.code
+        return "" if same else f"has other code than the command: {here}, expected {self.code}"
 
     def setup(self, worker: Worker) -> None:
         """Get ready on a worker."""
@@ -178,9 +167,7 @@ def _run(
     except papermill.PapermillExecutionError as error:
         raise JobError(f"cell [{error.exec_count}]: {error.ename}: {error.evalue}") from error
     except (RuntimeError, OSError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        closed = "stopped, for the kernels were closed"
-        raise JobError(closed if kernels.closed else reason) from error
+        raise JobError(str(error).partition("\n")[0] or type(error).__name__) from error
     finally:
         if not loop.is_running():
             loop.close()

@@ -157,7 +157,6 @@ def test_close_from_another_thread_ends_all_runs_and_leaves_no_file(
         own.close()  # the third may still be starting
         assert_gone(kernels)
         errors = [job.exception() for job in jobs]
-    assert [str(error) for error in errors] == ["stopped, for the kernels were closed"] * 3
     assert all(isinstance(error, JobError) for error in errors)
     with pytest.raises(JobError, match="closed"):
         execute(path, tmp_path / "out.ipynb", {}, own)

@@ -262,14 +262,6 @@ def test_what_changed_is_told_from_old_to_new(store):
     assert Store(replace(store.study, cohort=cohort)).stale([O0]) == {O0: ["cohort"]}
 
 
-def test_of_several_older_forms_the_nearest_is_told(store):
-    near = store.study.with_settings("salun", {"epochs": 2})
-    for study in (near, replace(near, cohort=replace(near.cohort, sha256="0" * 64))):
-        write(Store(study), O0)
-        write(Store(study), U0)
-    assert store.stale([U0]) == {U0: ["settings (epochs: 2 -> 1)"]}
-
-
 @pytest.mark.parametrize(
     "content", [b'{"key', b"\xff", b"[]", b'"text"', b'{"title": "original, seed 1000"}']
 )
