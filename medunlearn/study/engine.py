@@ -123,7 +123,7 @@ class Engine:
                 except Exception as error:
                     endings.append((job, Ending(0, str(error) or type(error).__name__)))
                 else:
-                    models = f": {len(job.models)} models" if job.models else ""
+                    models = {0: "", 1: ": 1 model"}.get(n := len(job.models), f": {n} models")
                     progress.say(job, f"started{models}")
                     notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
                     parameters = {**study_parameters(self.study), **job.parameters}

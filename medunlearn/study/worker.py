@@ -75,9 +75,10 @@ class Kernels(WorkerPlugin):
     def _pass_on(self, job: str, text: str) -> None:
         """Tell what a notebook waits for where the run was started, once: each model may wait."""
         for line in text.splitlines():
-            if line.startswith("waiting for ") and line not in self.told:
-                self.told.add(line)
-                self.worker.log_event(self.name, f"{'':<12} {job:<46} {line}")
+            told = f"{'':<12} {job:<46} {line}"
+            if line.startswith("waiting for ") and told not in self.told:
+                self.told.add(told)
+                self.worker.log_event(self.name, told)
 
     def execute(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Ending:
         """Execute a notebook; whatever fails in it is told, not raised: it may travel far."""

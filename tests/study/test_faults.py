@@ -68,16 +68,6 @@ def test_a_disk_that_fills_up_in_the_tables_leaves_those_of_before(builder):
     assert len(pd.read_parquet(folder / "models.parquet")) == 3
 
 
-def test_what_a_killed_run_left_of_a_table_is_taken_away(builder):
-    cell = middle_cell(builder.study.profile)
-    builder.train([original(1000), retrained(cell, 1000)])
-    folder = builder.study.folder / "tables"
-    folder.mkdir()
-    (folder / ".predictions-999.partial.parquet").write_text("half")
-    collect_tables(builder.study, builder.store)
-    assert not list(folder.glob("*partial*"))
-
-
 @pytest.mark.parametrize(
     ("name", "harm"),
     [("weights.safetensors", cut_off), ("predictions.parquet", cut_off), (RECORD, flip_a_bit)],
