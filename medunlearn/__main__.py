@@ -2,20 +2,19 @@
 
 import argparse
 import os
-import shutil
+import re
 import sys
 from collections.abc import Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from medunlearn.disk import DiskFullError, told_when_full
 from medunlearn.errors import InputError
-from medunlearn.study.devices import check_device, cuda_count, default_jobs, fault_of_cuda
+from medunlearn.study.devices import check_device, default_jobs
 from medunlearn.study.engine import LostError
 from medunlearn.study.reproduce import clean, reproduce
 from medunlearn.study.status import check, status
-from medunlearn.study.study import PROJECT, Study, open_study, study_folder
+from medunlearn.study.study import PROJECT, open_study, study_folder
 
 say = partial(print, flush=True)
 """A line of progress is seen at once, also in a file."""
@@ -23,16 +22,7 @@ say = partial(print, flush=True)
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-COMMANDS = {
-    "reproduce": "make every model that is missing, then tables, figures and the report",
-    "check": "read and validate a dataset, and tell what is in it",
-    "status": "tell what is done, missing, failed and stale",
-    "tune": "search the settings of every method, and freeze them in a file",
-    "retime": "measure all costs anew, as reproduce otherwise",
-    "report": "make tables and report from the models that are there",
-    "forget": "unlearn the patients of a list, and leave a record of it; or check a record",
-    "clean": "remove all results of one study",
-}
+COMMANDS = ("reproduce", "check", "status", "tune", "retime", "report", "forget", "clean")
 OPTIONS = {
     "dataset": ("phantom", "name of a manifest in data_manifests, or the path of one"),
     "data": ("", "folder in which real datasets lie"),
@@ -54,12 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130 is an interrupt.
     """
     parser = argparse.ArgumentParser(prog="medunlearn", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name, purpose in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, description=purpose)
-        for option, (usual, meaning) in OPTIONS.items():
-            default = os.environ.get(option.upper()) or usual
-            command.add_argument(f"--{option}", default=default, help=meaning)
+    parser.add_argument("command", choices=COMMANDS, help="make lists what each does")
+    for option, (usual, meaning) in OPTIONS.items():
+        default = os.environ.get(option.upper()) or usual
+        parser.add_argument(f"--{option}", default=default, help=meaning)
     given = parser.parse_args(arguments)
     try:
         with told_when_full(Path(given.runs) if given.runs else PROJECT):
@@ -75,52 +63,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     """Commands that need no study first: they only look, or take away."""
     given.data, given.forget = _absolute(given.data), _absolute(given.forget)
+    folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command == "check":
-        say(*check(given.dataset, given.data, given.profile, given.runs, given.forget), sep="\n")
-        return 0
-    if given.command == "forget" and given.verify:
+        lines = check(given.dataset, given.data, given.profile, given.runs, given.forget)
+    elif given.command == "forget" and given.verify:
         from medunlearn.unlearning.deletion import verify_record
 
-        say(*verify_record(Path(given.verify).expanduser()), sep="\n")
-        return 0
-    folder = study_folder(given.dataset, given.profile, given.runs)
-    if given.command in {"clean", "status"} and not folder.is_dir():
-        say(f"nothing is done yet: there is no {folder}")
+        lines = verify_record(Path(given.verify).expanduser())
+    elif given.command in {"clean", "status"} and not folder.is_dir():
+        lines = [f"nothing is done yet: there is no {folder}"]
     elif given.command == "clean":
         clean(folder)
-        say(f"removed all results of {folder}")
+        lines = [f"removed all results of {folder}"]
     else:
         return _work(given, folder)
+    say(*lines, sep="\n")
     return 0
 
 
 def _work(given: argparse.Namespace, folder: Path) -> int:
     """Commands of a study, which is opened for them."""
-    if given.command in {"tune", "forget"} and given.cluster:
-        raise InputError("CLUSTER", [f"{given.command} computes here, one by one: leave it out"])
     jobs, here = _jobs(given.jobs), given.cluster in {"", "local"}
-    computes = here and given.command in {"reproduce", "retime", "tune", "forget"}
-    if computes:
+    if not here and given.command in {"tune", "forget"}:
+        raise InputError("CLUSTER", [f"{given.command} computes here, one by one: leave it out"])
+    if not re.match("(local|slurm)?$|(tcp|tls)://", given.cluster):
+        choices = "local or nothing (this machine), slurm, tcp://host:port or tls://host:port"
+        raise InputError(f"CLUSTER={given.cluster}", [f"choose from {choices}"])
+    if here and given.command in {"reproduce", "retime", "tune", "forget"}:
         check_device(given.device)
-    elif not here:
-        check_cluster(given.cluster, jobs)
     if not (folder / "cohort.parquet").is_file():
         say("preparing the cohort: images are drawn or decoded once, in half a minute or more")
-    dataset, profile = (
-        _absolute(name) if name.endswith((".yaml", ".yml")) else name
-        for name in (given.dataset, given.profile)
-    )
     study = open_study(
-        dataset,
-        profile,
+        _as_path(given.dataset),
+        _as_path(given.profile),
         data_root=given.data,
         runs=given.runs,
         device=given.device,
         forget=given.forget,
         look_again=given.command == "reproduce",
     )
-    if computes and not given.device and study.device == "cpu" and cuda_count():
-        say(f"a GPU is there and is not used, for {fault_of_cuda()}")
     if given.command == "status":
         say(*status(study), sep="\n")
         return 0
@@ -129,36 +110,10 @@ def _work(given: argparse.Namespace, folder: Path) -> int:
 
         say(*forget_listed(study, given.method), sep="\n")
         return 0
-    return _tune(study) if given.command == "tune" else _reproduce(given, study, jobs)
+    if given.command == "tune":
+        from medunlearn.study.tuning import tune
 
-
-def check_cluster(cluster: str, jobs: int | None) -> None:
-    """Refuse a cluster that cannot be had, before anything is started.
-
-    Args:
-        cluster: The variable CLUSTER.
-        jobs: The variable JOBS, if it was given.
-
-    Raises:
-        InputError: All that is wrong or missing.
-    """
-    faults = []
-    if cluster == "slurm":
-        if find_spec("dask_jobqueue") is None:
-            faults.append("it needs dask_jobqueue: pip install dask-jobqueue")
-        if jobs is None:
-            faults.append("say with JOBS=... how many Slurm jobs, of one worker each, to ask for")
-        if shutil.which("sbatch") is None:
-            faults.append("there is no sbatch here: start this where jobs are submitted")
-    elif cluster not in {"", "local"} and not cluster.startswith(("tcp://", "tls://")):
-        choices = "local or nothing (this machine), slurm, tcp://host:port or tls://host:port"
-        faults.append(f"it is not known; choose from {choices}")
-    if faults:
-        raise InputError(f"CLUSTER={cluster}", faults)
-
-
-def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int:
-    here = given.cluster in {"", "local"}
+        return 1 if tune(study, write=say) else 0
     places = f"{jobs or default_jobs(study.device)} at a time" if here else f"on {given.cluster}"
     say(f"{study.title}, {places}: {study.folder}")
     faults = reproduce(
@@ -172,19 +127,14 @@ def _reproduce(given: argparse.Namespace, study: Study, jobs: int | None) -> int
     return 1 if faults else 0
 
 
-def _tune(study: Study) -> int:
-    from medunlearn.study.tuning import tune
-
-    say(f"{study.title}, one search at a time: {study.folder}")
-    path, faults = tune(study, write=say)
-    lines = [f"{name}: {fault}" for name, fault in faults.items()]
-    say(*lines, "no settings were frozen" if faults else f"settings: {path}", sep="\n")
-    return 1 if faults else 0
-
-
 def _absolute(path: str) -> str:
     """A path as notebooks, which run elsewhere, can find it; nothing stays nothing."""
     return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def _as_path(name: str) -> str:
+    """A name of the project as it is; of a file its path, as notebooks can find it."""
+    return _absolute(name) if name.endswith((".yaml", ".yml")) else name
 
 
 def _jobs(asked: str) -> int | None:

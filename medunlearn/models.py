@@ -4,7 +4,6 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,23 +17,6 @@ Norm = Literal["batch", "group"]
 
 # Four groups divide every width in use and leave two channels to a group in the narrowest layer.
 _NORMS: dict[Norm, Any] = {"batch": "batch", "group": ("group", {"num_groups": 4})}
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of the registry.
-
-    Args:
-        build: From (channels, classes, norm) to a module.
-        weight_bytes: Of its weights, about: for the check of space.
-    """
-
-    build: Callable[[int, int, Norm], "nn.Module"]
-    weight_bytes: int
-
-    def __call__(self, channels: int, classes: int, norm: Norm) -> "nn.Module":
-        """The network with weights from torch's global generator."""
-        return self.build(channels, classes, norm)
 
 
 def _resnet(layers: list[int], widths: list[int]) -> Callable[[int, int, Norm], "nn.Module"]:
@@ -73,12 +55,12 @@ def _densenet121(channels: int, classes: int, norm: Norm) -> "nn.Module":
     return network
 
 
-NETWORKS: dict[str, Network] = {
-    "resnet_tiny": Network(_resnet([1, 1, 1, 1], [8, 16, 32, 64]), 400_000),
-    "resnet18": Network(_resnet([2, 2, 2, 2], [64, 128, 256, 512]), 45_000_000),
-    "densenet121": Network(_densenet121, 28_000_000),
+NETWORKS: dict[str, Callable[[int, int, Norm], "nn.Module"]] = {
+    "resnet_tiny": _resnet([1, 1, 1, 1], [8, 16, 32, 64]),
+    "resnet18": _resnet([2, 2, 2, 2], [64, 128, 256, 512]),
+    "densenet121": _densenet121,
 }
-"""A new network is one entry here: profiles know it by its name."""
+"""From (channels, classes, norm) to a module; profiles know a new entry by its name."""
 
 NetworkName = str | Mapping[str, Any]
 """Of a profile: a short name, or what to call for a network.
@@ -199,14 +181,6 @@ def build_network(
 
         start_from(network, Path(weights))
     return network
-
-
-def weight_bytes(name: NetworkName, *, channels: int, classes: int, image_size: int) -> int:
-    """Size of a network's weights, about; one without a short name is made for it."""
-    if isinstance(name, str) and name in NETWORKS:
-        return NETWORKS[name].weight_bytes
-    network = build_network(name, channels=channels, classes=classes, image_size=image_size, seed=0)
-    return sum(value.nbytes for value in network.state_dict().values())
 
 
 def save_weights(model: "nn.Module", path: Path) -> None:

@@ -108,7 +108,7 @@ def build_cohort(
         known = cache / kept["pixels"]
         if not look_again or (manifest.kind == "phantom" and read_key(known)):
             return Cohort(pd.read_parquet(folder / TABLE), manifest, known, kept["sha256"])
-    _, table, held = gather(manifest, data_root, cache, image_size, max_patients)
+    table, held = gather(manifest, data_root, cache, image_size, max_patients)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
     table = pseudonymise(table, salt) if salt else table
@@ -125,7 +125,7 @@ def gather(
     max_patients: int | None,
     *,
     go_on: bool = False,
-) -> tuple[pd.DataFrame, pd.DataFrame, PixelCache]:
+) -> tuple[pd.DataFrame, PixelCache]:
     """Read and decode what a study takes of a dataset.
 
     Args:
@@ -137,8 +137,7 @@ def gather(
         go_on: Whether images are decoded in spite of wrong rows, so that all faults are told.
 
     Returns:
-        All rows of the dataset, as from `read_table`; the finished table of those that a study
-        takes, and its pixels.
+        The finished table of the patients that a study takes, and its pixels.
 
     Raises:
         InputError: All faults of files and rows; with them, or else, those of images.
@@ -150,7 +149,7 @@ def gather(
         codes = {name: code for code, name in enumerate(manifest.label.classes)}
         named = {column: rows[column].map(codes) for column in ("label", "true_label")}
         table = finish_table(rows.assign(**named), manifest)
-        return rows, table, store_pixels(shrink(pixels, size), cache)
+        return table, store_pixels(shrink(pixels, size), cache)
     assert isinstance(manifest, schema.DataManifest)
     places = find_places(manifest, data_root)
     rows, faults = read_table(manifest, places)
@@ -168,7 +167,7 @@ def gather(
         faults += error.faults
     if faults:
         raise InputError(subject, faults)
-    return rows, table, held
+    return table, held
 
 
 def decode_rows(

@@ -3,7 +3,7 @@
 import copy
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -38,13 +38,11 @@ class Builder:
 
     Args:
         study: The study.
-        keep: Also keep the weights of unlearned models.
     """
 
-    def __init__(self, study: Study, *, keep: bool = False) -> None:
+    def __init__(self, study: Study) -> None:
         self.study = study
         self.store = Store(study)
-        self.keep = keep
         self.device = prepare_device(study.device)
         self.runs = study.folder.parent  # by which containers of one host keep apart
         self._warm: set[str | None] = set()
@@ -116,7 +114,6 @@ class Builder:
         early: list[nn.Module] = []  # written once the clock has stopped
         keep = early.append if spec.role == "original" and self.study.profile.rewinds else None
         with device_shared(self.device, runs=self.runs):
-            self._start_up(spec)
             with clock("training"):
                 model = train(batches, self.recipe, seed=spec.seed, checkpoint=keep)
             for checkpoint in early:
@@ -126,7 +123,6 @@ class Builder:
     def _unlearn(self, folder: Path, spec: ModelSpec) -> None:
         clock = Clock(self.device)
         with device_shared(self.device, runs=self.runs):
-            self._start_up(spec)
             start = self.trained(design.start_of(self.study.profile, spec))
             self.write(folder, spec, self._apply(folder, spec, start, clock), clock)
 
@@ -150,13 +146,6 @@ class Builder:
             model = self._apply(folder, spec, start, clock)
         with device_shared(self.device, runs=self.runs):
             self.write(folder, spec, model, clock, exclusive=alone)
-
-    def _start_up(self, spec: ModelSpec) -> None:
-        """Let a GPU load what it loads at its first steps: seconds that are no model's."""
-        if self.device == "cuda" and not self._warm:
-            rows = self.training_rows(spec)[0][: 2 * self.recipe.batch_size]
-            train(self.batches(rows), replace(self.recipe, epochs=1), seed=0)
-            self._warm.add(None)
 
     def _apply(self, folder: Path, spec: ModelSpec, start: nn.Module, clock: Clock) -> nn.Module:
         """The method of a model, with the study's settings, on the model that it starts from."""
@@ -246,7 +235,7 @@ class Builder:
             seen.to_parquet(folder / RELEARNING, index=False)
         write_predictions(folder / PREDICTIONS, key, predict(model, self.images))
         self._bill(spec, clock, exclusive=exclusive).to_parquet(folder / COSTS, index=False)
-        if self.keep or design.keeps_weights(spec):
+        if design.keeps_weights(spec):
             save_weights(model, folder / WEIGHTS)
 
     def _bill(

@@ -74,8 +74,6 @@ class Cell:
             return forget_sets.draw_half(table, seed)
         if self.composition == DEVELOPMENT:
             return forget_sets.draw_development(table)
-        if self.composition == LISTED:
-            raise ValueError("listed patients are not drawn: the store has them recorded")
         whose, size = self.order(seed), self.forget_size
         return forget_sets.draw_forget_set(table, self.composition, size, whose, confidence)
 

@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
+from distributed import Client, LocalCluster
 
 from medunlearn.errors import InputError
 from medunlearn.study.devices import default_jobs
-from medunlearn.study.engine import Ending, LostError
-from medunlearn.study.worker import Kernels, execute_on_worker
+from medunlearn.study.engine import Engine, LostError
+from medunlearn.study.store import Store
+from medunlearn.study.study import Study
+from medunlearn.study.worker import Kernels
 
 ALLOWED_FAILURES = 10
 """Workers that a job may lose: walltimes end, and each worker makes some of its models."""
@@ -28,132 +29,75 @@ CONNECT_TIMEOUT = 15
 LOST = (OSError, ValueError, CancelledError)
 """What dask raises when it can speak to its scheduler no more."""
 PERIOD = 30
-"""Seconds after which Slurm is asked again for jobs whose worker is not there."""
-VAIN = 3
-"""Jobs that may end before their worker is there, for each one asked for."""
-REFUSED = (RuntimeError, ValueError, OSError, subprocess.SubprocessError)
-"""What is raised where a command fails or a setting is missing."""
-
-
-@dataclass
-class Workers:
-    """Gives notebooks to the workers of a dask scheduler.
-
-    Args:
-        client: Connection to the scheduler.
-        run: Name of the run, and of its ``Kernels`` on every worker.
-        limit: At most so many notebooks at a time.
-        write: Takes a line when workers come or go.
-        tend: Called again and again: asks for workers in place of those that ended.
-        threads: Of all workers, as they were told last.
-    """
-
-    client: Client
-    run: str
-    limit: int
-    write: Callable[[str], None]
-    tend: Callable[[], None] | None
-    threads: int | None
-
-    def __post_init__(self) -> None:
-        self.address = self.client.scheduler_info()["address"]  # a lost scheduler has none
-
-    def slots(self) -> int:
-        """Notebooks that may run at once, now.
-
-        Raises:
-            LostError: The connection to the scheduler is lost, or Slurm's jobs end in vain.
-        """
-        if self.tend:
-            self.tend()
-        if self.client.status != "running":
-            raise self._lost()
-        try:
-            threads: int = sum(self.client.nthreads().values())
-        except LOST:
-            raise self._lost() from None
-        if threads != self.threads:
-            places = f"{threads} notebooks at a time" if threads else "waiting for a worker"
-            self.write(f"{'':<12} {places}")
-            self.threads = threads
-        return min(threads, self.limit)
-
-    def submit(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Future[Ending]:
-        """Start a notebook on whichever worker dask chooses.
-
-        Raises:
-            LostError: The connection to the scheduler is lost.
-        """
-        job, key = (notebook, output, parameters), f"{output.stem}-{self.run}"
-        return self.client.submit(execute_on_worker, self.run, *job, key=key, pure=False)
-
-    def ending(self, future: Future[Ending]) -> Ending:
-        """How a notebook ended.
-
-        Raises:
-            LostError: The connection to the scheduler is lost.
-        """
-        try:
-            return future.result()
-        except KilledWorker as death:
-            lost = f"{death.allowed_failures + 1} workers died executing it, the last one at"
-            ask = "is the walltime or memory of a Slurm job less than a notebook's start takes"
-            return Ending(0, f"{lost} {death.last_worker.address}: {ask}?")
-        except LOST:
-            raise self._lost() from None
-
-    def _lost(self) -> LostError:
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it says the same
-        return LostError(
-            f"the connection to the scheduler at {self.address} is lost; what is finished is kept: "
-            "the same command, with another CLUSTER or none, goes on from here"
-        )
+"""Seconds after which jobs of Slurm are asked for again in place of those that ended."""
+VAIN = 4
+"""Periods in a row without a worker and without a job, after which a run is given up."""
+REFUSED = (RuntimeError, ValueError, OSError, ImportError, subprocess.SubprocessError)
+"""What is raised where a command fails, or a setting or dask-jobqueue is missing."""
 
 
 @contextmanager
-def open_workers(
-    cluster: str, kernels: Kernels, jobs: int | None, write: Callable[[str], None]
-) -> Iterator[Workers]:
-    """Start workers, or connect to them; what was started ends with the context.
+def open_engine(
+    study: Study,
+    store: Store,
+    *,
+    jobs: int | None = None,
+    cluster: str = "",
+    write: Callable[[str], None] = print,
+) -> Iterator[Engine]:
+    """Something to run jobs with; what it started ends with it, however that happens.
 
     Args:
-        cluster: Empty or ``local``, ``slurm``, or the address of a scheduler.
-        kernels: What each worker gets.
-        jobs: Notebooks at a time; none: as many as there are places for.
-        write: Takes a line.
+        study: The study.
+        store: Its models.
+        jobs: At a time; default: one for each core or GPU of this machine, or as many as the
+            workers of a running scheduler take.
+        cluster: Where they run: empty or ``local``, ``slurm``, or the address of a scheduler.
+        write: Takes a line of progress.
 
     Raises:
         InputError: There is no such scheduler, or a worker cannot execute jobs of this study.
+        LostError: The connection to the scheduler is lost.
     """
+    (study.folder / "jobs").mkdir(exist_ok=True)
+    kernels = Kernels(study.folder, study.device)
     where: Any = cluster
-    tend, local = None, cluster in {"", "local"}
+    tend: Callable[[], object] = int  # which does nothing
+    deaths = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
     with ExitStack() as stack:
-        kernels.marker.touch()
-        stack.callback(kernels.marker.unlink, missing_ok=True)
-        deaths = {"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}
         stack.enter_context(dask.config.set(deaths))
-        if local:
-            jobs = jobs or default_jobs(kernels.device)
+        if local := cluster in {"", "local"}:
+            jobs = jobs or default_jobs(study.device)
             where = stack.enter_context(_open_local(jobs))
         elif cluster == "slurm":
-            logs = kernels.marker.parent / "slurm"
-            slurm = SlurmJobs(kernels.name, jobs or 1, kernels.device, logs)
+            slurm = SlurmJobs(kernels.name, jobs or 1, study.device, study.folder / "jobs/slurm")
             stack.callback(slurm.close)
             where, tend = slurm.cluster, slurm.tend
         try:
-            client = Client(where, timeout=CONNECT_TIMEOUT, set_as_default=False)
+            client = stack.enter_context(Client(where, timeout=CONNECT_TIMEOUT))
         except LOST as error:
             fault = f"it does not answer: start one with `dask scheduler` ({error})"
             raise InputError(f"CLUSTER={cluster}", [fault]) from None
-        stack.enter_context(client)
-        kernels.check_workers(client)
+        found = client.run(kernels.fault, on_error="return")
+        if faults := [f"the worker {address} {fault}" for address, fault in found.items() if fault]:
+            raise InputError("CLUSTER", faults)
         client.subscribe_topic(kernels.name, lambda event: write(event[1]))
         client.register_plugin(kernels)
         stack.callback(_dismiss, client, kernels.name)
-        if not local:
-            write(f"dashboard: {client.dashboard_link}")
-        known = jobs if local else None
-        yield Workers(client, kernels.name, jobs or sys.maxsize, write, tend, known)
+        engine = Engine(study, store, write, client, kernels.name, jobs or sys.maxsize, tend)
+        if local:  # known, and not to be told
+            engine.threads = engine.limit
+        try:
+            yield engine
+        except LOST:
+            if client.status == "running":
+                raise
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it says the same
+            fault = f"the connection to the scheduler at {cluster} is lost"
+            kept = (
+                "what is finished is kept: the same command, with another CLUSTER or none, goes on"
+            )
+            raise LostError(f"{fault}; {kept}") from None
 
 
 def _dismiss(client: Client, run: str) -> None:
@@ -190,16 +134,16 @@ class SlurmJobs:
     """
 
     def __init__(self, name: str, number: int, device: str, logs: Path) -> None:
-        handler = signal.getsignal(signal.SIGINT)
-        from dask_jobqueue.slurm import SLURMCluster
-
-        signal.signal(signal.SIGINT, handler)  # which its import makes an end without a fault
         self.name, self.number, self.vain, self.next = name, number, 0, time.monotonic() + PERIOD
-        self.logs = dask.config.get("jobqueue.slurm.log-directory") or str(logs)
-        extra = [*dask.config.get("jobqueue.slurm.job-extra-directives")]
+        self.logs = dask.config.get("jobqueue.slurm.log-directory", None) or str(logs)
+        extra = dask.config.get("jobqueue.slurm.job-extra-directives", None) or []
         if device == "cuda" and not re.search(r"gpu|-G", " ".join(extra)):
-            extra.append("--gpus-per-node=1")
+            extra = [*extra, "--gpus-per-node=1"]
         try:
+            handler = signal.getsignal(signal.SIGINT)
+            from dask_jobqueue.slurm import SLURMCluster
+
+            signal.signal(signal.SIGINT, handler)  # which its import makes an end without a fault
             self.cluster = SLURMCluster(
                 cores=1,
                 processes=1,
@@ -216,24 +160,22 @@ class SlurmJobs:
         self.cluster.scale(jobs=number)
 
     def tend(self) -> None:
-        """Submit jobs in place of those that ended.
+        """Now and then, submit jobs in place of those whose worker was lost.
 
         Raises:
-            LostError: Job after job has ended before its worker was there, and none is.
+            LostError: For some time there has been no worker, and no job that would bring one.
         """
-        there = {each["name"] for each in self.cluster.scheduler_info["workers"].values()}
-        if len(there) >= self.number or time.monotonic() < self.next:
+        if time.monotonic() < self.next:
             return
         self.next = time.monotonic() + PERIOD
         with suppress(*REFUSED):  # Slurm does not answer: the next time
-            queue = _run("squeue", "--all", "--noheader", "--format=%i", f"--name={self.name}")
-            jobs = self.cluster.workers.items()
-            ended = [n for n, j in jobs if n not in there and j.job_id not in queue.split()]
-            self.vain = 0 if there else self.vain + len(ended)
-            self.cluster.sync(self.cluster.scale_down, ended)
+            none = not self.cluster.scheduler_info["workers"] and not _run(
+                "squeue", "--all", "--noheader", f"--name={self.name}"
+            )
+            self.vain = self.vain + 1 if none else 0
             self.cluster.scale(jobs=self.number)
-        if self.vain > VAIN * self.number:
-            told = f"{self.vain} Slurm jobs in a row ended before their worker was there"
+        if self.vain >= VAIN:
+            told = "Slurm's jobs ended before their worker was there"
             ask = "is their walltime shorter than a worker's start?"
             raise LostError(f"{told}; {ask} What they wrote lies in {self.logs}")
 

@@ -1,10 +1,10 @@
-"""The design: which models a profile asks for, as pure functions of it."""
+"""The design: which models a profile asks for, and the jobs that make them; functions of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
-from medunlearn.cohort.forget_sets import DEVELOPMENT, DEVELOPMENT_SHARE, HALF, STREAM
+from medunlearn.cohort.forget_sets import DEVELOPMENT, DEVELOPMENT_SHARE, HALF, LISTED, STREAM
 from medunlearn.study.cells import (
     FIRST_DEVELOPMENT_SEED,
     FLOOR,
@@ -21,6 +21,22 @@ from medunlearn.study.cells import (
 from medunlearn.study.profile import Profile
 
 Role = Literal["original", "retrained", "unlearned", "reference", "timing", "trial"]
+
+NOTEBOOKS: dict[Role, str] = {
+    "original": "02_train_and_retrain",
+    "retrained": "02_train_and_retrain",
+    "reference": "02_train_and_retrain",
+    "unlearned": "03_unlearn",
+    "timing": "08_cost",
+    "trial": "06_tuning",
+}
+"""What makes the models of a role."""
+
+COHORT, SYNTHESIS = "01_cohort", "04_synthesis"
+"""The notebooks of a study that make no model."""
+
+TRAININGS_PER_JOB = 4
+"""Seeds of one job: enough to hide the start of a kernel, few enough to keep all cores busy."""
 
 
 @dataclass(frozen=True)
@@ -158,19 +174,75 @@ def all_models(profile: Profile) -> list[ModelSpec]:
     ]
 
 
-def can_report(profile: Profile, is_done: Callable[[ModelSpec], bool]) -> bool:
-    """Whether any method can be held to retraining at the middle size: a report begins there."""
-    cell = middle_cell(profile)
-    return any(
-        is_done(unlearned(name, cell, seed)) and is_done(retrained(cell, seed))
-        for name in profile.methods
-        for seed in seeds(profile)
-    )
-
-
 def all_timings(profile: Profile) -> list[ModelSpec]:
     """The cost pass: one retraining at the middle size, and each method at the sizes it is run."""
     pairs = [(name, cell) for name in profile.methods for cell in random_cells(profile)]
     kept = [(name, cell) for name, cell in pairs if name in methods_at(profile, cell)]
     every = [("retrain", middle_cell(profile)), *kept]
     return [timing(name, cell, profile.first_seed) for name, cell in every]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One papermill execution of a notebook, for some seeds.
+
+    Args:
+        name: Also of the executed notebook, ``jobs/<name>.ipynb``.
+        notebook: Stem of the source notebook.
+        parameters: What papermill injects, beside those of the study.
+        models: What it makes; it skips those that are there.
+        needs: Models that must be there before it starts.
+        alone: It runs while nothing else does.
+    """
+
+    name: str
+    notebook: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    models: tuple[ModelSpec, ...] = ()
+    needs: tuple[ModelSpec, ...] = ()
+    alone: bool = False
+
+
+def plan_jobs(profile: Profile) -> list[Job]:
+    """Every job that makes a model, inputs first; the cost pass last, while nothing else runs."""
+    groups: dict[tuple[str, Cell | None], list[ModelSpec]] = {}
+    for spec in all_models(profile):
+        # every reference model has a half of its own
+        groups.setdefault((spec.kind, _told_cell(spec)), []).append(spec)
+    jobs = []
+    for specs in groups.values():
+        size = len(specs) if specs[0].role == "unlearned" else TRAININGS_PER_JOB
+        jobs += [_job(profile, specs[first : first + size]) for first in range(0, len(specs), size)]
+    timings, notebook = tuple(all_timings(profile)), NOTEBOOKS["timing"]
+    needs = tuple(made_from(profile, timings[0]))
+    return [*jobs, Job(notebook, notebook, {}, timings, needs, alone=True)]
+
+
+def _told_cell(spec: ModelSpec) -> Cell | None:
+    """The forget set that a job is told; the half of a reference model is known from its seed."""
+    return None if spec.role == "reference" else spec.cell
+
+
+def _job(profile: Profile, specs: Sequence[ModelSpec]) -> Job:
+    """Models of one kind and forget set.
+
+    What the notebook shows beside a model of each seed has to be there: it would make it itself,
+    at the same time as other jobs.
+    """
+    first, some, cell = specs[0], [spec.seed for spec in specs], _told_cell(specs[0])
+    needs = [source for spec in specs for source in made_from(profile, spec)]
+    if first.method or first.oracle_set == "A":
+        needs += [original(seed) for seed in some]
+    if cell and first.method:
+        needs += [retrained(cell, seed) for seed in some]
+    notebook = NOTEBOOKS[first.role]
+    name = f"{notebook[:2]}-{first.method or first.kind}".replace(" ", "-")
+    if cell and cell.composition == LISTED:
+        name += f"-{LISTED}-{cell.draw}"
+    elif cell:
+        name += f"-{100 * cell.forget_size:g}-percent-{cell.composition}".removesuffix("-random")
+    if first.method is None:
+        name += f"-seeds-{some[0]}-to-{some[-1]}"
+    told = {"method": first.method} if first.method else {"role": first.role}
+    parameters = {**told, **(asdict(cell) if cell else {}), "seeds": some}
+    return Job(name, notebook, parameters, tuple(specs), tuple(dict.fromkeys(needs)))

@@ -7,41 +7,36 @@ import ctypes
 import fcntl
 import os
 import platform
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from medunlearn.errors import InputError
-from medunlearn.sources import source_of
 
 LOCKS = Path("/tmp")  # not TMPDIR, which may be another one for each user and each job of a cluster
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # a constant of Linux
 
 
 def cuda_count() -> int:
-    """CUDA devices that this process sees, as the driver counts them; torch is not imported."""
+    """CUDA devices that torch can compute on here; without a driver torch is not imported."""
     try:
-        driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+        ctypes.CDLL("libcuda.so.1")
     except OSError:
         return 0
-    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    return count.value if found else 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def fault_of_cuda() -> str | None:
-    """Why torch cannot compute on CUDA here; none if it can. Torch itself is not imported.
+def choose_device(asked: str = "") -> str:
+    """The device type: as asked, else ``cuda`` if torch can compute on it here.
 
-    A driver runs what was built for its own release of CUDA or an older one.
+    Raises:
+        InputError: Something else was asked for.
     """
-    if cuda_count() == 0:
-        return "the driver sees no CUDA device"
-    built, driver = _cuda_of_torch(), _cuda_of_driver()
-    if built is None:
-        return "this torch was built without CUDA"
-    if driver < built:
-        return f"the driver knows CUDA {driver}, torch was built for {built}: update the driver"
-    return None
+    if asked not in {"", "cpu", "cuda"}:
+        raise InputError("DEVICE", [f"{asked!r} is not known; choose from cpu, cuda"])
+    return asked or ("cuda" if cuda_count() else "cpu")
 
 
 def check_device(device: str) -> None:
@@ -53,22 +48,8 @@ def check_device(device: str) -> None:
     Raises:
         InputError: CUDA is asked for, and torch cannot compute on it here.
     """
-    if device == "cuda" and (fault := fault_of_cuda()):
-        raise InputError("DEVICE", [f"'cuda': {fault}; or choose cpu"])
-
-
-def _cuda_of_torch() -> int | None:
-    """Major release of CUDA that torch was built for; none if it was built without."""
-    source = source_of("torch.version")
-    found = source and re.search(r"^cuda\b.*= *'(\d+)", source.read_text(), re.MULTILINE)
-    return int(found[1]) if found else None
-
-
-def _cuda_of_driver() -> int:
-    """Major release of CUDA that the driver knows; 0 if it does not tell."""
-    driver, release = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
-    driver.cuDriverGetVersion(ctypes.byref(release))
-    return release.value // 1000
+    if device == "cuda" and not cuda_count():
+        raise InputError("DEVICE", ["'cuda': torch sees no CUDA device here; or choose cpu"])
 
 
 def visible_devices() -> list[str]:
@@ -90,23 +71,18 @@ def default_jobs(device: str) -> int:
     return max(1, len(visible_devices())) if device == "cuda" else CPU_COUNT
 
 
-def device_shared(
-    device: str, write: Callable[[str], None] = print, *, runs: Path | None = None
-) -> AbstractContextManager[bool]:
+def device_shared(device: str, runs: Path | None = None) -> AbstractContextManager[bool]:
     """Compute on a device beside others; waits while somebody times on it, oneself included.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        write: Takes one line if there is something to wait for.
         runs: RUNS, by which studies know of each other that share no other folder.
     """
-    return _hold(device, fcntl.LOCK_SH, write, runs)
+    return _hold(device, fcntl.LOCK_SH, runs)
 
 
 @contextmanager
-def clock_alone(
-    device: str, write: Callable[[str], None] = print, *, runs: Path | None = None
-) -> Iterator[bool]:
+def clock_alone(device: str, runs: Path | None = None) -> Iterator[bool]:
     """Time on a device while no study of this machine computes on it.
 
     A clock on a GPU keeps the processor to itself, too: small kernels wait for who launches them.
@@ -114,7 +90,6 @@ def clock_alone(
 
     Args:
         device: ``cpu`` or ``cuda``.
-        write: Takes one line if there is something to wait for.
         runs: RUNS, by which studies know of each other that share no other folder.
 
     Yields:
@@ -123,30 +98,28 @@ def clock_alone(
     """
     with ExitStack() as stack:
         names = dict.fromkeys(["cpu", device])  # in this order: no two clocks wait for each other
-        kept = [stack.enter_context(_hold(name, fcntl.LOCK_EX, write, runs)) for name in names]
+        kept = [stack.enter_context(_hold(name, fcntl.LOCK_EX, runs)) for name in names]
         yield all(kept)
 
 
 @contextmanager
-def _hold(
-    device: str, kind: int, write: Callable[[str], None], runs: Path | None
-) -> Iterator[bool]:
+def _hold(device: str, kind: int, runs: Path | None) -> Iterator[bool]:
     """Hold a device in RUNS and on the host; whether the latter's other users are kept out."""
     reason = "another study computes" if kind == fcntl.LOCK_EX else "another study times"
-    said = [f"waiting for {device}: {reason} on this device"]
+    notes = [f"waiting for {device}: {reason} on this device"]
     with ExitStack() as stack:
         kept = False  # what the last folder says: it is the host's
         for folder in filter(None, (runs, LOCKS)):
             path, kept = folder / f"medunlearn-{_device_id(device)}", False
-            with suppress(OSError), _locked(path.with_suffix(".turn"), fcntl.LOCK_EX, write, said):
+            with suppress(OSError), _locked(path.with_suffix(".turn"), fcntl.LOCK_EX, notes):
                 # who waits for the lock holds the turnstile: nobody overtakes
-                stack.enter_context(_locked(path.with_suffix(".lock"), kind, write, said))
+                stack.enter_context(_locked(path.with_suffix(".lock"), kind, notes))
                 kept = _is_host_wide(folder)
         yield kept
 
 
 @contextmanager
-def _locked(path: Path, kind: int, write: Callable[[str], None], said: list[str]) -> Iterator[None]:
+def _locked(path: Path, kind: int, notes: list[str]) -> Iterator[None]:
     """Hold a file's lock; it is another user's file perhaps, in a folder for all.
 
     Raises:
@@ -158,25 +131,15 @@ def _locked(path: Path, kind: int, write: Callable[[str], None], said: list[str]
         path.chmod(0o666)  # whatever the umask
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)  # NFS locks only what is open for writing
     try:
-        os.utime(file)  # old temporary files are swept by systems
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            while said:
-                write(f"{said.pop()} ({path}{_tell_holders(file)})")
+            while notes:  # said once
+                print(f"{notes.pop()} ({path})", flush=True)
             fcntl.flock(file, kind)
         yield
     finally:
         os.close(file)  # and the lock with it
-
-
-def _tell_holders(file: int) -> str:
-    """The processes that hold a file's lock, as far as Linux tells those of other containers."""
-    inode, rows = f":{os.fstat(file).st_ino}", list[list[str]]()
-    with suppress(OSError):  # other systems have no such table
-        rows = [row.split() for row in Path("/proc/locks").read_text().splitlines()]
-    held = [row[4] for row in rows if row[1] == "FLOCK" and row[5].endswith(inode)]
-    return f", process {' '.join(held)}" if held else ""
 
 
 def _is_host_wide(folder: Path) -> bool:

@@ -1,25 +1,22 @@
 """Runs jobs, several at once, each as soon as what it needs is there; the disk is the truth."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from medunlearn.disk import read_record, write_record
-from medunlearn.study.design import ModelSpec, can_report
-from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, plan_jobs
+from medunlearn.disk import write_record
+from medunlearn.study.cells import middle_cell
+from medunlearn.study.design import SYNTHESIS, Job, ModelSpec, all_models
 from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
 from medunlearn.study.study import PROJECT, Study, study_parameters
 from medunlearn.study.tables import collect_tables
 
-if TYPE_CHECKING:  # a second to import: not for commands that only look
-    from medunlearn.study.cluster import Workers
-
-WORK = {"03_unlearn": 0.3, "08_cost": 0.5, "04_synthesis": 5}
+WORK = {"03_unlearn": 0.3, "08_cost": 1, "04_synthesis": 10}
 """Of a notebook, for each model, in trainings, about: what is left is estimated by it."""
 POLL = 0.5
 """Seconds after which workers are asked again how many notebooks they take."""
@@ -39,43 +36,6 @@ class LostError(RuntimeError):
     """No job can be executed any more; the message says why and what to do."""
 
 
-@dataclass
-class Progress:
-    """A line when a job starts and one when it ends: n of N, what, seconds, time left."""
-
-    total: int
-    write: Callable[[str], None]
-    finished: int = 0
-    seconds: float = 0
-    work: float = 0
-
-    def start(self, job: Job) -> None:
-        """Say that a job begins, and what it makes."""
-        made = {0: "", 1: ": 1 model"}.get(len(job.models), f": {len(job.models)} models")
-        self._say(job, f"started{made}")
-
-    def end(self, job: Job, ending: Ending, rest: Sequence[Job], slots: int) -> None:
-        """Report a job, and the time that the rest is expected to take at the pace so far."""
-        self.finished += 1
-        if ending.fault is not None:
-            told = f"FAILED: {ending.fault.splitlines()[0]}"
-        else:
-            self.seconds, self.work = self.seconds + ending.seconds, self.work + _work([job])
-            told = f"done in {tell_seconds(ending.seconds)}"
-        if rest and self.work:
-            beside, alone = ([job for job in rest if job.alone == kind] for kind in (False, True))
-            coming = _work(beside) / max(1, slots) + _work(alone)
-            told += f", about {tell_seconds(coming * self.seconds / self.work)} left"
-        self._say(job, told)
-
-    def _say(self, job: Job, told: str) -> None:
-        self.write(f"[{self.finished:>3} of {self.total}] {job.name:<46} {told}")
-
-
-def _work(jobs: Iterable[Job]) -> float:
-    return sum(max(1, len(job.models)) * WORK.get(job.notebook, 1) for job in jobs)
-
-
 def tell_seconds(seconds: float) -> str:
     """For people: ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 100:
@@ -83,21 +43,61 @@ def tell_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-@dataclass(frozen=True)
+@dataclass
+class Progress:
+    """A line when a job starts and one when it ends: n of N, what, seconds, time left."""
+
+    total: int
+    write: Callable[[str], None]
+    finished: int = 0
+    work: float = 0
+    start: float = field(default_factory=time.monotonic)
+
+    def say(self, job: Job, told: str) -> None:
+        """Write a line about a job."""
+        self.write(f"[{self.finished:>3} of {self.total}] {job.name:<46} {told}")
+
+    def end(self, job: Job, ending: Ending, rest: Iterable[Job]) -> None:
+        """Report a job, and the time that the rest is expected to take at the pace so far."""
+        self.finished += 1
+        if ending.fault is not None:
+            told = f"FAILED: {ending.fault.splitlines()[0]}"
+        else:
+            self.work += _work([job])
+            told = f"done in {tell_seconds(ending.seconds)}"
+        if (left := _work(rest)) and self.work:
+            spent = time.monotonic() - self.start
+            told += f", about {tell_seconds(left * spent / self.work)} left"
+        self.say(job, told)
+
+
+def _work(jobs: Iterable[Job]) -> float:
+    return sum(max(1, len(job.models)) * WORK.get(job.notebook, 1) for job in jobs)
+
+
+@dataclass
 class Engine:
-    """Executes jobs of a study through their notebooks.
+    """Executes jobs of a study through their notebooks, on the workers of a dask scheduler.
 
     Args:
         study: The study.
         store: Its models.
-        workers: Where notebooks are executed.
         write: Takes a line of progress.
+        client: Connection to the scheduler.
+        name: Of the run, and of its ``Kernels`` on every worker.
+        limit: At most so many notebooks at a time.
+        tend: Called again and again: asks for workers in place of those that ended.
+        threads: Of all workers, as they were told last.
     """
 
     study: Study
     store: Store
-    workers: "Workers"
     write: Callable[[str], None]
+    client: Any
+    name: str
+    limit: int
+    tend: Callable[[], object]
+    threads: int = -1
 
     def run(self, jobs: Sequence[Job]) -> dict[str, str]:
         """Run the graph; a failed job does not stop those that do not need it.
@@ -115,42 +115,71 @@ class Engine:
         # dask places what it is given at once: each job is given when a place for it is free
         waiting, running, ended = list(jobs), dict[Any, Job](), SimpleQueue[Any]()
         while waiting or running:
-            slots, endings = self.workers.slots(), list[tuple[Job, Ending]]()
-            for job in _ready(waiting, list(running.values()), slots):
+            endings = list[tuple[Job, Ending]]()
+            for job in _ready(waiting, list(running.values()), self.slots()):
                 waiting.remove(job)
                 try:
                     self._prepare(job)
                 except Exception as error:
                     endings.append((job, Ending(0, str(error) or type(error).__name__)))
                 else:
-                    progress.start(job)
-                    future = self._submit(job)
+                    models = {0: "", 1: ": 1 model"}.get(n := len(job.models), f": {n} models")
+                    progress.say(job, f"started{models}")
+                    notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
+                    parameters = {**study_parameters(self.study), **job.parameters}
+                    future = self.submit(notebook, self._output(job), parameters)
                     running[future] = job
                     future.add_done_callback(ended.put)
             with suppress(Empty):  # none ends for a moment
                 future = ended.get(timeout=POLL)
                 job = running.pop(future)
-                endings.append((job, self._settle(job, self.workers.ending(future))))
+                endings.append((job, self._settle(job, self.ending(future))))
             for job, ending in endings:
                 if ending.fault is not None:
                     faults[job.name] = ending.fault
-                progress.end(job, ending, [*waiting, *running.values()], slots)
+                progress.end(job, ending, [*waiting, *running.values()])
         return faults
+
+    def slots(self) -> int:
+        """Notebooks that may run at once, now."""
+        self.tend()
+        threads: int = sum(self.client.nthreads().values())
+        if threads != self.threads:
+            places = f"{threads} notebooks at a time" if threads else "waiting for a worker"
+            self.write(f"{'':<12} {places}")
+            self.threads = threads
+        return min(threads, self.limit)
+
+    def submit(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Any:
+        """Start a notebook on whichever worker dask chooses; the future of its ending."""
+        from medunlearn.study.worker import execute_on_worker
+
+        job, key = (notebook, output, parameters), f"{output.stem}-{self.name}"
+        return self.client.submit(execute_on_worker, self.name, *job, key=key, pure=False)
+
+    def ending(self, future: Any) -> Ending:
+        """How a notebook ended."""
+        from distributed import KilledWorker
+
+        try:
+            ending: Ending = future.result()
+        except KilledWorker as death:
+            lost = f"{death.allowed_failures + 1} workers died executing it, the last one at"
+            ask = "is the walltime or memory of a Slurm job less than a notebook's start takes"
+            return Ending(0, f"{lost} {death.last_worker.address}: {ask}?")
+        return ending
 
     def _prepare(self, job: Job) -> None:
         """Refuse a job whose inputs are not there; gather what the synthesis reads."""
         if absent := [spec.title for spec in job.needs if not self.store.is_done(spec)]:
             raise RuntimeError(f"needs {absent[0]}, which could not be made")
         if job.name == SYNTHESIS:
-            if not can_report(self.study.profile, self.store.is_done):
+            profile, cell = self.study.profile, middle_cell(self.study.profile)
+            models = [s for s in all_models(profile) if s.method in profile.methods]
+            if not any(spec.cell == cell and self.store.is_done(spec) for spec in models):
                 needed = "an unlearned and a retrained model of the random set of the middle size"
                 raise RuntimeError(f"there is no report yet: it needs {needed}; make reproduce")
             collect_tables(self.study, self.store)
-
-    def _submit(self, job: Job) -> Any:
-        notebook = PROJECT / "notebooks" / f"{job.notebook}.ipynb"
-        parameters = {**study_parameters(self.study), **job.parameters}
-        return self.workers.submit(notebook, self._output(job), parameters)
 
     def _settle(self, job: Job, ending: Ending) -> Ending:
         """Ask the disk what a job has left, and write down how it ended.
@@ -192,53 +221,3 @@ def _ready(waiting: Sequence[Job], running: Sequence[Job], slots: int) -> list[J
     ready = [job for job in waiting if not makers.intersection(job.needs)]
     together = [job for job in ready if not job.alone][: max(0, slots - len(running))]
     return together or ready[: min(1, slots) if not running else 0]
-
-
-def is_outdated(study: Study, notebook: str, store: Store) -> bool:
-    """Whether a notebook without models was not executed yet, or not on what is there now."""
-    path = study.folder / "jobs" / f"{notebook}.json"
-    made = [path.with_suffix(".ipynb")]
-    if notebook == SYNTHESIS:
-        files = ("results.csv", "verdicts.csv", "figures/privacy_utility.png")
-        made += [study.folder / "report" / name for name in ("index.html", *files)]
-    key = (read_record(path) or {}).get("key")
-    return not all(map(Path.is_file, made)) or key != notebook_key(study, notebook, store)
-
-
-def failures(study: Study, store: Store) -> list[tuple[Job, dict[str, Any]]]:
-    """The jobs that still have something to make and failed at it, with their records."""
-    left = missing_jobs(plan_jobs(study.profile), store.is_done)
-    left += [Job(n, n) for n in (COHORT, SYNTHESIS) if is_outdated(study, n, store)]
-    found = [(job, read_record(study.folder / "jobs" / f"{job.name}.json")) for job in left]
-    return [(job, record) for job, record in found if record and record.get("fault")]
-
-
-@contextmanager
-def open_engine(
-    study: Study,
-    store: Store,
-    *,
-    jobs: int | None = None,
-    cluster: str = "",
-    write: Callable[[str], None] = print,
-) -> Iterator[Engine]:
-    """Something to run jobs with; what it started ends with it, however that happens.
-
-    Args:
-        study: The study.
-        store: Its models.
-        jobs: At a time; default: one for each core or GPU of this machine, or as many as the
-            workers of a running scheduler take.
-        cluster: Where they run: empty or ``local``, ``slurm``, or the address of a scheduler.
-        write: Takes a line of progress.
-
-    Raises:
-        InputError: There is no such cluster, or its workers cannot execute jobs of this study.
-    """
-    from medunlearn.study.cluster import open_workers
-    from medunlearn.study.worker import Kernels
-
-    (study.folder / "jobs").mkdir(exist_ok=True)
-    kernels = Kernels(study.folder, study.data_root, study.device)
-    with open_workers(cluster, kernels, jobs, write) as workers:
-        yield Engine(study, store, workers, write)

@@ -46,21 +46,16 @@ def describe_claims(
     """
     limits = profile.statistics
     rows = [
-        (claim, " and ".join(f"{n:,}" for n in groups), f"{limits.margins[margin]:.3f}",
-         f"{reachable(groups, profile.seeds):.3f}", _judge(groups, profile, limits.margins[margin]))
+        f"{claim:<40}{' and '.join(f'{n:,}' for n in groups):<16}{limits.margins[margin]:<8.3f}"
+        f"{reachable(groups, profile.seeds):<11.3f}{_judge(groups, profile, margin)}"
         for claim, groups, margin in _claims(table, profile)
-    ]  # fmt: skip
-    header = ("claim", "patients", "margin", "reachable", "can get a verdict")
-    widths = [max(len(row[column]) for row in [header, *rows]) + 2 for column in range(4)]
+    ]
     labels = table.loc[table["partition"] == TEST, "label"].value_counts(normalize=True)
     return [
         f"What profile {name} can test with {profile.seeds} seeds (a verdict needs "
         f"{limits.verdict_seeds} seeds, and {limits.verdict_patients} patients in each group):",
-        *(
-            "".join(f"{cell:<{width}}" for cell, width in zip(row[:4], widths, strict=True))
-            + row[4]
-            for row in [header, *rows]
-        ),
+        f"{'claim':<40}{'patients':<16}{'margin':<8}{'reachable':<11}can get a verdict",
+        *rows,
         *FORMULA.split("\n"),
         f"majority rate: {labels.iloc[0]:.1%} of the test images are {classes[labels.index[0]]!r}; "
         "a model that always says so is right as often",
@@ -113,13 +108,13 @@ def _by_sex(people: pd.DataFrame) -> list[int]:
     return [int((people["sex"] == sex).sum()) for sex in ("F", "M")]
 
 
-def _judge(groups: Sequence[int], profile: Profile, margin: float) -> str:
+def _judge(groups: Sequence[int], profile: Profile, margin: Margin) -> str:
     """Whether a verdict can come, in words."""
     limits = profile.statistics
     if profile.seeds < limits.verdict_seeds:
         return f"no: needs {limits.verdict_seeds} seeds"
     if min(groups) < limits.verdict_patients:
         return f"no: needs {limits.verdict_patients} patients in each group"
-    if reachable(groups, profile.seeds) > margin:
+    if reachable(groups, profile.seeds) > limits.margins[margin]:
         return "hardly: too few patients or seeds for this margin"
     return "yes"

@@ -61,13 +61,6 @@ class _Kernel(ForkServerProcess):
         super().__init__()
         self.command, self.environment, self.folder = command, environment, folder
 
-    def start(self) -> None:
-        """Fork, as soon as the fork server has its libraries."""
-        try:
-            super().start()
-        except EOFError:
-            raise RuntimeError("the fork server died while it imported libraries") from None
-
     def poll(self) -> int | None:
         """Exit code; none while it runs."""
         return self.exitcode
@@ -138,8 +131,7 @@ class WarmKernels:
     be daemonic. Its main module is imported anew by each kernel, as multiprocessing does, unless it
     is a notebook or the ``__main__`` of a package. It has one fork server, which lives until it
     ends; the first kernel waits until the fork server has imported its libraries. Where a fork is
-    not sound, a kernel starts as usual: outside Linux, or if an import has started threads or
-    opened a GPU.
+    not sound, a kernel starts as usual: outside Linux, or if an import has started threads.
 
     Variables that Python or a library reads when it is imported come from this process, not from
     the environment of the single kernel.
@@ -150,11 +142,8 @@ class WarmKernels:
     """
 
     def __init__(self, libraries: Sequence[str] = LIBRARIES) -> None:
-        root = tempfile.gettempdir()  # the path of a socket has at most about 100 bytes
-        root = root if len(root) < 60 else "/tmp"
-        self._files = tempfile.TemporaryDirectory(
-            prefix="kernels-", dir=root, ignore_cleanup_errors=True
-        )
+        # not TMPDIR: the path of a socket has at most about 100 bytes
+        self._files = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
         self._numbers, self._lock, self._running = count(), Lock(), set[_Kernel]()
         self.closed = False
         multiprocessing.get_context("forkserver").set_forkserver_preload([*KERNEL, *libraries])
@@ -205,7 +194,7 @@ class WarmKernels:
 
 
 class Fork:
-    """Whether the latest fork gave a sound child: neither threads nor an open GPU survive it."""
+    """Whether the latest fork gave a sound child: threads do not survive it."""
 
     is_sound = False
 
@@ -213,11 +202,8 @@ class Fork:
 def _look() -> None:
     """Look at this process before it forks; elsewhere than on Linux no fork is trusted."""
     gc.freeze()  # a collection in a kernel would otherwise copy the pages it shares
-    with_gpu = {"/dev/nvidia-uvm", "/dev/kfd"}  # asking which GPUs there are opens neither
-    if (process := Path("/proc/self")).exists():
-        opened = {os.path.realpath(entry) for entry in (process / "fd").iterdir()}
-        threads = list((process / "task").iterdir())
-        Fork.is_sound = len(threads) == 1 and not opened & with_gpu
+    threads = Path("/proc/self/task")
+    Fork.is_sound = threads.exists() and len(list(threads.iterdir())) == 1
 
 
 if vars(sys.modules["__main__"]).get("main") is forkserver.main:  # this is the fork server

@@ -19,8 +19,14 @@ from medunlearn.sources import (
     notebook_imports,
     source_of,
 )
-from medunlearn.study.design import ModelSpec, all_models, all_timings, is_watched
-from medunlearn.study.jobs import COHORT, NOTEBOOKS
+from medunlearn.study.design import (
+    COHORT,
+    NOTEBOOKS,
+    ModelSpec,
+    all_models,
+    all_timings,
+    is_watched,
+)
 from medunlearn.study.study import PROJECT, Study
 
 if TYPE_CHECKING:
@@ -38,6 +44,9 @@ The public call is what ``import medunlearn`` offers; a notebook that calls it m
 """
 
 
+_hash_of = cache(notebook_hash)
+
+
 def describe(
     study: Study, spec: ModelSpec, forget_set: ForgetSet | None, made_from: Sequence[str]
 ) -> dict[str, Any]:
@@ -50,13 +59,14 @@ def describe(
         made_from: Keys of the models that it is made from.
     """
     watched = is_watched(study.profile, spec)
+    notebook = PROJECT / "notebooks" / f"{NOTEBOOKS[spec.role]}.ipynb"
     ingredients: dict[str, Any] = {
         "parameters": asdict(spec),
         "recipe": _recipe(study),
         "settings": dict(study.settings(spec.method)) if spec.method else {},
         "forget set": forget_set.sha256 if forget_set else None,
         "inputs": list(made_from),
-        "notebook": _hash_of(NOTEBOOKS[spec.role]),
+        "notebook": _hash_of(notebook),
         "code": _code(spec, watched=watched),
         "cohort": study.cohort.sha256,
         "versions": versions(),
@@ -83,10 +93,9 @@ def _recipe(study: Study) -> dict[str, Any]:
 
 def notebook_key(study: Study, notebook: str, store: "Store") -> str:
     """What decides a notebook that makes no model: all code upstream, configuration and models."""
-    path = PROJECT / "notebooks" / f"{notebook}.ipynb"
-    specs = [*all_models(study.profile), *all_timings(study.profile)]
-    if notebook == COHORT:  # it reads no model
-        specs = []
+    path, specs = PROJECT / "notebooks" / f"{notebook}.ipynb", list[ModelSpec]()
+    if notebook != COHORT:  # which reads no model
+        specs = [*all_models(study.profile), *all_timings(study.profile)]
     models = [store.files(store.entry(spec).key) for spec in specs]
     return canonical_hash(
         [
@@ -108,11 +117,6 @@ def versions() -> dict[str, str]:
     return {"python": ".".join(platform.python_version_tuple()[:2]), **packages}
 
 
-@cache
-def _hash_of(notebook: str) -> str:
-    return notebook_hash(PROJECT / "notebooks" / f"{notebook}.ipynb")
-
-
 def _code(spec: ModelSpec, *, watched: bool) -> dict[str, str]:
     """Hashes of the modules that decide a model, with all they import; of ``builder`` itself."""
     builder = "medunlearn.study.builder"
@@ -131,29 +135,20 @@ def _code(spec: ModelSpec, *, watched: bool) -> dict[str, str]:
 
 
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """The parts of the ingredients that differ, with both values where they are short.
+    """The parts of the ingredients that differ: ``settings (epochs: 1 -> 2)``, ``cohort``.
 
     Of the code, the modules.
     """
-    parts = [part for part in new if part != "code" and old.get(part) != new[part]]
-    before, after = old.get("code", {}), new["code"]
-    modules = sorted({*before, *after})
-    changed = [f"code of {m}" for m in modules if before.get(m) != after.get(m)]
-    return [_tell(part, old.get(part), new[part]) for part in parts] + changed
-
-
-SHORT = 24
-"""Characters of a value that a reason still shows: hashes are longer."""
-
-
-def _tell(part: str, old: object, new: object) -> str:
-    """``settings (epochs: 1 -> 2)``; the part alone where values are long."""
-    before, after = (each if isinstance(each, dict) else {"": each} for each in (old, new))
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    pairs = {name: (str(before.get(name, "-")), str(after.get(name, "-"))) for name in names}
-    short = [
-        f"{name}: {first} -> {last}".removeprefix(": ")
-        for name, (first, last) in pairs.items()
-        if max(len(first), len(last)) <= SHORT
-    ]
-    return f"{part} ({', '.join(short)})" if short else part
+    told = []
+    for part in (part for part in new if old.get(part) != new[part]):
+        before, after = old.get(part), new[part]
+        if not (isinstance(before, dict) and isinstance(after, dict)):
+            told.append(part)
+            continue
+        names = sorted(n for n in {*before, *after} if before.get(n) != after.get(n))
+        if part == "code":
+            told += [f"code of {module}" for module in names]
+        else:
+            pairs = [f"{n}: {before.get(n, '-')} -> {after.get(n, '-')}" for n in names]
+            told.append(f"{part} ({', '.join(pairs)})")
+    return told

@@ -1,10 +1,11 @@
 """A profile: everything that decides a study, apart from the dataset."""
 
 import ast
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,7 +13,6 @@ from medunlearn.cohort.forget_sets import Composition, ForgetSet
 from medunlearn.errors import InputError, choose_from
 from medunlearn.methods import METHOD_NAMES, Setting
 from medunlearn.models import NetworkName, Norm, fault_of_network, is_short
-from medunlearn.study.own_profile import read_own_profile
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
@@ -22,7 +22,6 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Margin = Literal["retain", "forget", "test", "probability", "slope", "attack"]
 """Of accuracy and class-balanced accuracy by partition; of the probability of the true class; of
 the slope of accuracy per doubling of the forget size; of an attack's area under the ROC curve."""
-
 
 ANEW = ("eu_k", "r2d", "sisa")
 """Methods that train anew, from a fresh network or a checkpoint, at every request."""
@@ -132,23 +131,14 @@ class Profile(_Strict):
     cost: Cost
     tuning: Tuning
     statistics: Statistics
-    _listed: ForgetSet | None = None
-
-    @property
-    def listed(self) -> ForgetSet | None:
-        """The listed patients, once a study was opened: a list has ids, which only it can read."""
-        return self._listed
-
-    def with_listed(self, listed: ForgetSet) -> Self:
-        """The same design with the forget set of listed patients."""
-        other = self.model_copy()
-        other._listed = listed
-        return other
+    listed: ForgetSet | None = Field(default=None, exclude=True)
+    """No file has it: a list has ids, which only a study can read that is opened with it."""
 
     @property
     def rewinds(self) -> bool:
         """Whether a method needs the originals as they were before their last epochs."""
-        return any("checkpoint" in parts_read_by(method) for method in self.methods)
+        read = (ast.unparse(_function_of(method).decorator_list[0]) for method in self.methods)
+        return any("checkpoint" in told for told in read)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -209,14 +199,6 @@ def settings_of(method: str) -> list[str]:
 
 
 @cache
-def parts_read_by(method: str) -> list[str]:
-    """The parts of the task that a method may read, from the decorator in its source."""
-    (decorator,) = _function_of(method).decorator_list
-    assert isinstance(decorator, ast.Call)
-    parts: str = ast.literal_eval(decorator.args[1])
-    return parts.split(", ")
-
-
 def _function_of(method: str) -> ast.FunctionDef:
     source = Path(__file__).parents[1] / "methods" / f"{method}.py"
     body = ast.parse(source.read_text()).body
@@ -239,15 +221,39 @@ def load_profile(name: str) -> Profile:
     if not own and name not in known:
         choices = choose_from(name, known)
         raise InputError("PROFILE", [f"{name!r} is not known; {choices}, or give a .yaml file"])
-    fields, faults = read_own_profile(path, known) if own else (known[name], faults)
+    fields, faults = _read_own(path, known) if own else (known[name], faults)
     try:
         profile = Profile.model_validate(fields)
     except ValidationError as error:
         names = {*Profile.model_fields, "base"}
         faults += [describe_fault(fault, names) for fault in error.errors()]
-        lacking = [each for each in error.errors() if each["type"] == "missing"]
-        if own and any(len(each["loc"]) == 1 for each in lacking):
-            faults.append("add what is missing, or begin with base: quick to take it from there")
     if faults:
         raise InputError(f"profile {name}", faults)
     return profile
+
+
+def _read_own(path: Path, known: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A profile of one's own: its fields, those of its ``base`` where it is silent, and faults.
+
+    Files that it names lie in its folder. So may the module of its network: Python looks for it
+    there after all other places.
+
+    Raises:
+        InputError: The file cannot be read, or its base is not known.
+    """
+    fields, faults = read_yaml(path)
+    folder = path.absolute().parent
+    if "base" in fields:
+        base = str(fields.pop("base"))
+        if base not in known:
+            faults.append(f"base: given {base!r}; {choose_from(base, known)}")
+            raise InputError(f"profile {path}", faults)
+        if isinstance(fields.get("training"), dict):
+            fields["training"] = known[base]["training"] | fields["training"]
+        fields = known[base] | fields
+    for field in ("weights", "forget"):
+        if isinstance(given := fields.get(field), str) and given:
+            fields[field] = str((folder / Path(given).expanduser()).resolve())
+    if not is_short(fields.get("network", "")) and str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    return fields, faults

@@ -2,19 +2,18 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from errno import ENOSYS
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from medunlearn.disk import read_record
 from medunlearn.errors import InputError
-from medunlearn.study.design import ModelSpec, all_models, all_timings
+from medunlearn.study.design import COHORT, SYNTHESIS, Job, all_models, all_timings, plan_jobs
 from medunlearn.study.devices import check_device
-from medunlearn.study.engine import is_outdated, open_engine, tell_seconds
-from medunlearn.study.jobs import COHORT, SYNTHESIS, Job, missing_jobs, needed_bytes, plan_jobs
+from medunlearn.study.engine import tell_seconds
+from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
@@ -43,8 +42,8 @@ def reproduce(
         Name and fault of each failed job.
 
     Raises:
-        InputError: Another run holds the study, a forget set cannot be drawn, the disk is full, or
-            the cluster is not there or not fit.
+        InputError: Another run holds the study, a forget set cannot be drawn, or the cluster is not
+            there or not fit.
         LostError: The connection to the cluster is lost.
     """
     report, start = study.folder / "report" / "index.html", time.monotonic()
@@ -54,12 +53,13 @@ def reproduce(
             store.discard(spec)
         jobs = [] if only_report else _plan(study, store)
         if jobs or only_report or is_outdated(study, SYNTHESIS, store):
+            from medunlearn.study.cluster import open_engine  # a second: not for who only looks
+
             with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as engine:
                 faults = engine.run([*jobs, Job(SYNTHESIS, SYNTHESIS, alone=True)])
-    lines = [] if jobs or faults or only_report else ["nothing to compute: every model is there"]
-    width = max(map(len, faults), default=0)
-    lines += [f"{'failed job':<{width}}  why"] if faults else []
-    lines += [f"{name:<{width}}  {fault}" for name, fault in faults.items()]
+        else:
+            write("nothing to compute: every model is there")
+    lines = [f"failed job {name}: {fault}" for name, fault in faults.items()]
     if SYNTHESIS not in faults:  # the result, as it was written down: not that of an earlier run
         lines += (read_record(report.with_name("summary.json")) or {}).get("result", [])
     lines.append(f"time: {tell_seconds(time.monotonic() - start)}")
@@ -84,6 +84,8 @@ def obtain_tables(study: Study) -> Tables:
                 if models := sum(len(job.models) for job in jobs):
                     check_device(study.device)
                     print(f"up to {models} models are missing: they are made first", flush=True)
+                from medunlearn.study.cluster import open_engine
+
                 with open_engine(study, store) as engine:
                     faults = engine.run(jobs)
                 if not any(store.is_done(spec) for spec in all_models(study.profile)):
@@ -105,7 +107,7 @@ def alone(folder: Path) -> Iterator[None]:
 
     Raises:
         BusyError: Another process holds it.
-        InputError: The file system knows no locks.
+        InputError: The file system knows no locks (flock).
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0, fallback_to_soft=False)
@@ -115,11 +117,8 @@ def alone(folder: Path) -> Iterator[None]:
         fault = "another run is at work here; wait until it ends, or stop it"
         raise BusyError(str(folder), [fault]) from None
     except OSError as error:
-        if error.errno != ENOSYS:
-            raise
-        fault = "this file system knows no locks (flock), so that a run that is killed would leave"
-        remedy = "its own for ever: mount it with them, or give another folder with RUNS=..."
-        raise InputError(str(folder), [f"{fault} {remedy}"]) from None
+        fault = f"cannot be locked (flock: {error.strerror}): give another folder with RUNS=..."
+        raise InputError(str(folder), [fault]) from None
     try:
         yield
     finally:
@@ -148,20 +147,23 @@ def clean(folder: Path) -> None:
 def _plan(study: Study, store: Store) -> list[Job]:
     """The jobs that are left, after what killed runs left behind has been taken away."""
     store.sweep()
-    jobs = missing_jobs(plan_jobs(study.profile), store.is_done)
-    _check_space(study, [s for job in jobs for s in job.models if not store.is_done(s)])
+    jobs = missing_jobs(study, store)
     if is_outdated(study, COHORT, store):
         jobs.append(Job(COHORT, COHORT))
     return jobs
 
 
-def _check_space(study: Study, specs: Sequence[ModelSpec]) -> None:
-    """Refuse before anything is made what would end in a full disk."""
-    samples, classes = len(study.cohort.table), len(study.cohort.classes)
-    channels = study.cohort.manifest.channels
-    needed = needed_bytes(study.profile, specs, samples=samples, classes=classes, channels=channels)
-    free = shutil.disk_usage(study.folder).free
-    if needed > free:
-        fault = f"{len(specs)} models need about {needed / 1e6:,.0f} MB, but {free / 1e6:,.0f} MB"
-        remedy = "are free on this disk: free some, or give another folder with RUNS=..."
-        raise InputError(str(study.folder), [f"{fault} {remedy}"])
+def missing_jobs(study: Study, store: Store) -> list[Job]:
+    """The jobs that have a model left to make."""
+    return [job for job in plan_jobs(study.profile) if not all(map(store.is_done, job.models))]
+
+
+def is_outdated(study: Study, notebook: str, store: Store) -> bool:
+    """Whether a notebook without models was not executed yet, or not on what is there now."""
+    path = study.folder / "jobs" / f"{notebook}.json"
+    made = [path.with_suffix(".ipynb")]
+    if notebook == SYNTHESIS:
+        names = ("index.html", "results.csv", "verdicts.csv", "figures/privacy_utility.png")
+        made += [study.folder / "report" / name for name in names]
+    key = (read_record(path) or {}).get("key")
+    return not all(map(Path.is_file, made)) or key != notebook_key(study, notebook, store)

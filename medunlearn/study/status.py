@@ -1,12 +1,12 @@
-"""What of a study is done, missing, failed or stale, and why."""
+"""What of a study is done, missing, failed or stale, and why; and what a dataset can test."""
 
 import warnings
 from collections import Counter, defaultdict
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import pandas as pd
-import yaml
 
 from medunlearn.cohort.build import gather
 from medunlearn.cohort.cache import open_pixels
@@ -15,13 +15,13 @@ from medunlearn.cohort.forget_sets import list_refusals
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.patients import find_listed
 from medunlearn.cohort.schema import Manifest
+from medunlearn.disk import read_record
 from medunlearn.models import build_network, is_short
 from medunlearn.study.cells import listed_cells
-from medunlearn.study.design import ModelSpec, all_models, all_timings
-from medunlearn.study.engine import failures, is_outdated
+from medunlearn.study.design import COHORT, SYNTHESIS, Job, ModelSpec, all_models, all_timings
 from medunlearn.study.feasibility import describe_claims, describe_listed
-from medunlearn.study.jobs import SYNTHESIS
-from medunlearn.study.profile import PROFILES, Profile, load_profile
+from medunlearn.study.profile import Profile, load_profile
+from medunlearn.study.reproduce import is_outdated, missing_jobs
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study, study_folder
 
@@ -49,7 +49,13 @@ def status(study: Study) -> list[str]:
     for cell in listed_cells(study.profile):
         own = Counter(states[spec] for spec in specs if spec.cell == cell)
         lines.append(f"of these for the listed patients: {own['done']} of {own.total()} done")
-    lines += _tell_stale(store, [spec for spec in specs if states[spec] == "stale"])
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for spec, told in store.stale([spec for spec in specs if states[spec] == "stale"]).items():
+        for reason in told:
+            reasons[reason].append(spec.kind)
+    for reason, kinds in reasons.items():
+        which = shorten(", ".join(dict.fromkeys(kinds)), WIDTH)
+        lines.append(f"stale because of another {reason}: {len(kinds)} models ({which})")
     lines += [
         f"failed: {job.name} ({record.get('host')}, {record.get('seconds')} s): "
         f"{shorten(record['fault'], WIDTH)}"
@@ -57,21 +63,15 @@ def status(study: Study) -> list[str]:
     ]
     report = str(study.folder / "report" / "index.html")
     current = not is_outdated(study, SYNTHESIS, store)
-    lines += ["", "report: " + (report if current else "missing or out of date")]
-    return lines
+    return [*lines, "", "report: " + (report if current else "missing or out of date")]
 
 
-def _tell_stale(store: Store, specs: list[ModelSpec]) -> list[str]:
-    """One line for each reason, with the kinds of models that it made stale."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for spec, reasons in store.stale(specs).items():
-        for reason in reasons:
-            found[reason].append(spec.kind)
-    lines = []
-    for reason, kinds in found.items():
-        told = shorten(", ".join(dict.fromkeys(kinds)), WIDTH)
-        lines.append(f"stale because of another {reason}: {len(kinds)} models ({told})")
-    return lines
+def failures(study: Study, store: Store) -> list[tuple[Job, dict[str, Any]]]:
+    """The jobs that still have something to make and failed at it, with their records."""
+    left = missing_jobs(study, store)
+    left += [Job(n, n) for n in (COHORT, SYNTHESIS) if is_outdated(study, n, store)]
+    found = [(job, read_record(study.folder / "jobs" / f"{job.name}.json")) for job in left]
+    return [(job, record) for job, record in found if record and record.get("fault")]
 
 
 def check(
@@ -88,24 +88,18 @@ def check(
     manifest, asked = load_manifest(dataset), load_profile(profile)
     root = Path(data_root).expanduser() if data_root else None
     cache = study_folder(dataset, profile, runs).parent / "cache"
-    sizes = (asked.image_size, asked.max_patients)
-    rows, table, held = gather(manifest, root, cache, *sizes, go_on=True)
-    return [
+    table, held = gather(manifest, root, cache, asked.image_size, asked.max_patients, go_on=True)
+    lines = [
         *describe_cohort(manifest, table, open_pixels(held.path)),
         *_tell_network(manifest, asked),
-        *_doubt_forget_sets(table, profile),
+        *_doubt_forget_sets(table, asked, profile),
         "",
         *describe_claims(table, manifest.label.classes, asked, profile),
-        *_tell_listed(table, forget or asked.forget, asked),
-        "",
-        *describe_profiles(manifest, rows),
     ]
-
-
-def _tell_listed(table: pd.DataFrame, path: str, profile: Profile) -> list[str]:
-    """What can be said of listed patients, if there is a list; ids are still the user's own."""
-    found = find_listed(Path(path).expanduser(), table) if path else None
-    return describe_listed(table, found.patients, profile) if found else []
+    if path := forget or asked.forget:  # ids are still the user's own
+        listed = find_listed(Path(path).expanduser(), table)
+        lines += describe_listed(table, listed.patients, asked)
+    return lines
 
 
 def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
@@ -124,41 +118,17 @@ def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
             weights=profile.weights,
         )
     count = sum(parameter.numel() for parameter in network.parameters())
-    lines = [f"network {profile.network}: {count:,} parameters"]
-    if profile.weights:
-        every = f"all weights are taken from {Path(profile.weights).name}"
-        lines += [str(each.message) for each in told] or [every]
-    return lines
+    named = f"network {profile.network}: {count:,} parameters"
+    return [named, *(str(each.message) for each in told)]
 
 
-def _doubt_forget_sets(table: pd.DataFrame, name: str) -> list[str]:
+def _doubt_forget_sets(table: pd.DataFrame, profile: Profile, name: str) -> list[str]:
     """Why a study of this profile would be refused; of a large cohort one order is looked at."""
-    profile, patients = load_profile(name), table["patient"].nunique()
-    cells = [(spec.cell, spec.seed) for spec in all_models(profile) if spec.cell]
-    orders = [(c, c.order(s) if patients < FEW_PATIENTS else "shared") for c, s in cells]
-    wanted = [(cell.composition, cell.forget_size, order) for cell, order in orders]
+    few = table["patient"].nunique() < FEW_PATIENTS
+    specs = [(spec.cell, spec.seed) for spec in all_models(profile) if spec.cell]
+    wanted = [
+        (cell.composition, cell.forget_size, cell.order(seed) if few else "shared")
+        for cell, seed in specs
+    ]
     said = f"WARNING: reproduce refuses this dataset with profile {name}"
     return [f"{said}: {fault}" for fault in list_refusals(table, wanted)]
-
-
-def describe_profiles(manifest: Manifest, rows: pd.DataFrame) -> list[str]:
-    """Images, their memory, and number of models of a study, for each profile.
-
-    Args:
-        manifest: The dataset.
-        rows: All its rows.
-    """
-    lines = [f"{'profile':<10}{'px':>5}{'images':>10}{'memory':>11}{'models':>8}"]
-    patients = rows["source_patient"].nunique()
-    for name in yaml.safe_load(PROFILES.read_text()):
-        profile = load_profile(name)
-        size = min(profile.image_size, manifest.image_size)
-        images = round(min(profile.max_patients or patients, patients) * len(rows) / patients)
-        memory = f"{images * manifest.channels * size**2 / 2**20:,.0f} MiB"
-        models = len(all_models(profile)) + len(all_timings(profile))
-        lines.append(f"{name:<10}{size:>5}{images:>10,}{memory:>11}{models:>8}")
-    if getattr(manifest, "split", None):
-        lines.append(
-            "fewer patients: by the manifest's shares from each part of the official split"
-        )
-    return lines

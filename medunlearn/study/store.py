@@ -1,12 +1,14 @@
 """The store: every model in a folder named by what decides it, whole or not there at all."""
 
+import json
+import shutil
 import socket
 import time
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock
@@ -16,7 +18,7 @@ from medunlearn.cohort.partition import TRAIN
 from medunlearn.disk import now, read_record, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash, file_hash
-from medunlearn.study import folders
+from medunlearn.study.cells import Cell
 from medunlearn.study.design import ModelSpec, made_from, references
 from medunlearn.study.keys import changes, describe
 from medunlearn.study.study import Study
@@ -24,27 +26,30 @@ from medunlearn.study.study import Study
 if TYPE_CHECKING:
     from medunlearn.evaluation.difficulty import References
 
+RECORD, LOCK = "record.json", ".lock"
+
 State = Literal["done", "partial", "stale", "absent"]
-"""A model is there; is being written, or its writer was killed; is there in an older form only; or
-none of these."""
+"""A model is there; is being written, or its writer was killed; has an older form; or is not."""
 
 
 class Entry(NamedTuple):
-    """A model as the store knows it: what decides it, and the hash of that, its folder's name."""
+    """A model as the store knows it.
+
+    Args:
+        key: The hash of what decides it, and its folder's name.
+        ingredients: What decides it (see ``keys.describe``).
+        inputs: Keys of the models that it is made from.
+    """
 
     key: str
     ingredients: dict[str, Any]
-
-    @property
-    def inputs(self) -> list[str]:
-        """Keys of the models that it is made from."""
-        return list(self.ingredients["inputs"])
+    inputs: list[str]
 
 
 class Store:
     """Finds, checks and writes the models of a study.
 
-    A look checks a record's signature, and size and time of its files. Reading checks their bytes.
+    A look checks a record's signature and the sizes of its files. Reading checks their bytes.
 
     Args:
         study: Whose models these are.
@@ -56,8 +61,7 @@ class Store:
         self._entries: dict[ModelSpec, Entry] = {}
         self._verified: dict[str, dict[str, Any]] = {}
         self._drawn: dict[str, ForgetSet] = {}
-        # held by who names a model or takes it away: two would both move the same old folder
-        self._naming = FileLock(study.folder / ".models.lock")
+        self._naming = FileLock(study.folder / ".models.lock")  # held by who names or removes
 
     def entry(self, spec: ModelSpec) -> Entry:
         """Key and ingredients of a model; its forget set is drawn if it was not yet."""
@@ -66,7 +70,7 @@ class Store:
             known = spec.cell is not None and not spec.cell.by_difficulty
             drawn = self.forget_set(spec) if known else None
             ingredients = describe(self.study, spec, drawn, inputs)
-            self._entries[spec] = Entry(canonical_hash(ingredients)[:20], ingredients)
+            self._entries[spec] = Entry(canonical_hash(ingredients)[:20], ingredients, inputs)
         return self._entries[spec]
 
     def forget_set(self, spec: ModelSpec) -> ForgetSet:
@@ -76,30 +80,28 @@ class Store:
             FileNotFoundError: Easy and hard need the reference models, and one is not there.
             InputError: It cannot be drawn; or no study was opened with these listed patients.
         """
-        if spec.cell is None:
-            raise ValueError(f"{spec.title} has no forget set")
-        name, table, confidence = str(spec.draw), self.study.cohort.table, None
-        if name not in self._drawn and spec.cell.composition == LISTED:
-            self._drawn[name] = self._recorded(name)
+        cell, name = spec.cell, str(spec.draw)
+        assert cell is not None, spec.title
         if name not in self._drawn:
-            if spec.cell.by_difficulty:
-                from medunlearn.evaluation.difficulty import patient_confidence
-
-                confidence = patient_confidence(self.references().confidence(), table)
-            drawn = spec.cell.forget_set(table, spec.seed, confidence)
-            drawn.write(self.study.folder / "draws")
-            self._drawn[name] = drawn
+            self._drawn[name] = self._draw(cell, spec.seed, name)
+            self._drawn[name].write(self.study.folder / "draws")
         return self._drawn[name]
 
-    def _recorded(self, name: str) -> ForgetSet:
-        """Listed patients, as they were recorded when a study was opened with the list."""
-        path = self.study.folder / "draws" / f"{name}.json"
-        patients = (read_record(path) or {}).get("patients", [])
-        found = list_forget_set(self.study.cohort.table, patients, str(path))
-        if found.name != name:
-            fault = "holds other patients than its name says; run again with FORGET"
-            raise InputError(str(path), [fault])
-        return found
+    def _draw(self, cell: Cell, seed: int, name: str) -> ForgetSet:
+        """Listed patients are those that were recorded when a study was opened with the list."""
+        table, confidence = self.study.cohort.table, None
+        if cell.composition == LISTED:
+            path = self.study.folder / "draws" / f"{name}.json"
+            found = list_forget_set(table, (read_record(path) or {}).get("patients", []), str(path))
+            if found.name != name:
+                fault = "holds other patients than its name says; run again with FORGET"
+                raise InputError(str(path), [fault])
+            return found
+        if cell.by_difficulty:
+            from medunlearn.evaluation.difficulty import patient_confidence
+
+            confidence = patient_confidence(self.references().confidence(), table)
+        return cell.forget_set(table, seed, confidence)
 
     def references(self) -> "References":
         """What the reference models say of every image.
@@ -122,13 +124,19 @@ class Store:
         return self.folder / self.entry(spec).key
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """The record of a whole and sound model, else none."""
-        if key not in self._verified and (record := folders.read_sealed(self.folder / key)):
-            self._verified[key] = record
+        """The record of a whole model, else none: each file has the size that was written."""
+        if key not in self._verified:
+            folder = self.folder / key
+            record = read_record(folder / RECORD) or {}
+            signed = record.pop("sha256", None) == canonical_hash(record)
+            sizes = record.get("sizes", {}).items() if signed else ()
+            with suppress(FileNotFoundError):
+                if signed and all((folder / f).stat().st_size == size for f, size in sizes):
+                    self._verified[key] = record
         return self._verified.get(key)
 
     def files(self, key: str) -> dict[str, str] | None:
-        """Hashes of the files of a whole and sound model by name, else none."""
+        """Hashes of the files of a whole model by name, else none."""
         return (self.record(key) or {}).get("files")
 
     def file(self, spec: ModelSpec, name: str) -> Path:
@@ -148,34 +156,32 @@ class Store:
         return path
 
     def is_done(self, spec: ModelSpec) -> bool:
-        """Whether the model is there, sound, and made from the inputs that are there now."""
-        entry = self.entry(spec)
-        if not (fits := self._fits(entry)):
-            for key in (entry.key, *entry.inputs):  # perhaps made again since they were read
-                self._verified.pop(key, None)
-            fits = self._fits(entry)
-        return fits and all(map(self.is_done, made_from(self.study.profile, spec)))
-
-    def _fits(self, entry: Entry) -> bool:
-        record = self.record(entry.key)
-        return record is not None and all(
-            record["inputs"].get(key, "unknown") == self.files(key) for key in entry.inputs
-        )
+        """Whether the model is there, whole, and made from the inputs that are there now."""
+        key, _, inputs = self.entry(spec)
+        for _ in range(2):
+            there = {each: self.files(each) for each in inputs}
+            if (self.record(key) or {}).get("inputs") == there:
+                return all(map(self.is_done, made_from(self.study.profile, spec)))
+            for each in (key, *inputs):  # perhaps made again since they were read
+                self._verified.pop(each, None)
+        return False
 
     def missing(self, specs: list[ModelSpec]) -> list[ModelSpec]:
-        """Those that are not done; what was found sound before is looked at again."""
+        """Those that are not done; what was found whole before is looked at again."""
         self._verified.clear()
         return [spec for spec in specs if not self.is_done(spec)]
 
     def discard(self, spec: ModelSpec) -> None:
         """Take a model's folder away, if there is one."""
-        folders.remove(self.path(spec))
+        shutil.rmtree(self.path(spec), ignore_errors=True)
         self._verified.pop(self.entry(spec).key, None)
 
     def sweep(self) -> None:
         """Remove what killed processes have left half-written; what is being written stays."""
         with self._naming:
-            folders.sweep(self.folder)
+            for folder in self.folder.glob(".partial-*"):
+                with suppress(OSError), FileLock(folder / LOCK, timeout=0):  # else it is held
+                    shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def writing(self, spec: ModelSpec) -> Iterator[Path]:
@@ -191,48 +197,59 @@ class Store:
             DiskFullError: The disk is full; the message names it and the remedy.
         """
         entry, start = self.entry(spec), time.monotonic()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        held = folders.hold(self.folder, entry.key, self._naming)
-        with told_when_full(self.folder), held as folder:
-            yield folder
-            record = {
-                "key": entry.key,
-                "title": spec.title,
-                "host": socket.gethostname(),
-                "status": "done",
-                "seconds": round(time.monotonic() - start, 3),
-                "finished": now(),
-                "ingredients": entry.ingredients,
-                "inputs": {key: self.files(key) for key in entry.inputs},
-            }
-            folders.seal(folder, record)
-            with self._naming:
-                list(self.folder.iterdir())  # what another host has named is to be seen here
-                if not self.is_done(spec):
-                    self.discard(spec)
-                    folders.give_name(folder, self.path(spec))
+        folder = self.folder / f".partial-{entry.key}-{uuid4().hex}"
+        lock = FileLock(folder / LOCK)
+        try:
+            with told_when_full(self.folder):
+                with self._naming:  # nobody sweeps what is not held yet
+                    folder.mkdir(parents=True)
+                    lock.acquire()
+                yield folder
+                self._seal(folder, entry, spec.title, time.monotonic() - start)
+                with self._naming:
+                    if not self.is_done(spec):
+                        self.discard(spec)
+                        (folder / LOCK).unlink()
+                        folder.rename(self.path(spec))
+        finally:
+            lock.release()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _seal(self, folder: Path, entry: Entry, title: str, seconds: float) -> None:
+        """Write the signed record of a folder, with hash and size of every file."""
+        files = sorted(path for path in folder.iterdir() if path.name != LOCK)
+        record = {
+            "key": entry.key,
+            "title": title,
+            "host": socket.gethostname(),
+            "status": "done",
+            "seconds": round(seconds, 3),
+            "finished": now(),
+            "ingredients": entry.ingredients,
+            "inputs": {key: self.files(key) for key in entry.inputs},
+            "files": {path.name: file_hash(path) for path in files},
+            "sizes": {path.name: path.stat().st_size for path in files},
+        }
+        signed = {**record, "sha256": canonical_hash(record)}
+        (folder / RECORD).write_text(json.dumps(signed, indent=1) + "\n")
 
     def stale(self, specs: list[ModelSpec]) -> dict[ModelSpec, list[str]]:
-        """Of the models given, those that exist in an older form, with the parts that changed.
-
-        Of several older forms the nearest is told: clocks jump, so the newest is not known.
-        """
-        older: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for path in sorted(self.folder.glob(f"[!.]*/{folders.RECORD}")):
+        """Of the models given, those that exist in an older form, with the parts that changed."""
+        older: dict[str, dict[str, Any]] = {}
+        for path in sorted(self.folder.glob(f"[!.]*/{RECORD}")):
             record = read_record(path) or {}
             if {"title", "ingredients"} <= set(record):
-                older[record["title"]].append(record["ingredients"])
-        reasons = {
-            spec: [changes(old, self.entry(spec).ingredients) for old in older[spec.title]]
+                older[record["title"]] = record["ingredients"]
+        return {
+            spec: changes(older[spec.title], self.entry(spec).ingredients)
             for spec in specs
             if spec.title in older and self.record(self.entry(spec).key) is None
         }
-        return {spec: min(told, key=len) for spec, told in reasons.items()}
 
     def states(self, specs: list[ModelSpec]) -> dict[ModelSpec, State]:
         """The state of each model."""
         states: dict[ModelSpec, State] = dict.fromkeys(specs, "absent")
         states |= dict.fromkeys(self.stale(specs), "stale")
-        written = set(folders.partials(self.folder).values())
+        written = {path.name.split("-")[1] for path in self.folder.glob(".partial-*")}
         states |= {spec: "partial" for spec in specs if self.entry(spec).key in written}
         return states | {spec: "done" for spec in specs if self.is_done(spec)}

@@ -12,7 +12,7 @@ from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.patients import find_listed
 from medunlearn.errors import InputError
 from medunlearn.methods import Setting
-from medunlearn.study.devices import fault_of_cuda
+from medunlearn.study.devices import choose_device
 from medunlearn.study.profile import Profile, check_settings, load_profile
 from medunlearn.study.tuned import Tuned, find_tuned
 
@@ -139,7 +139,7 @@ def open_study(
     if given := forget or settings.forget:
         listed = find_listed(Path(given).expanduser(), cohort.table, cohort.salt)
         listed.write(folder / "draws")
-        settings = settings.with_listed(listed)
+        settings = settings.model_copy(update={"listed": listed})
     tuned = find_tuned(folder, profile)
     if tuned is not None:
         settings = settings.model_copy(update={"methods": tuned.replace_in(settings.methods)})
@@ -166,14 +166,3 @@ def study_folder(dataset: str, profile: str, runs: str = "") -> Path:
     load_profile(profile)
     base = Path(runs or os.environ.get("RUNS", "") or PROJECT / "runs").expanduser()
     return base.absolute() / f"{load_manifest(dataset).name}-{Path(profile).stem}"
-
-
-def choose_device(asked: str = "") -> str:
-    """The device type: as asked, else ``cuda`` if the driver and the torch build have it.
-
-    Raises:
-        InputError: Something else was asked for.
-    """
-    if asked not in {"", "cpu", "cuda"}:
-        raise InputError("DEVICE", [f"{asked!r} is not known; choose from cpu, cuda"])
-    return asked or ("cpu" if fault_of_cuda() else "cuda")

@@ -159,13 +159,7 @@ def load_tables(study: Study) -> Tables:
 
 
 def _read_logits(path: Path, models: int) -> NDArray[np.float32]:
-    """(models, samples, classes), read piece by piece: in memory once."""
-    file = pq.ParquetFile(path)
-    logits, done = np.empty(0, np.float32), 0
-    for batch in file.iter_batches(columns=["logits"]):
-        values = batch["logits"].flatten().to_numpy(zero_copy_only=False)
-        if not done:
-            logits = np.empty(file.metadata.num_rows * (len(values) // len(batch)), np.float32)
-        logits[done : done + len(values)] = values
-        done += len(values)
-    return logits.reshape(models, file.metadata.num_rows // models, -1)
+    """(models, samples, classes)."""
+    column = pq.read_table(path, columns=["logits"])["logits"]
+    flat = np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks])
+    return flat.reshape(models, len(column) // models, -1)

@@ -3,28 +3,25 @@
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from medunlearn.errors import InputError
 from medunlearn.evaluation.costs import disturbed
 from medunlearn.methods import Setting, get_method
 from medunlearn.sources import canonical_hash
 from medunlearn.study.builder import Builder
-from medunlearn.study.design import ModelSpec, development_seeds, original, trial
-from medunlearn.study.engine import open_engine
-from medunlearn.study.jobs import Job
+from medunlearn.study.cluster import open_engine
+from medunlearn.study.design import Job, ModelSpec, development_seeds, original, trial
 from medunlearn.study.reproduce import alone
 from medunlearn.study.search import WORST, accuracies, choose, find_ranges, score, search
 from medunlearn.study.study import Study
 from medunlearn.study.tuned import Found, Trial, Tuned, method_code, tuned_path, write_tuned
 
 
-def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, dict[str, str]]:
+def tune(study: Study, *, write: Callable[[str], None] = print) -> dict[str, str]:
     """Search the settings of every method of the profile, and freeze what was found.
 
     One search runs at a time, whatever JOBS is: each trial is timed. Trials that are in the store
@@ -32,10 +29,10 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
 
     Args:
         study: The study.
-        write: Takes a line of progress.
+        write: Takes a line of progress, and where the settings are.
 
     Returns:
-        The file, and name and fault of each search that failed: then no file is written.
+        Name and fault of each search that failed: then no file is written.
 
     Raises:
         InputError: Another run holds the study, or optuna is not installed.
@@ -49,7 +46,10 @@ def tune(study: Study, *, write: Callable[[str], None] = print) -> tuple[Path, d
         if not faults:
             found = freeze(builder, methods)
             write_tuned(found, path, dataset=study.dataset, profile=study.profile_name)
-    return path, faults
+    for name, fault in faults.items():
+        write(f"failed job {name}: {fault}")
+    write("no settings were frozen" if faults else f"settings: {path}")
+    return faults
 
 
 def tune_method(builder: Builder, method: str) -> Found:
@@ -92,11 +92,7 @@ def tune_nothing(builder: Builder) -> tuple[Trial, Trial]:
 
 
 def freeze(builder: Builder, methods: list[str]) -> Tuned:
-    """All that was found, from trials that are in the store.
-
-    Raises:
-        InputError: Trials were timed on more than one device.
-    """
+    """All that was found, from trials that are in the store."""
     study, seeds = builder.study, development_seeds(builder.study.profile)
     untouched, retrained = tune_nothing(builder)
     found = {method: tune_method(builder, method) for method in methods}
@@ -108,13 +104,10 @@ def freeze(builder: Builder, methods: list[str]) -> Tuned:
         ]
         + [builder.costs(_specs(builder, "retrain"))]
     )
-    if len(devices := sorted(bills["device"].unique())) > 1:
-        told = f"trials were timed on {', '.join(devices)}: on one of them, make clean, make tune"
-        raise InputError("tuning", [told])
     return Tuned(
         cohort=study.cohort.sha256,
         recipe=canonical_hash(study.recipe),
-        device=devices[0],
+        device=", ".join(sorted(bills["device"].unique())),
         device_type=study.device,
         host=socket.gethostname(),
         torch=torch.__version__,

@@ -4,7 +4,6 @@ Of an executed notebook nothing is trusted but what it says itself.
 """
 
 import logging
-import multiprocessing
 import socket
 import threading
 import time
@@ -18,13 +17,12 @@ from typing import Any
 from uuid import uuid4
 
 import papermill
-from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed import Worker, WorkerPlugin, get_worker
 from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
 
-from medunlearn.errors import InputError
 from medunlearn.sources import canonical_hash, file_hash
-from medunlearn.study.devices import fault_of_cuda, visible_devices
+from medunlearn.study.devices import visible_devices
 from medunlearn.study.engine import Ending
 from medunlearn.study.kernels import LIBRARIES, JobError, WarmKernels
 from medunlearn.study.keys import versions
@@ -41,57 +39,29 @@ class Kernels(WorkerPlugin):
 
     Args:
         folder: The study's; every worker must see it.
-        data_root: Folder of the datasets, or empty.
         device: ``cpu`` or ``cuda``.
     """
 
-    def __init__(self, folder: Path, data_root: str, device: str) -> None:
+    def __init__(self, folder: Path, device: str) -> None:
         self.name = f"medunlearn-{uuid4().hex[:12]}"
-        self.marker = folder / "jobs" / f".{self.name}"
-        self.data_root, self.device, self.libraries = data_root, device, LIBRARIES
-        self.code = code_version()
+        self.folder, self.device = folder, device
+        self.libraries, self.code = LIBRARIES, code_version()
 
-    def faults(self) -> list[str]:
-        """Why the process in which this is called cannot execute jobs of the study."""
-        faults, shared = [], "must lie in a file system that all workers share"
-        # listing asks a network's file system anew; one file is looked up in what is remembered
-        if self.marker not in self.marker.parent.glob(".*"):
-            faults.append(f"does not see the study in {self.marker.parents[1]}: RUNS {shared}")
-        if self.data_root and not Path(self.data_root).is_dir():
-            faults.append(f"does not see {self.data_root}: DATA {shared}")
-        if (here := code_version()) != self.code:
-            faults.append(f"has other code than the command: {here}, expected {self.code}")
-        if self.device == "cuda" and (fault := fault_of_cuda()):
-            faults.append(f"cannot compute on cuda: {fault}")
-        if multiprocessing.current_process().daemon:
-            faults.append("can start no kernel under its nanny: start it with --no-nanny")
-        return faults
-
-    def check_workers(self, client: Client) -> None:
-        """Refuse workers that are there and cannot execute jobs of the study.
-
-        Raises:
-            InputError: What each of them lacks.
-        """
-        faults = []
-        for address, found in client.run(self.faults, on_error="return").items():
-            if isinstance(found, Exception):  # for one, it cannot import the package
-                remedy = f"start it in this environment, with PYTHONPATH={PROJECT}"
-                found = [f"cannot execute jobs: {found}; {remedy}"]
-            faults += [f"the worker {address} {fault}" for fault in found]
-        if faults:
-            raise InputError("CLUSTER", faults)
+    def fault(self) -> str:
+        """Why the process in which this is called cannot execute jobs of the study; else empty."""
+        if not self.folder.is_dir():
+            shared = "must lie in a file system that all workers share"
+            return f"does not see {self.folder}: RUNS {shared}"
+        here = code_version()
+        same = here == self.code
+        return "" if same else f"has other code than the command: {here}, expected {self.code}"
 
     def setup(self, worker: Worker) -> None:
-        """Know the worker; one that joins a run and is not fit for it is sent away."""
+        """Get ready on a worker."""
         self.worker, self.told, self.kernels = worker, set[str](), WarmKernels(self.libraries)
         devices = visible_devices() if self.device == "cuda" else []
         places = [{"CUDA_VISIBLE_DEVICES": name} for name in devices] or [{}]
         self.places = list(islice(cycle(places), worker.state.nthreads))  # devices in turn
-        if faults := self.faults():
-            who = f"the worker {worker.address} on {socket.gethostname()}"
-            self.tell(f"{who} is sent away, for it {'; '.join(faults)}")
-            worker.loop.add_callback(worker.close)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - as dask calls it
         """End the kernels: the run is over, or the worker ends."""
@@ -102,17 +72,13 @@ class Kernels(WorkerPlugin):
         if self.name in str(key) and (start, finish) == ("executing", "released"):
             threading.Thread(target=self.kernels.close).start()  # dask must not wait for it
 
-    def tell(self, line: str) -> None:
-        """Show a line where the run was started, once: each model of a job may wait."""
-        if line not in self.told:
-            self.told.add(line)
-            self.worker.log_event(self.name, line)
-
     def _pass_on(self, job: str, text: str) -> None:
-        """Take what a notebook prints, and tell what it waits for."""
+        """Tell what a notebook waits for where the run was started, once: each model may wait."""
         for line in text.splitlines():
-            if line.startswith("waiting for "):
-                self.tell(f"{'':<12} {job:<46} {line}")
+            told = f"{'':<12} {job:<46} {line}"
+            if line.startswith("waiting for ") and told not in self.told:
+                self.told.add(told)
+                self.worker.log_event(self.name, told)
 
     def execute(self, notebook: Path, output: Path, parameters: dict[str, Any]) -> Ending:
         """Execute a notebook; whatever fails in it is told, not raised: it may travel far."""
@@ -202,9 +168,7 @@ def _run(
     except papermill.PapermillExecutionError as error:
         raise JobError(f"cell [{error.exec_count}]: {error.ename}: {error.evalue}") from error
     except (RuntimeError, OSError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        closed = "stopped, for the kernels were closed"
-        raise JobError(closed if kernels.closed else reason) from error
+        raise JobError(str(error).partition("\n")[0] or type(error).__name__) from error
     finally:
         if not loop.is_running():
             loop.close()

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 
 from medunlearn import __main__ as command
 from medunlearn.study import devices, engine
-from medunlearn.study.design import original
-from medunlearn.study.jobs import Job
+from medunlearn.study.design import Job, original
 from tests.study.conftest import write_notebook
 
 JOBS = [Job(f"02-{n}", "cell", {"mark": f"02-{n}"}, (original(n),)) for n in range(5)]
@@ -35,7 +34,9 @@ def reproduce(study, *, workers, cluster, only_report, retime, write):
     made.mkdir(exist_ok=True)
     store = SimpleNamespace(folder=made, is_done=lambda spec: (made / f"02-{spec.seed}").exists())
     left = [job for job in JOBS if not store.is_done(job.models[0])]
-    with engine.open_engine(study, store, jobs=workers, cluster=cluster, write=write) as opened:
+    from medunlearn.study.cluster import open_engine
+
+    with open_engine(study, store, jobs=workers, cluster=cluster, write=write) as opened:
         return opened.run(left)
 
 
@@ -47,8 +48,8 @@ if __name__ == "__main__":
     command.open_study = lambda *_, **__: study
     command.reproduce = reproduce
     devices.cuda_count = lambda: 2
-    devices.fault_of_cuda = command.fault_of_cuda = lambda: None
     engine.PROJECT = study.folder
     engine.study_parameters = lambda study: {"runs": str(study.folder)}
-    importlib.import_module("medunlearn.study.worker").LIBRARIES = ()  # knows the devices by now
+    worker = importlib.import_module("medunlearn.study.worker")
+    worker.LIBRARIES, worker.cuda_count = (), devices.cuda_count
     command.leave(command.main(["reproduce", "--runs", folder, *options]))

@@ -1,4 +1,4 @@
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import get_args
@@ -299,23 +299,6 @@ def test_warm_up_runs_come_first_and_are_in_no_row(builder, fake, monkeypatch):
     rows = builder.costs([spec])
     assert list(rows["seconds"]) == [5, 6, 7]
     assert list(rows["repeat"]) == [0, 1, 2]
-
-
-def test_what_a_gpu_loads_at_its_first_steps_is_no_models(builder, monkeypatch):
-    """Played on the processor: one short training before the first clock, and no other."""
-    trained, real = [], module.train
-    monkeypatch.setattr(builder, "device", "cuda")
-    monkeypatch.setattr(module, "Clock", lambda _: nullcontext)
-    monkeypatch.setattr(module, "device_shared", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(builder, "write", lambda *_: None)
-    monkeypatch.setattr(
-        module, "train", lambda b, r, seed, **_: (trained.append(len(b)), real(b, r, seed=seed))[1]
-    )
-    builder.images = Builder(builder.study).images
-    for seed in (1000, 1001):
-        builder._train(builder.study.folder, original(seed))
-    whole = len(builder.training_rows(original(1000))[0])
-    assert trained == [2 * builder.recipe.batch_size, whole, whole]
 
 
 @pytest.mark.parametrize("locks", [True, False])

@@ -15,10 +15,9 @@ import psutil
 import pytest
 from distributed import KilledWorker, LocalCluster
 
-from medunlearn.__main__ import check_cluster
 from medunlearn.errors import InputError
 from medunlearn.study import worker
-from medunlearn.study.cluster import open_workers
+from medunlearn.study.cluster import open_engine
 from medunlearn.study.worker import Kernels
 from tests.study.conftest import until
 from tests.study.grid import JOBS
@@ -47,19 +46,19 @@ def there():
 @pytest.fixture
 def carry(there, notebook, tmp_path, monkeypatch):
     """Open workers for a study of its own; submit notebooks of the given cells to them."""
-    (tmp_path / "jobs").mkdir()
     monkeypatch.setattr(worker, "LIBRARIES", ())
 
     @contextmanager
-    def opened(cluster=there.scheduler_address, jobs=None, device="cpu", data="", write=print):
-        with open_workers(cluster, Kernels(tmp_path, data, device), jobs, write) as workers:
+    def opened(cluster=there.scheduler_address, jobs=None, device="cpu", write=print):
+        study = SimpleNamespace(folder=tmp_path, data_root="", device=device)
+        with open_engine(study, None, jobs=jobs, cluster=cluster, write=write) as engine:
 
             def submit(name, *cells, **parameters):
                 output = tmp_path / "jobs" / f"{name}.ipynb"
-                future = workers.submit(notebook(*cells, name=name), output, parameters)
-                return lambda: workers.ending(future)
+                future = engine.submit(notebook(*cells, name=name), output, parameters)
+                return lambda: engine.ending(future)
 
-            yield workers, submit
+            yield engine, submit
 
     return opened
 
@@ -90,27 +89,7 @@ def test_places_follow_the_workers_up_to_the_limit(carry, there):
         there.scale(2)
         until(lambda: workers.slots() == 2)
         assert limited.slots() == 1
-    assert [line.strip() for line in told[1:]] == [f"{n} notebooks at a time" for n in (2, 3, 2)]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"marker": Path("/nowhere/jobs/.run")}, "does not see the study in /nowhere: RUNS"),
-        ({"data_root": "/nowhere/images"}, "does not see /nowhere/images: DATA"),
-        ({"code": "medunlearn 0"}, ", expected medunlearn 0"),
-        ({"device": "cuda"}, "cannot compute on cuda: its GPU is gone"),
-    ],
-)
-def test_why_a_worker_is_not_fit_is_told(tmp_path, monkeypatch, change, said):
-    monkeypatch.setattr(worker, "fault_of_cuda", lambda: "its GPU is gone")
-    (tmp_path / "jobs").mkdir()
-    kernels = Kernels(tmp_path, "", "cpu")
-    kernels.marker.touch()
-    assert kernels.faults() == []
-    vars(kernels).update(change)
-    assert len(kernels.faults()) == 1
-    assert said in kernels.faults()[0]
+    assert [line.strip() for line in told] == [f"{n} notebooks at a time" for n in (2, 3, 2)]
 
 
 def test_a_job_that_kills_its_workers_is_given_up_with_what_to_look_at(carry):
@@ -123,42 +102,19 @@ def test_a_job_that_kills_its_workers_is_given_up_with_what_to_look_at(carry):
     assert "walltime" in fault
 
 
-def test_every_worker_that_is_not_fit_at_the_start_is_named_and_stays(carry, there):
-    with (
-        pytest.raises(InputError, match="does not see /nowhere: DATA") as caught,
-        carry(data="/nowhere"),
-    ):
+def test_every_worker_that_is_not_fit_is_named_with_what_it_lacks(carry, there, monkeypatch):
+    codes = iter(["old", *["new"] * 9])
+    monkeypatch.setattr(worker, "code_version", lambda: next(codes))
+    with pytest.raises(InputError, match="has other code than the command") as caught, carry():
         pass
-    named = {fault.split()[2] for fault in caught.value.faults}
-    assert named == {each.address for each in there.workers.values()}
-    assert len(named) == 2
-
-
-def test_a_worker_that_joins_and_is_not_fit_is_sent_away_and_told(carry, there, monkeypatch):
-    told = []
-    with carry(write=told.append) as (workers, _):
-        monkeypatch.setattr(worker, "fault_of_cuda", lambda: "its GPU is gone")
-        monkeypatch.setattr(Kernels, "faults", lambda _: ["cannot compute: its GPU is gone"])
-        there.scale(3)
-        until(lambda: any("is sent away, for it cannot compute" in line for line in told))
-        until(lambda: workers.slots() == 2)
-        there.scale(2)
-
-
-def test_a_worker_under_a_nanny_is_refused_with_the_remedy(carry):
-    """It is a daemonic process, which may start no other: so no kernel."""
-    with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as nannied,
-        pytest.raises(InputError, match="start it with --no-nanny"),
-        carry(nannied.scheduler_address),
-    ):
-        pass
-
-
-@pytest.mark.parametrize("given", ["mars", "Local", "127.0.0.1:8786", "http://here"])
-def test_an_unknown_cluster_is_refused_with_the_choices(given):
-    with pytest.raises(InputError, match=r"choose from .*local.*, slurm, tcp://host:port"):
-        check_cluster(given, None)
+    assert {fault.split()[2] for fault in caught.value.faults} == {
+        each.address for each in there.workers.values()
+    }
+    kernels = Kernels(Path("/nowhere"), "cpu")
+    assert (
+        kernels.fault()
+        == "does not see /nowhere: RUNS must lie in a file system that all workers share"
+    )
 
 
 def test_a_scheduler_that_does_not_answer_is_one_clear_error(carry, monkeypatch):
@@ -281,7 +237,6 @@ def test_a_worker_killed_in_mid_job_costs_that_job_alone(tmp_path):
         until(lambda: not is_alive(kernel), LIMIT)
         code, out, err = grid.end()
         assert code == 0, err
-        assert "dashboard: http" in out
         assert " 1 notebooks at a time" in out
         assert err == ""
         check_complete(grid, finished)

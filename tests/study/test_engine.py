@@ -10,9 +10,8 @@ import pytest
 
 from medunlearn.study import engine as module
 from medunlearn.study.cells import Cell
-from medunlearn.study.design import original, retrained, unlearned
+from medunlearn.study.design import Job, original, retrained, unlearned
 from medunlearn.study.engine import Ending, Engine, LostError, Progress, tell_seconds
-from medunlearn.study.jobs import Job
 
 CELL = Cell("random", 0.1)
 O0, O1 = original(1000), original(1001)
@@ -50,11 +49,11 @@ class World:
         self.running, self.most, self.lock, self.beside = set(), 0, threading.Lock(), {}
         self.slots, self.lines, self.pool = slots, [], ThreadPoolExecutor(8)
 
-    def submit(self, _notebook, output, _parameters):
+    def submit(self, _function, _run, _notebook, output, _parameters, **_):
         return self.pool.submit(self.execute, self.jobs[output.stem])
 
-    def ending(self, future):
-        return future.result()
+    def nthreads(self):
+        return {"worker": self.slots()}
 
     def execute(self, job):
         start = time.monotonic()
@@ -74,7 +73,8 @@ class World:
     def run(self, jobs, write=None):
         self.jobs = {each.name: each for each in jobs}
         store = SimpleNamespace(is_done=self.made.__contains__, folder=self.study.folder)
-        return Engine(self.study, store, self, write or self.lines.append).run(jobs)
+        write = write or self.lines.append
+        return Engine(self.study, store, write, self, "run", 8, int, self.slots()).run(jobs)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 8])
@@ -126,13 +126,10 @@ def test_seconds_are_told_in_the_unit_that_people_use(seconds, told):
     assert tell_seconds(seconds) == told
 
 
-def test_the_time_left_divides_by_places_what_runs_beside_others_alone():
-    progress = Progress(4, pytest.fail)
-    progress.write = (lines := []).append
-    progress.end(job("02-o", [O0, O1]), Ending(20.0), [job("02-r", [R0]) for _ in range(4)], 2)
-    rest = [job("02-r", [R0]), job("08-x", alone=True)]
-    progress.end(job("02-o", [O0, O1]), Ending(20.0), rest, 2)
-    assert [line.split(", about ")[1] for line in lines] == ["20 s left", "15 s left"]
+def test_the_time_left_is_told_from_the_work_so_far():
+    progress = Progress(4, (lines := []).append, start=time.monotonic() - 20)
+    progress.end(job("02-o", [O0, O1]), Ending(20.0), [job("02-r", [R0]) for _ in range(4)])
+    assert lines[0].endswith(", about 40 s left")
 
 
 def test_an_interrupt_ends_the_run_and_starts_nothing_more(world):
@@ -167,7 +164,7 @@ def test_no_more_jobs_are_started_than_places_are_left(world):
     assert [len(here.beside[f"02-{n}"]) for n in range(3, 7)] == [1] * 4
 
 
-@pytest.mark.parametrize("where", ["slots", "ending"])
+@pytest.mark.parametrize("where", ["slots", "execute"])
 def test_a_lost_connection_ends_the_run_at_once(world, where):
     def fail(*_):
         raise LostError("gone")

@@ -11,9 +11,15 @@ import yaml
 from medunlearn.errors import InputError
 from medunlearn.evaluation.results import measure_results
 from medunlearn.study.cells import listed_cells, make_cell, methods_at
-from medunlearn.study.design import all_models, all_timings, original, retrained, unlearned
+from medunlearn.study.design import (
+    all_models,
+    all_timings,
+    original,
+    plan_jobs,
+    retrained,
+    unlearned,
+)
 from medunlearn.study.exploratory import listed_section
-from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.reproduce import reproduce
 from medunlearn.study.status import check, status
 from medunlearn.study.store import Store
@@ -77,8 +83,8 @@ def test_jobs_tell_notebooks_a_list_by_its_mark_and_the_store_knows_its_patients
     (cell,), told = listed_cells(study.profile), Store(tiny_study)
     jobs = [job for job in plan_jobs(study.profile) if job.models[0].cell == cell]
     assert {job.name for job in jobs} == {
-        f"02-retrain-listed-{cell.draw}-seeds-1000-to-1001",
-        f"02-retrain-again-listed-{cell.draw}-seeds-1100-to-1101",
+        f"02-retrained-A-listed-{cell.draw}-seeds-1000-to-1001",
+        f"02-retrained-B-listed-{cell.draw}-seeds-1100-to-1101",
         f"03-finetune-listed-{cell.draw}",
         f"03-salun-listed-{cell.draw}",
     }

@@ -3,8 +3,7 @@
 import pytest
 
 from medunlearn.study import keys
-from medunlearn.study.design import original
-from medunlearn.study.jobs import COHORT, SYNTHESIS
+from medunlearn.study.design import COHORT, SYNTHESIS, original
 from medunlearn.study.keys import notebook_key
 from medunlearn.study.store import Store
 

@@ -3,27 +3,15 @@
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import dask.config
 import pytest
 
-from medunlearn.__main__ import check_cluster
-from medunlearn.errors import InputError
 from medunlearn.study import cluster as module
 from medunlearn.study.cluster import VAIN, SlurmJobs
 from medunlearn.study.engine import LostError
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_all_that_slurm_lacks_is_told_at_once(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("medunlearn.__main__.find_spec", lambda _: None)
-    with pytest.raises(InputError) as caught:
-        check_cluster("slurm", None)
-    words = ("pip install dask-jobqueue", "JOBS=", "sbatch")
-    assert [w in f for w, f in zip(words, caught.value.faults, strict=True)] == [True] * 3
 
 
 def test_what_sbatch_or_dask_refuses_is_one_clear_error_and_an_interrupt_stays_one(tmp_path):
@@ -76,7 +64,7 @@ def test_the_script_of_a_slurm_job(tmp_path, monkeypatch, device, own, asked):
         "scheduler-options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
     }  # fmt: skip
     with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in settings.items()}):
-        jobs = SlurmJobs("run-7", 2, device, tmp_path / "logs")
+        jobs = SlurmJobs("run-7", 2, device, str(tmp_path / "logs"))
         jobs.close()
     assert scaled[0] == 2
     lines = scripts[0].splitlines()
@@ -90,66 +78,53 @@ def test_the_script_of_a_slurm_job(tmp_path, monkeypatch, device, own, asked):
 
 
 class Cluster:
-    """Of three jobs: the first has a worker, the second waits, the third ended."""
+    """A cluster with these workers, which notes what it is asked for."""
 
-    def __init__(self, *there):
-        self.scheduler_info = {"workers": {name: {"name": name} for name in there}}
-        self.workers = {name: SimpleNamespace(job_id=name[1:]) for name in ("w1", "w2", "w3")}
-        self.calls = []
-
-    def sync(self, _, names):
-        self.calls.append(sorted(names))
-
-    def scale_down(self):
-        pass
+    def __init__(self, *workers):
+        self.scheduler_info, self.asked = {"workers": workers}, []
 
     def scale(self, jobs):
-        self.calls.append(jobs)
+        self.asked.append(jobs)
 
 
 @pytest.fixture
 def held(monkeypatch):
-    """Three Slurm jobs; ``squeue`` says what it is told to."""
+    """Slurm jobs of a cluster; ``squeue`` says what it is told to."""
 
-    def make(cluster, queue):
+    def make(cluster, queue=""):
         jobs = object.__new__(SlurmJobs)
         jobs.cluster, jobs.name, jobs.number, jobs.logs = cluster, "run-7", 3, "/logs"
         jobs.vain, jobs.next = 0, 0.0
-
-        def run(*command):
-            assert command[0] == "squeue"
-            assert "--name=run-7" in command
-            return "\n".join(queue)
-
-        monkeypatch.setattr(module, "_run", run)
+        monkeypatch.setattr(module, "_run", lambda *_: queue)
         return jobs
 
     return make
 
 
-def test_jobs_that_ended_are_replaced_and_those_that_wait_are_left_alone(held):
+def test_jobs_are_asked_for_again_now_and_then(held):
     cluster = Cluster("w1")
-    held(cluster, ["1", "2"]).tend()
-    assert cluster.calls == [["w3"], 3]
-
-
-def test_slurm_is_asked_now_and_then_and_not_while_all_are_there(held):
-    full, seldom = Cluster("w1", "w2", "w3"), Cluster("w1")
-    held(full, []).tend()
-    jobs = held(seldom, ["1", "2", "3"])
+    jobs = held(cluster)
     jobs.tend()
     jobs.tend()
-    assert full.calls == []
-    assert seldom.calls == [[], 3]
+    assert cluster.asked == [3]
+    jobs.next = 0
+    jobs.tend()
+    assert cluster.asked == [3, 3]
+
+
+@pytest.mark.parametrize(("workers", "queue"), [(["w1"], ""), ([], "12")])
+def test_a_run_waits_for_jobs_that_run_or_are_queued(held, workers, queue):
+    jobs = held(Cluster(*workers), queue)
+    for _ in range(2 * VAIN):
+        jobs.next = 0
+        jobs.tend()
 
 
 def test_jobs_that_always_end_before_their_worker_is_there_end_the_run(held):
-    jobs = held(Cluster(), [])
-    for _ in range(VAIN):
-        jobs.tend()
+    jobs = held(Cluster())
+    for _ in range(VAIN - 1):
         jobs.next = 0
-    with pytest.raises(LostError, match=r"12 Slurm jobs in a row ended .*walltime.*/logs"):
         jobs.tend()
-    jobs.cluster, jobs.next = Cluster("w1"), 0
-    jobs.tend()
-    assert jobs.vain == 0
+    jobs.next = 0
+    with pytest.raises(LostError, match=r"ended before .*walltime.*/logs"):
+        jobs.tend()

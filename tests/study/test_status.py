@@ -9,10 +9,9 @@ import pytest
 
 from medunlearn.disk import write_record
 from medunlearn.study.cells import Cell
-from medunlearn.study.design import original, retrained, unlearned
-from medunlearn.study.engine import failures, is_outdated
-from medunlearn.study.jobs import plan_jobs
-from medunlearn.study.status import status
+from medunlearn.study.design import original, plan_jobs, retrained, unlearned
+from medunlearn.study.reproduce import is_outdated
+from medunlearn.study.status import failures, status
 from medunlearn.study.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +47,7 @@ def counts(lines, kind):
 
 def test_each_kind_of_model_is_counted_by_state(store):
     make(store, original(1000), retrained(CELL, 1000))
-    fail(store.study, "02-retrain-10-percent")
+    fail(store.study, "02-retrained-A-10-percent")
     with store.writing(original(1001)):
         lines = status(store.study)
     assert counts(lines, "original") == {"done": 1, "partial": 1}
@@ -59,7 +58,7 @@ def test_each_kind_of_model_is_counted_by_state(store):
 
 
 def test_a_failed_job_is_told_with_host_and_seconds_until_its_models_are_there(store):
-    job = fail(store.study, "02-train-originals")
+    job = fail(store.study, "02-original")
     told = next(line for line in status(store.study) if line.startswith("failed: "))
     assert told == f"failed: {job.name} (node17, 7.04 s): the kernel died at once"
     make(store, *job.models)
@@ -90,7 +89,7 @@ def test_a_harmed_record_of_a_job_is_none(store, content):
 
 def test_looking_imports_no_torch_and_changes_nothing(store, tiny_profile):
     make(store, original(1000))
-    fail(store.study, "02-train-originals")
+    fail(store.study, "02-original")
     before = {path: path.stat().st_mtime_ns for path in store.study.folder.rglob("*")}
     code = (
         "import sys; from medunlearn.__main__ import main; main(sys.argv[1:]);"
@@ -102,7 +101,7 @@ def test_looking_imports_no_torch_and_changes_nothing(store, tiny_profile):
          "--device", "cpu"],
         check=True, cwd=ROOT, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    assert "failed: 02-train-originals" in told
+    assert "failed: 02-original" in told
     draws = {store.study.folder, *store.study.folder.glob("draws/**/*")}  # which it records
     after = {path: path.stat().st_mtime_ns for path in store.study.folder.rglob("*")}
     changed = {path for path in after.keys() | before.keys() if after.get(path) != before.get(path)}

@@ -15,9 +15,8 @@ from medunlearn.figures import plot_estimates
 from medunlearn.study import builder as module
 from medunlearn.study.builder import Builder
 from medunlearn.study.cells import Cell, cells, stream_cells
-from medunlearn.study.design import all_models, made_from, original, unlearned
+from medunlearn.study.design import all_models, made_from, original, plan_jobs, unlearned
 from medunlearn.study.exploratory import stream_panels, stream_section
-from medunlearn.study.jobs import plan_jobs
 from medunlearn.study.study import open_study
 from tests.conftest import TINY
 from tests.evaluation.synthetic import DRAW, make_study

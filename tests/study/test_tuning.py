@@ -130,18 +130,6 @@ def test_a_trial_that_blew_up_scores_worst_and_the_file_can_still_be_read(
     canonical_hash(found.model_dump(mode="json"))  # as the synthesis is keyed
 
 
-def test_trials_of_two_devices_are_not_added_up(tuned_builder, monkeypatch):
-    real = Builder.costs
-
-    def costs(builder, specs):
-        other = "retrain" in {spec.method for spec in specs}
-        return real(builder, specs).assign(device="another" if other else "this")
-
-    monkeypatch.setattr(Builder, "costs", costs)
-    with pytest.raises(InputError, match="timed on another, this"):
-        freeze(tuned_builder, ["salun"])
-
-
 def test_the_originals_that_only_tuning_needs_are_told_doing_nothing_and_retraining(tuned_builder):
     found = tuned_builder.found
     assert len(found.original_seconds) == len(found.seeds)
@@ -198,15 +186,6 @@ def add_setting(content):
         (add_setting, "setting 'rate'"),
         (lambda c: c.pop("seeds"), "seeds: is missing"),
         (lambda c: c.update(doing_nothing="much"), "doing_nothing: given 'much'"),
-        (lambda c: c["methods"]["salun"].update(chosen=99), "among trials 0 to 2"),
-        (
-            lambda c: c["methods"]["salun"].update(settings={"epochs": 3}),
-            "the settings of the chosen trial, and no others",
-        ),
-        (
-            lambda c: c["methods"]["salun"]["trials"][0].update(seconds=[1.0]),
-            "salun: expected seconds for each of the seeds",
-        ),
     ],
 )
 def test_a_harmed_file_is_refused_with_a_remedy(tuned_builder, frozen, harm, said):
