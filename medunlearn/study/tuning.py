@@ -92,7 +92,11 @@ def tune_nothing(builder: Builder) -> tuple[Trial, Trial]:
 
 
 def freeze(builder: Builder, methods: list[str]) -> Tuned:
-    """All that was found, from trials that are in the store."""
+    """All that was found, from trials that are in the store.
+
+    Raises:
+        InputError: Trials were timed on more than one device.
+    """
     study, seeds = builder.study, development_seeds(builder.study.profile)
     untouched, retrained = tune_nothing(builder)
     found = {method: tune_method(builder, method) for method in methods}
@@ -104,10 +108,13 @@ def freeze(builder: Builder, methods: list[str]) -> Tuned:
         ]
         + [builder.costs(_specs(builder, "retrain"))]
     )
+    if len(devices := sorted(bills["device"].unique())) > 1:
+        told = f"trials were timed on {', '.join(devices)}: on one of them, make clean, make tune"
+        raise InputError("tuning", [told])
     return Tuned(
         cohort=study.cohort.sha256,
         recipe=canonical_hash(study.recipe),
-        device=", ".join(sorted(bills["device"].unique())),
+        device=devices[0],
         device_type=study.device,
         host=socket.gethostname(),
         torch=torch.__version__,

@@ -3,6 +3,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pytest
@@ -264,3 +266,30 @@ def test_a_record_with_one_wrong_letter_is_not_believed(store):
         assert store.missing([O0, U0]) == [U0], right
     path.write_text(whole)
     assert store.missing([O0, U0]) == []
+
+
+def test_two_that_finish_the_same_model_at_once_both_end_well(store, monkeypatch):
+    """Both see that it is not there; neither takes away what the other has just named."""
+    write(store, O0, "unsound")
+    (store.path(O0) / "weights.safetensors").write_text("harmed")
+    second, moving, go_on = Store(store.study), threading.Event(), threading.Event()
+    real = store.discard
+
+    def slow(spec):
+        moving.set()
+        go_on.wait(900)
+        real(spec)
+
+    monkeypatch.setattr(store, "discard", slow)
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(write, store, O0, "first")]
+        assert moving.wait(900)
+        ends.append(pool.submit(write, second, O0, "second"))
+        early = wait(ends[1:], timeout=1).done  # it waits for the first, or would name its own
+        go_on.set()
+    assert not early, "the first is about to take away what the second has named"
+    for end in ends:
+        end.result()
+    assert (store.path(O0) / "weights.safetensors").read_text() == "first"
+    assert store.missing([O0]) == []
+    assert len(list(store.folder.iterdir())) == 1

@@ -205,3 +205,15 @@ def test_settings_in_runs_win_over_those_the_package_ships(tuned_builder, tmp_pa
     assert find_tuned(tmp_path / "mine-laptop", "laptop") is None  # another dataset
     write_tuned(tuned_builder.found, tuned_path(folder), dataset="phantom", profile="laptop")
     assert find_tuned(folder, "laptop") == tuned_builder.found
+
+
+def test_trials_of_two_devices_are_not_added_up(tuned_builder, monkeypatch):
+    real = Builder.costs
+
+    def costs(builder, specs):
+        other = "retrain" in {spec.method for spec in specs}
+        return real(builder, specs).assign(device="another" if other else "this")
+
+    monkeypatch.setattr(Builder, "costs", costs)
+    with pytest.raises(InputError, match="timed on another, this"):
+        freeze(tuned_builder, ["salun"])
