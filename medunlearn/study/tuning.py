@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from medunlearn.errors import InputError
 from medunlearn.evaluation.costs import disturbed
 from medunlearn.methods import Setting, get_method
 from medunlearn.sources import canonical_hash
