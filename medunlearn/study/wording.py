@@ -9,6 +9,7 @@ from medunlearn.evaluation.controls.run_controls import FIT
 from medunlearn.evaluation.costs import disturbed
 from medunlearn.evaluation.yardsticks import NOTHING
 from medunlearn.figures.style import label_of
+from medunlearn.sources import canonical_hash
 from medunlearn.statistics.verdicts import DIFFERENT, INCONCLUSIVE, NOT_TESTED, none_is_biased
 from medunlearn.study.questions import QUESTIONS, Question, is_demonstration, pick
 from medunlearn.study.study import Study
@@ -207,4 +208,7 @@ def describe_costs(costs: pd.DataFrame, timings: pd.DataFrame, study: Study) -> 
     if tuned is not None and tuned.disturbed:
         timed = tuned.timed
         told += f" Something else had the core in {tuned.disturbed} of {timed} regions of tuning."
+    here = study.cohort.sha256, canonical_hash(study.recipe)
+    if tuned is not None and (tuned.cohort, tuned.recipe) != here:
+        told += " The settings were found on another cohort or recipe than this."
     return told

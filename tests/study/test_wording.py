@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from medunlearn.evaluation.costs import TUNING
+from medunlearn.sources import canonical_hash
 from medunlearn.statistics.verdicts import DIFFERENT, judge
 from medunlearn.study import wording
 from medunlearn.study.questions import QUESTIONS
@@ -199,12 +200,17 @@ COSTS = pd.DataFrame(
     {"method": list("abcd"), "forget_size": 0.1, "estimate": [0.4, 0.5, 0.5, 0.6]}
 ).assign(**dict.fromkeys(TUNING, 2.0) | {"total_low": [2, 1.1, 0.5, 0.8]})
 BILL = {"exclusive": True, "device_type": "cpu", "seconds": 1.0, "cpu_seconds": 1.0}
-TUNED = {"device_type": "cpu", "exclusive": True, "timed": 16, "disturbed": 0}
+RECIPE = {"epochs": 25}
+TUNED = {"device_type": "cpu", "exclusive": True, "timed": 16, "disturbed": 0, "cohort": "this"}
+TUNED |= {"recipe": canonical_hash(RECIPE)}
 
 
 def costs(table=COSTS, bills=(BILL, BILL, BILL), **tuned):
     found = SimpleNamespace(**TUNED | tuned) if tuned.pop("there", True) else None
-    study = SimpleNamespace(profile=SimpleNamespace(middle_size=0.1), tuned=found, device="cpu")
+    study = SimpleNamespace(
+        profile=SimpleNamespace(middle_size=0.1), tuned=found, device="cpu", recipe=RECIPE,
+        cohort=SimpleNamespace(sha256="this"),
+    )  # fmt: skip
     return wording.describe_costs(table, pd.DataFrame(bills), study)
 
 
@@ -234,3 +240,8 @@ def test_disturbed_regions_are_counted_with_the_remedy():
     busy = [BILL, BILL | {"cpu_seconds": 0.5}]
     assert "had the core in 1 of 2 regions timed (`make retime`)" in costs(bills=busy)
     assert "had the core in 3 of 16 regions of tuning." in costs(disturbed=3)
+
+
+@pytest.mark.parametrize("other", [{"cohort": "that"}, {"recipe": "that"}])
+def test_settings_that_were_found_elsewhere_are_told(other):
+    assert costs(**other).endswith("found on another cohort or recipe than this.")
