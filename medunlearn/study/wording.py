@@ -208,7 +208,8 @@ def describe_costs(costs: pd.DataFrame, timings: pd.DataFrame, study: Study) -> 
     if tuned is not None and tuned.disturbed:
         timed = tuned.timed
         told += f" Something else had the core in {tuned.disturbed} of {timed} regions of tuning."
-    here = study.cohort.sha256, canonical_hash(study.recipe)
-    if tuned is not None and (tuned.cohort, tuned.recipe) != here:
-        told += " The settings were found on another cohort or recipe than this."
+    if tuned is not None:
+        same = tuned.cohort == study.cohort.sha256
+        if not same or tuned.recipe != canonical_hash(study.recipe):
+            told += " The settings were found on another cohort or recipe than this."
     return told
