@@ -217,9 +217,9 @@ def _read_kept(folder: Path, cache: Path) -> dict[str, Any] | None:
         return None
     try:
         stamps = [_stamp_file(folder / TABLE), _stamp_file(cache / record["pixels"])]
-    except OSError:
+        return record if record["files"] == stamps else None
+    except (OSError, KeyError):  # not there, or written by another version
         return None
-    return record if record["files"] == stamps else None
 
 
 def _stamp_tables(manifest: schema.Manifest, data_root: Path | None) -> list[list[Any]]:

@@ -10,8 +10,9 @@ from medunlearn.cohort import build as module
 from medunlearn.cohort.build import build_cohort, keep
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.patients import SALT
-from medunlearn.disk import DiskFullError
+from medunlearn.disk import DiskFullError, write_record
 from medunlearn.errors import InputError
+from medunlearn.sources import canonical_hash
 from tests.conftest import cut_off, filled_disk, flip_a_bit
 
 
@@ -141,7 +142,15 @@ def test_the_phantom_is_drawn_again_only_if_its_pixels_rotted(tmp_path, monkeypa
     assert phantom().sha256 == first.sha256
 
 
-@pytest.mark.parametrize("harm", [flip_a_bit, cut_off, lambda path: path.unlink()])
+def write_by_another_version(path):
+    (pixels,) = path.parents[1].glob("cache/*.npy")
+    content = {"pixels": pixels.name, "stamp": "another"}
+    write_record(path, {**content, "checksum": canonical_hash(content)})
+
+
+@pytest.mark.parametrize(
+    "harm", [flip_a_bit, cut_off, lambda path: path.unlink(), write_by_another_version]
+)
 @pytest.mark.parametrize("which", ["study/cohort.parquet", "study/cohort.json", "cache/*.npy"])
 def test_a_harmed_file_is_noticed_and_what_it_held_made_again(opened, tmp_path, which, harm):
     first = opened()
