@@ -63,13 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     """Commands that need no study first: they only look, or take away."""
     given.data, given.forget = _absolute(given.data), _absolute(given.forget)
+    if given.command == "forget" and given.verify:
+        from medunlearn.unlearning.deletion import verify_record
+
+        say(*verify_record(Path(given.verify).expanduser()), sep="\n")
+        return 0
     folder = study_folder(given.dataset, given.profile, given.runs)
     if given.command == "check":
         lines = check(given.dataset, given.data, given.profile, given.runs, given.forget)
-    elif given.command == "forget" and given.verify:
-        from medunlearn.unlearning.deletion import verify_record
-
-        lines = verify_record(Path(given.verify).expanduser())
     elif given.command in {"clean", "status"} and not folder.is_dir():
         lines = [f"nothing is done yet: there is no {folder}"]
     elif given.command == "clean":

@@ -94,7 +94,8 @@ def fault_of_network(name: NetworkName) -> str:
     source = source_of(module)
     if source is None:
         return f"no module {module!r} is found here: put its folder on PYTHONPATH, or install it"
-    if not re.search(rf"\b{re.escape(function)}\b", source.read_text(encoding="utf-8")):
+    known = re.search(rf"\b{re.escape(function)}\b", source.read_text(encoding="utf-8"))
+    if not (function and known):
         return f"{module} defines no {function!r}; give a name that it defines"
     return ""
 
@@ -106,7 +107,6 @@ def _call(name: NetworkName, channels: int, classes: int, image_size: int | None
 
     from medunlearn.adapters import as_classifier, set_aside, unused_parameters
 
-    make = pkgutil.resolve_name(":".join(target_of(name)))
     given = {} if isinstance(name, str) else {k: v for k, v in name.items() if k != TARGET}
     known = {
         "spatial_dims": 2,
@@ -115,10 +115,11 @@ def _call(name: NetworkName, channels: int, classes: int, image_size: int | None
         **dict.fromkeys(("num_classes", "out_channels", "classes"), classes),
         **dict.fromkeys(("img_size", "image_size"), image_size),
     }
-    asked = inspect.signature(make).parameters
-    arguments = {key: value for key, value in known.items() if key in asked} | given
-    told = f"network: {'.'.join(target_of(name))}"
+    told, arguments = f"network: {'.'.join(target_of(name))}", given
     try:
+        make = pkgutil.resolve_name(":".join(target_of(name)))
+        asked = inspect.signature(make).parameters
+        arguments = {key: value for key, value in known.items() if key in asked} | given
         network = make(**arguments)
     except (TypeError, ValueError, AttributeError, KeyError, ImportError) as error:
         why = f"{', '.join(f'{k}={v!r}' for k, v in arguments.items())} ({error})".partition("\n")[

@@ -57,7 +57,7 @@ def test_weights_come_back_bit_for_bit(tmp_path):
 def own_module(tmp_path, monkeypatch):
     """A user's module with two ways to make a network."""
     (tmp_path / "own_networks.py").write_text(
-        "from torch import nn\n"
+        "from torch import nn  # told, and not defined\n"
         "def flat(image_size, in_channels, num_classes=9, width=4):\n"
         "    inputs = in_channels * image_size**2\n"
         "    network = nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.Linear(width, "
@@ -107,6 +107,7 @@ def test_a_function_of_ones_own_makes_the_network():
         ("nowhere.at.all:net", "no module 'nowhere.at.all' is found here: put its folder on"),
         ("monai.networks.nets.Vit", "monai.networks.nets defines no 'Vit'; give a name"),
         ("own_networks:flatt", "own_networks defines no 'flatt'"),
+        ("own_networks:", "own_networks defines no ''"),
     ],
 )
 @pytest.mark.usefixtures("own_module")
@@ -119,6 +120,7 @@ def test_what_is_wrong_with_a_name_is_told_before_anything_is_imported(name, sai
     [
         (DENSENET | {"growth": 4}, "DenseNet fails with .*growth=4 .*unexpected keyword"),
         (DENSENET | {"out_channels": 3}, "gives 3 logits; expected 2"),
+        ("own_networks:told", "told fails with .*no attribute 'told'"),
         ("own_networks:nothing", "nothing gives int; expected a torch.nn.Module"),
         ("monai.networks.nets.UNet", "UNet fails with .*missing 2 required"),
         ("monai.networks.nets.BasicUNet", r"gives \(2, 2, 32, 32\); expected one tensor of logits"),

@@ -102,7 +102,7 @@ def build_cohort(
     code, tables = module_hashes("medunlearn.cohort.build"), _stamp_tables(manifest, data_root)
     salt = _find_salt(manifest, cache)
     decisive = [manifest.model_dump(mode="json"), image_size, max_patients, code, tables]
-    stamp = canonical_hash([*decisive, pseudonym("", salt) if salt else None])
+    stamp = canonical_hash([*decisive, pseudonym("", salt) if salt is not None else None])
     kept = _read_kept(folder, cache)
     if kept and kept["stamp"] == stamp:
         known = cache / kept["pixels"]
@@ -111,7 +111,7 @@ def build_cohort(
     table, held = gather(manifest, data_root, cache, image_size, max_patients)
     # taken before ids become pseudonyms: they change no partition and no result
     sha256 = canonical_hash([held.key, _table_hash(table)])
-    table = pseudonymise(table, salt) if salt else table
+    table = pseudonymise(table, salt) if salt is not None else table
     keep(folder, table, held.path, {"stamp": stamp, "sha256": sha256})
     # as it will be read the next time: types may not differ between the first run and the second
     return Cohort(pd.read_parquet(folder / TABLE), manifest, held.path, sha256)
@@ -161,7 +161,10 @@ def gather(
             shares = manifest.partition.model_dump()
             taken = partition.sample_patients(rows, shares, max_patients, subject)
             table = finish_table(taken, manifest)
-        if not faults or go_on:
+    except InputError as error:
+        faults += error.faults
+    try:
+        if len(taken) and (go_on or not faults):
             held = decode_rows(taken, manifest, size, cache)
     except InputError as error:
         faults += error.faults

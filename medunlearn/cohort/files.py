@@ -129,7 +129,8 @@ def list_files(places: Places, pattern: str | re.Pattern[str]) -> tuple[dict[str
             todo += [(place, path) for path in links if real[path]]
             for path in found:
                 names.setdefault(real[path], path.removeprefix(place))
-    return dict(sorted((name, path) for path, name in names.items() if path)), faults
+    first = {name: path for path, name in reversed(names.items()) if os.path.isfile(path)}  # noqa: PTH113
+    return dict(sorted(first.items())), faults
 
 
 def find_images(

@@ -130,7 +130,7 @@ def cohort_from_frame(
     top = os.path.commonpath([os.path.dirname(path) for path in paths.values()])  # noqa: PTH120
     below = {name: os.path.relpath(path, top) for name, path in paths.items()}
     names = rows["label"].map(_class_names(classes)).fillna(rows["label"])
-    rows = rows.assign(image=rows["image"].replace(below), label=names)
+    rows = rows.assign(image=rows["image"].map(below).fillna(rows["image"]), label=names)
     fields: dict[str, Any] = {"name": output.stem, "title": title, "source": "https://example.org"}
     fields |= dict.fromkeys(("licence", "citation", "how_to_get"), "not stated")
     fields |= {"kind": "table", "folders": [output.stem], "table": TABLE, "images": LINK}
@@ -160,13 +160,14 @@ def _write(table: str, top: Path, output: Path, fields: dict[str, Any]) -> None:
     """
     folder = output.with_suffix("")
     path, link = folder / TABLE, folder / LINK
-    if path.is_file() and path.read_text("utf-8") != table:
-        fault = "holds another table and is kept; give another output, or remove it and"
+    elsewhere = link.is_symlink() and link.resolve() != top
+    if elsewhere or (path.is_file() and path.read_text("utf-8") != table):
+        fault = "holds another frame and is kept; give another output, or remove it and"
         raise InputError(str(folder), [f"{fault} {output}"])
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(table, "utf-8")
-    link.unlink(missing_ok=True)
-    link.symlink_to(top)
+    if not link.is_symlink():
+        link.symlink_to(top)
     if not output.exists():
         head = "# Every field is explained in data_manifests/template.yaml.\n"
         text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=100)
@@ -218,9 +219,10 @@ def _find_words(words: "pd.Series[str]") -> dict[str, list[str]]:
 
 
 def _find_named(cells: pd.DataFrame, image: str, files: Sequence[str]) -> pd.DataFrame:
-    r"""Each row with the file whose path ends in most of its name, with or without ending.
+    r"""Each row with the file whose path ends in its name, with or without ending.
 
-    ``X:\scans\P3\1.png`` is ``P3/1.png`` below the folder, whatever the computer that wrote it.
+    ``X:\scans\P3\1.png`` is ``P3/1.png`` below the folder, whatever the computer that wrote it. Of
+    all names the same number of leading parts is left out: that with which most lead to a file.
     """
 
     def tails(path: str) -> list[str]:
@@ -232,11 +234,12 @@ def _find_named(cells: pd.DataFrame, image: str, files: Sequence[str]) -> pd.Dat
         for tail in (*tails(file), *tails(file.removesuffix(Path(file).suffix))):
             ends.setdefault(tail, set()).add(file)
 
-    def find(name: str) -> str:
-        fitting = next((ends[t] for t in tails(name.replace("\\", "/")) if t in ends), set[str]())
-        return next(iter(fitting)) if len(fitting) == 1 else name
-
-    return cells.assign(file=cells[image].map(find))
+    parts = cells[image].str.replace("\\", "/").str.split("/")
+    alone = {end: found.pop() for end, found in ends.items() if len(found) == 1}
+    depth = int(parts.map(len).max())
+    ways = [parts.str[left_out:].str.join("/").map(alone) for left_out in range(depth)]
+    best = max(ways, key=lambda files: int(files.notna().sum()))
+    return cells.assign(file=best.fillna(cells[image]))
 
 
 def _find_of_patients(cells: pd.DataFrame, patient: str, files: Sequence[str]) -> pd.DataFrame:
@@ -244,5 +247,6 @@ def _find_of_patients(cells: pd.DataFrame, patient: str, files: Sequence[str]) -
     names = pd.Series(files, dtype="str", name="file")
     told = (names.str.extract(part, expand=False) for part in OF_PATIENT)
     people = max(told, key=lambda found: int(found.isin(cells[patient]).sum()))
-    cells = cells.drop(columns="file", errors="ignore")
-    return names.to_frame().assign(**{patient: people}).merge(cells, how="left", on=patient)
+    cells = cells.drop(columns="file", errors="ignore").drop_duplicates()
+    rows = names.to_frame().assign(**{patient: people}).merge(cells, how="left", on=patient)
+    return rows.fillna("")

@@ -20,6 +20,7 @@ from medunlearn.cohort.schema import DataManifest
 from medunlearn.disk import written_whole
 from medunlearn.errors import InputError
 
+BYTES = 32
 SALT = "SECRET-salt-of-pseudonyms"
 """The one file that must not be passed on: with it a single guessed id can be tried."""
 
@@ -75,6 +76,9 @@ def make_salt(cache: Path) -> bytes:
 
     Args:
         cache: The folder that all studies of a RUNS share.
+
+    Raises:
+        InputError: It is not what was written.
     """
     path = cache / SALT
     cache.mkdir(parents=True, exist_ok=True)
@@ -82,8 +86,11 @@ def make_salt(cache: Path) -> bytes:
         if not path.exists():
             with written_whole(path) as partial:
                 partial.touch(mode=0o600)
-                partial.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()
+                partial.write_bytes(secrets.token_bytes(BYTES))
+    if len(salt := path.read_bytes()) != BYTES:
+        remedy = "restore it, or delete it: pseudonyms will then be others"
+        raise InputError(str(path), [f"holds {len(salt)} bytes, expected {BYTES}; {remedy}"])
+    return salt
 
 
 def pseudonymise(table: pd.DataFrame, salt: bytes) -> pd.DataFrame:
@@ -129,7 +136,7 @@ def find_listed(path: Path, table: pd.DataFrame, salt: bytes | None = None) -> F
     lines = read_text(path).splitlines()
     named = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
     people = table.drop_duplicates("patient").set_index("source_patient").to_dict("index")
-    found = [people.get(pseudonym(name, salt) if salt else name) for name in named.values()]
+    found = [people.get(name if salt is None else pseudonym(name, salt)) for name in named.values()]
     faults = [
         f"line {number}: given {name!r}; {fault}"
         for (number, name), patient in zip(named.items(), found, strict=True)

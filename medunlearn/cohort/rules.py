@@ -38,7 +38,7 @@ def _compile(pattern: str) -> str:
 
 def _check_template(template: str) -> str:
     if "{" not in template or re.search(
-        "[{}]", re.sub(r"\{[^{}.\[\]!:]+(:\.\d+)?\}", "", template)
+        "[{}]", re.sub(r"\{(?!\d+[:}])[^{}.\[\]!:]+(:\.\d+)?\}", "", template)
     ):
         raise ValueError("expected columns as {column}, or {column:.2} for two letters of it")
     return template

@@ -36,12 +36,13 @@ class Measurements:
 
     Args:
         models: One row for each model (see ``study.tables``).
-        logits: (models, samples, classes); NaN of a sample of which they are not known.
+        logits: (models, samples, classes).
         cohort: One row for each sample.
         draws: Patients not to be known, by name of the draw.
         reference: Code of the class that counts as negative.
         difficulty: As from ``difficulty.measure_difficulty``; empty if it was not measured.
         level: Of the intervals.
+        sparse: Whether logits are known of some samples only, and NaN elsewhere.
     """
 
     models: pd.DataFrame
@@ -51,6 +52,7 @@ class Measurements:
     reference: int
     difficulty: pd.DataFrame = field(default_factory=pd.DataFrame)
     level: float = 0.95
+    sparse: bool = False
 
     def __post_init__(self) -> None:
         """Measure nothing yet."""
@@ -114,9 +116,10 @@ class Measurements:
     @cached_property
     def is_finite(self) -> NDArray[np.bool_]:
         """Whether every logit of a model that is known is a number, (models,)."""
-        finite = np.asarray(np.isfinite(self.logits).all(axis=2))
-        unknown = np.asarray(np.isnan(self.logits).all(axis=2))
-        return np.asarray((finite | unknown).all(axis=1) & finite.any(axis=1))
+        known = np.asarray(np.isfinite(self.logits).all(axis=2))
+        if self.sparse:
+            known = known | np.isnan(self.logits).all(axis=2)
+        return np.asarray(known.all(axis=1))
 
     @cached_property
     def people(self) -> pd.DataFrame:
@@ -184,8 +187,8 @@ class Measurements:
         return runs_interval(means, patients, level=self.level)
 
     def _measure(self, row: int, subset: Subset, measure: str) -> Floats:
-        known = self.is_finite[row] and np.isfinite(self.logits[row, subset.samples]).all()
-        if not known:  # a model that has diverged has no measure
+        known = not self.sparse or np.isfinite(self.logits[row, subset.samples]).all()
+        if not (known and self.is_finite[row]):  # a model that has diverged has no measure
             return np.full(len(subset.patient_ids), np.nan)
         return MEASURES[measure](subset, self.predicted(row, subset))
 

@@ -3,7 +3,7 @@
 import copy
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -114,6 +114,7 @@ class Builder:
         early: list[nn.Module] = []  # written once the clock has stopped
         keep = early.append if spec.role == "original" and self.study.profile.rewinds else None
         with device_shared(self.device, runs=self.runs):
+            self._start_up(spec)
             with clock("training"):
                 model = train(batches, self.recipe, seed=spec.seed, checkpoint=keep)
             for checkpoint in early:
@@ -123,6 +124,7 @@ class Builder:
     def _unlearn(self, folder: Path, spec: ModelSpec) -> None:
         clock = Clock(self.device)
         with device_shared(self.device, runs=self.runs):
+            self._start_up(spec)
             start = self.trained(design.start_of(self.study.profile, spec))
             self.write(folder, spec, self._apply(folder, spec, start, clock), clock)
 
@@ -146,6 +148,13 @@ class Builder:
             model = self._apply(folder, spec, start, clock)
         with device_shared(self.device, runs=self.runs):
             self.write(folder, spec, model, clock, exclusive=alone)
+
+    def _start_up(self, spec: ModelSpec) -> None:
+        """Let a GPU load what it loads at its first steps: seconds that are no model's."""
+        if self.device == "cuda" and not self._warm:
+            rows = self.training_rows(spec)[0][: 2 * self.recipe.batch_size]
+            train(self.batches(rows), replace(self.recipe, epochs=1), seed=0)
+            self._warm.add(None)
 
     def _apply(self, folder: Path, spec: ModelSpec, start: nn.Module, clock: Clock) -> nn.Module:
         """The method of a model, with the study's settings, on the model that it starts from."""

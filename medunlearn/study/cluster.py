@@ -14,6 +14,7 @@ from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.comm.core import CommClosedError
 
 from medunlearn.errors import InputError
 from medunlearn.study.devices import default_jobs
@@ -89,8 +90,10 @@ def open_engine(
             engine.threads = engine.limit
         try:
             yield engine
-        except LOST:
-            if client.status == "running":
+        except LOST as error:
+            # the client may not know of it yet, or may have found another scheduler there
+            unnoticed = isinstance(error, CommClosedError | CancelledError)
+            if client.status == "running" and not unnoticed:
                 raise
             logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it says the same
             fault = f"the connection to the scheduler at {cluster} is lost"

@@ -131,6 +131,7 @@ def _locked(path: Path, kind: int, notes: list[str]) -> Iterator[None]:
         path.chmod(0o666)  # whatever the umask
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW)  # NFS locks only what is open for writing
     try:
+        os.utime(file)  # old temporary files are swept by systems
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:

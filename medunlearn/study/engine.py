@@ -175,8 +175,10 @@ class Engine:
             raise RuntimeError(f"needs {absent[0]}, which could not be made")
         if job.name == SYNTHESIS:
             profile, cell = self.study.profile, middle_cell(self.study.profile)
-            models = [s for s in all_models(profile) if s.method in profile.methods]
-            if not any(spec.cell == cell and self.store.is_done(spec) for spec in models):
+            here = [spec for spec in all_models(profile) if spec.cell == cell]
+            done = {(spec.method, spec.seed) for spec in here if self.store.is_done(spec)}
+            compared = {seed for method, seed in done if method in profile.methods}
+            if not any((None, seed) in done for seed in compared):
                 needed = "an unlearned and a retrained model of the random set of the middle size"
                 raise RuntimeError(f"there is no report yet: it needs {needed}; make reproduce")
             collect_tables(self.study, self.store)

@@ -142,8 +142,9 @@ class WarmKernels:
     """
 
     def __init__(self, libraries: Sequence[str] = LIBRARIES) -> None:
-        # not TMPDIR: the path of a socket has at most about 100 bytes
-        self._files = tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True)
+        root = tempfile.gettempdir()  # the path of a socket has at most about 100 bytes
+        root = root if len(root) < 60 else "/tmp"
+        self._files = tempfile.TemporaryDirectory(dir=root, ignore_cleanup_errors=True)
         self._numbers, self._lock, self._running = count(), Lock(), set[_Kernel]()
         self.closed = False
         multiprocessing.get_context("forkserver").set_forkserver_preload([*KERNEL, *libraries])
@@ -194,7 +195,7 @@ class WarmKernels:
 
 
 class Fork:
-    """Whether the latest fork gave a sound child: threads do not survive it."""
+    """Whether the latest fork gave a sound child: neither threads nor an open GPU survive it."""
 
     is_sound = False
 
@@ -202,8 +203,11 @@ class Fork:
 def _look() -> None:
     """Look at this process before it forks; elsewhere than on Linux no fork is trusted."""
     gc.freeze()  # a collection in a kernel would otherwise copy the pages it shares
-    threads = Path("/proc/self/task")
-    Fork.is_sound = threads.exists() and len(list(threads.iterdir())) == 1
+    with_gpu = {"/dev/nvidia-uvm", "/dev/kfd"}  # asking which GPUs there are opens neither
+    if (process := Path("/proc/self")).exists():
+        opened = {os.path.realpath(entry) for entry in (process / "fd").iterdir()}
+        threads = list((process / "task").iterdir())
+        Fork.is_sound = len(threads) == 1 and not opened & with_gpu
 
 
 if vars(sys.modules["__main__"]).get("main") is forkserver.main:  # this is the fork server

@@ -225,7 +225,7 @@ def load_profile(name: str) -> Profile:
     try:
         profile = Profile.model_validate(fields)
     except ValidationError as error:
-        names = {*Profile.model_fields, "base"}
+        names = {*Profile.model_fields, "base"} - {"listed"}
         faults += [describe_fault(fault, names) for fault in error.errors()]
     if faults:
         raise InputError(f"profile {name}", faults)
@@ -243,6 +243,8 @@ def _read_own(path: Path, known: Mapping[str, Any]) -> tuple[dict[str, Any], lis
     """
     fields, faults = read_yaml(path)
     folder = path.absolute().parent
+    if fields.pop("listed", None) is not None:
+        faults.append("listed: is no field here; name a file of patients by forget")
     if "base" in fields:
         base = str(fields.pop("base"))
         if base not in known:

@@ -24,7 +24,7 @@ NAMES = {
 def points(row: Mapping[Any, Any]) -> str:
     """Percentage points with the interval; where there is none, the estimate alone."""
     estimate, low, high = (100 * row[name] for name in ("estimate", "low", "high"))
-    shown = f"{estimate:+.1f}"
+    shown = f"{estimate:+.1f}" if np.isfinite(estimate) else "-"
     return f"{shown} ({low:+.1f} to {high:+.1f})" if np.isfinite(low) else shown
 
 
@@ -44,11 +44,13 @@ def wide(rows: pd.DataFrame, columns: str | Sequence[str]) -> pd.DataFrame:
 def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Estimates, tests and verdicts, one line a method."""
     names = {
-        "shown": "estimate (interval), points", "margin": "margin",
+        "shown": "estimate (interval), points", "margin": "margin, points",
         "p_difference_adjusted": "p different", "p_equivalence_adjusted": "p equivalent",
         "reading": "verdict", "settled_by": "would be settled by",
     }  # fmt: skip
-    shown = rows.assign(shown=[points(row) for row in rows.to_dict("records")])
+    shown = rows.assign(
+        shown=[points(row) for row in rows.to_dict("records")], margin=100 * rows["margin"]
+    )
     return shown.set_index(rows["method"].map(label_of))[list(names)].rename(columns=names)
 
 

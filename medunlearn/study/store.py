@@ -128,9 +128,9 @@ class Store:
         if key not in self._verified:
             folder = self.folder / key
             record = read_record(folder / RECORD) or {}
-            signed = record.pop("sha256", None) == canonical_hash(record)
-            sizes = record.get("sizes", {}).items() if signed else ()
-            with suppress(FileNotFoundError):
+            with suppress(OSError, ValueError, KeyError):  # harmed, or of another version
+                signed = record.pop("sha256") == canonical_hash(record) and record["key"] == key
+                sizes = record["sizes"].items()
                 if signed and all((folder / f).stat().st_size == size for f, size in sizes):
                     self._verified[key] = record
         return self._verified.get(key)
@@ -173,7 +173,10 @@ class Store:
 
     def discard(self, spec: ModelSpec) -> None:
         """Take a model's folder away, if there is one."""
-        shutil.rmtree(self.path(spec), ignore_errors=True)
+        trash = self.folder / f".partial-old-{uuid4().hex}"  # its name is free at once
+        with suppress(FileNotFoundError):
+            self.path(spec).rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
         self._verified.pop(self.entry(spec).key, None)
 
     def sweep(self) -> None:

@@ -30,7 +30,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
     judged = pd.concat([found.verdicts, found.audits], ignore_index=True)
     silent = is_demonstration(judged)
     fitness = "" if silent else wording.say_fitness(found.controls)
-    cautions = [] if silent else wording.warn(found.fitness)
+    cautions = wording.warn(found.fitness)
     confirmatory, cost = study.profile.confirmatory, wording.say_cost(found.costs, study)
     design = f"This study compares {len(study.profile.methods)} unlearning methods with retraining."
     answers = {

@@ -109,7 +109,7 @@ def _sensitivity(
     known = verdicts[verdicts["confirmatory"]].assign(statistics="re-estimated")
     if not np.isfinite(raw).any():
         return known.iloc[:0]
-    unadjusted = replace(measurements, logits=raw)
+    unadjusted = replace(measurements, logits=raw, sparse=True)
     again = measure_contrasts(unadjusted, terms, confirmatory=True)
     both = [known, _judge(again, off).assign(statistics="raw")] if len(again) else [known]
     return pd.concat(both, ignore_index=True)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medunlearn.disk import written_whole
 from medunlearn.errors import InputError
@@ -67,6 +67,15 @@ class Found(BaseModel):
     oracle_gaps: list[float]
     trials: list[Trial] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _be_what_was_tried(self) -> Self:
+        tried = range(len(self.trials))
+        if self.chosen not in tried or self.oracle_tuned not in tried:
+            raise ValueError(f"expected chosen and oracle_tuned among trials 0 to {tried[-1]}")
+        if self.settings != self.trials[self.chosen].settings:
+            raise ValueError("expected the settings of the chosen trial, and no others")
+        return self
+
 
 class Tuned(BaseModel):
     """The settings of all methods of a study, and how they were found.
@@ -107,6 +116,13 @@ class Tuned(BaseModel):
     retraining_seconds: list[float] = Field(min_length=2)
     original_seconds: list[float]
     methods: dict[str, Found]
+
+    @model_validator(mode="after")
+    def _have_seconds_for_each_seed(self) -> Self:
+        for name, found in self.methods.items():
+            if {len(trial.seconds) for trial in found.trials} != {len(self.seeds)}:
+                raise ValueError(f"{name}: expected seconds for each of the seeds")
+        return self
 
     def replace_in(
         self, methods: Mapping[str, dict[str, Setting]]

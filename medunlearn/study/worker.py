@@ -22,7 +22,7 @@ from jupyter_core.utils import ensure_event_loop
 from nbformat import NotebookNode
 
 from medunlearn.sources import canonical_hash, file_hash
-from medunlearn.study.devices import visible_devices
+from medunlearn.study.devices import cuda_count, visible_devices
 from medunlearn.study.engine import Ending
 from medunlearn.study.kernels import LIBRARIES, JobError, WarmKernels
 from medunlearn.study.keys import versions
@@ -53,15 +53,21 @@ class Kernels(WorkerPlugin):
             shared = "must lie in a file system that all workers share"
             return f"does not see {self.folder}: RUNS {shared}"
         here = code_version()
-        same = here == self.code
-        return "" if same else f"has other code than the command: {here}, expected {self.code}"
+        if here != self.code:
+            return f"has other code than the command: {here}, expected {self.code}"
+        blind = self.device == "cuda" and not cuda_count()
+        return "cannot compute on cuda: torch sees no CUDA device there" if blind else ""
 
     def setup(self, worker: Worker) -> None:
-        """Get ready on a worker."""
+        """Get ready on a worker; one that joins a run and is not fit for it is sent away."""
         self.worker, self.told, self.kernels = worker, set[str](), WarmKernels(self.libraries)
         devices = visible_devices() if self.device == "cuda" else []
         places = [{"CUDA_VISIBLE_DEVICES": name} for name in devices] or [{}]
         self.places = list(islice(cycle(places), worker.state.nthreads))  # devices in turn
+        if fault := self.fault():
+            who = f"the worker {worker.address} on {socket.gethostname()}"
+            worker.log_event(self.name, f"{who} is sent away, for it {fault}")
+            worker.loop.add_callback(worker.close)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - as dask calls it
         """End the kernels: the run is over, or the worker ends."""

@@ -79,6 +79,19 @@ def test_faults_of_files_rows_and_images_are_told_at_once(lay_out, write_manifes
         assert words in said
 
 
+def test_partitions_that_cannot_be_made_do_not_hide_broken_images(
+    lay_out, write_manifest, tmp_path
+):
+    for image in (lay_out("table") / "images").iterdir():
+        image.write_text("no image")
+    manifest = load_manifest(write_manifest("table"))
+    with pytest.raises(InputError) as error:
+        gather(manifest, tmp_path / "data", tmp_path / "scratch", 16, 4, go_on=True)
+    said = "\n".join(error.value.faults)
+    assert "has no patient in partition" in said
+    assert "png: its content is no image" in said
+
+
 @pytest.fixture
 def look(tmp_path):
     """Checks a dataset for the quick study; gives what is said."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -239,8 +240,40 @@ def test_the_same_frame_may_be_given_again_and_another_one_not(frame, tmp_path):
     output.write_text(output.read_text() + "biases: none known\n")  # corrected by hand
     cohort_from_frame(frame, "Scans", ["well", "ill"], output=output)
     assert load_manifest(str(output)).biases == "none known"
-    with pytest.raises(InputError, match="holds another table and is kept"):
+    with pytest.raises(InputError, match="holds another frame and is kept"):
         cohort_from_frame(frame[1:], "Scans", ["well", "ill"], output=output)
+
+
+def test_a_frame_of_the_same_names_in_another_folder_is_another_one(tmp_path):
+    for top in "AB":
+        draw(tmp_path / top / "1.png")
+    rows = pd.DataFrame({"file": ["1.png"], "patient": ["p"], "label": [0]})
+    output = tmp_path / "mine.yaml"
+    for top, refused in (("A", False), ("A", False), ("B", True)):
+        with pytest.raises(InputError, match="another frame") if refused else nullcontext():
+            cohort_from_frame(
+                rows, "Scans", ["well", "ill"], output=output, root=tmp_path / top, sex="", age=""
+            )
+
+
+def test_a_name_that_leads_to_no_file_does_not_get_anothers(clinic):
+    for place in ("P1/1", "P1/2", "P2/1", "P3/3"):
+        draw(clinic / f"Scans/{place}.png")
+    named = ["P1/1", "P1/2", "P2/1", "P9/3"]
+    lines = ["Bild;Patient", *(f"X:\\{name}.png;{name[:2]}" for name in named)]
+    (clinic / "Liste.csv").write_text("\n".join(lines))
+    rows = match_images(clinic / "Scans", clinic / "Liste.csv", image="Bild", patient="Patient")
+    found = [Path(file).relative_to(clinic / "Scans").as_posix() for file in rows["file"][:3]]
+    assert found == ["P1/1.png", "P1/2.png", "P2/1.png"]
+    assert rows["file"].iloc[3] == "X:\\P9/3.png"
+
+
+def test_a_table_of_patients_may_repeat_a_row_and_lack_a_patient(clinic):
+    table = clinic / "Liste.csv"
+    table.write_text("Patient;Befund\nP0;krank\nP0;krank\nP1;gesund\n")
+    rows = match_images(clinic / "Bilder", table, image="", patient="Patient")
+    assert len(rows) == 40
+    assert set(rows["Befund"]) == {"krank", "gesund", ""}
 
 
 @pytest.mark.parametrize("kind", ["names", "flags", "floats"])

@@ -61,8 +61,12 @@ def test_the_salt_is_its_owners_alone_and_outside_the_study(made, tmp_path):
         assert salt.read_bytes().hex().encode() not in path.read_bytes()
 
 
-def test_a_lost_salt_gives_other_pseudonyms(made, tmp_path):
+def test_a_lost_salt_gives_other_pseudonyms_and_a_spoilt_one_is_refused(made, tmp_path):
     first, salt = made(), tmp_path / "runs/cache" / SALT
+    for spoilt in (b"", b"short"):
+        salt.write_bytes(spoilt)
+        with pytest.raises(InputError, match="expected 32; restore it"):
+            made()
     salt.unlink()
     assert not set(first.table["source_patient"]) & set(made().table["source_patient"])
 

@@ -21,7 +21,7 @@ def test_a_fold_of_verdicts_shows_both_tests():
     assert list(table.index) == ["SalUn"]
     folded = readable.folds({"A < B": table})
     assert folded.startswith("<details><summary>A &lt; B</summary>")
-    for cell in ("-8.0 (-12.2 to -3.8)", "0.03", "0.0007", "0.99", "different"):
+    for cell in ("-8.0 (-12.2 to -3.8)", "3", "0.0007", "0.99", "different"):
         assert f"<td>{cell}</td>" in folded
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
+from medunlearn.sources import canonical_hash
 from medunlearn.study import keys
 from medunlearn.study.cells import Cell
 from medunlearn.study.design import (
@@ -247,6 +248,18 @@ def test_a_harmed_record_of_an_older_form_harms_nobody(store, content):
     assert not store.is_done(O0)
     write(store, O0)
     assert store.states([O0]) == {O0: "done"}
+
+
+def test_a_record_of_another_model_or_version_is_no_record(store):
+    write(store, O0)
+    path = store.path(O0) / RECORD
+    own = json.loads(path.read_text())
+    other = {key: value for key, value in own.items() if key != "sha256"}
+    for content in (other | {"key": "another"}, {k: v for k, v in other.items() if k != "sizes"}):
+        path.write_text(json.dumps(content | {"sha256": canonical_hash(content)}))
+        assert Store(store.study).record(store.entry(O0).key) is None
+    path.write_text(json.dumps(other | {"seconds": float("nan"), "sha256": ""}))
+    assert Store(store.study).missing([O0]) == [O0]
 
 
 def test_a_record_with_one_wrong_letter_is_not_believed(store):

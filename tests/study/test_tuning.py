@@ -186,6 +186,15 @@ def add_setting(content):
         (add_setting, "setting 'rate'"),
         (lambda c: c.pop("seeds"), "seeds: is missing"),
         (lambda c: c.update(doing_nothing="much"), "doing_nothing: given 'much'"),
+        (lambda c: c["methods"]["salun"].update(chosen=99), "among trials 0 to 2"),
+        (
+            lambda c: c["methods"]["salun"].update(settings={"epochs": 3}),
+            "the settings of the chosen trial, and no others",
+        ),
+        (
+            lambda c: c["methods"]["salun"]["trials"][0].update(seconds=[1.0]),
+            "salun: expected seconds for each of the seeds",
+        ),
     ],
 )
 def test_a_harmed_file_is_refused_with_a_remedy(tuned_builder, frozen, harm, said):
