@@ -68,7 +68,9 @@ def match_images(folder: Path, table: Path, *, image: str, patient: str) -> pd.D
     if not (there & rows[patient].isin(cells[patient])).any():
         name = image or patient
         fault = f"column {name!r} leads to no image: given {list(cells[name][:1])}, there is "
-        remedy = "correct its name; leave image empty if the table has a row for each patient"
+        remedy = "write the patients as the files do, or give the column of the files as image"
+        if image:
+            remedy = "correct its name; leave image empty if the table has a row for each patient"
         raise InputError(str(table), [f"{fault}{files[0]!r}; {remedy}"])
     return rows.assign(file=(f"{folder}{os.sep}" + rows["file"]).where(there, rows["file"]))
 

@@ -8,6 +8,7 @@ import pandas as pd
 from medunlearn.cohort.forget_sets import draw_forget_set
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.errors import InputError
+from medunlearn.evaluation.subsets import RARE, pooled_classes
 from medunlearn.study.profile import Margin, Profile
 
 DISAGREEMENT = 0.1
@@ -47,8 +48,8 @@ def describe_claims(
     limits = profile.statistics
     rows = [
         f"{claim:<40}{' and '.join(f'{n:,}' for n in groups):<16}{limits.margins[margin]:<8.3f}"
-        f"{reachable(groups, profile.seeds):<11.3f}{_judge(groups, profile, margin)}"
-        for claim, groups, margin in _claims(table, profile)
+        f"{reachable(groups, profile.seeds):<11.3f}{_judge(groups, profile, margin, one_class)}"
+        for claim, groups, margin, one_class in _claims(table, profile)
     ]
     labels = table.loc[table["partition"] == TEST, "label"].value_counts(normalize=True)
     return [
@@ -84,37 +85,41 @@ def describe_listed(table: pd.DataFrame, patients: Sequence[int], profile: Profi
     ]
 
 
-def _claims(table: pd.DataFrame, profile: Profile) -> Iterator[tuple[str, list[int], Margin]]:
-    """Each claim, the patients of its groups, and the name of its margin."""
-    people = table.drop_duplicates("patient")
+def _claims(table: pd.DataFrame, profile: Profile) -> Iterator[tuple[str, list[int], Margin, bool]]:
+    """Each claim, the patients of its groups, its margin, and whether it lacks two classes."""
+    people, images = table.drop_duplicates("patient"), table[table["partition"] == TEST]
     train, test = (people[people["partition"] == part] for part in (TRAIN, TEST))
+    pooled = pooled_classes([images])
+    one_class = len({*images["label"]} - pooled) + bool(pooled) < 2
     share = f"{profile.middle_size:.0%} forgotten"
     forgotten = round(profile.middle_size * len(train))
-    yield f"C1 retain set, {share}", [len(train) - forgotten], "retain"
-    yield f"C1 forget set, {share}", [forgotten], "forget"
-    yield "C2 women against men, test set", _by_sex(test), "test"
+    yield f"C1 retain set, {share}", [len(train) - forgotten], "retain", False
+    yield f"C1 forget set, {share}", [forgotten], "forget", False
+    yield "C2 women against men, test set", _by_sex(test), "test", one_class
     for size in sorted(profile.forget_sizes):
         try:
             drawn = draw_forget_set(table, "random", size, "shared").patients
         except InputError:  # told beside these lines, with the reason
             drawn = ()
         groups = _by_sex(people[people["patient"].isin(drawn)])
-        yield f"C2 women against men, {size:.0%} forgotten", groups, "forget"
-    yield "C3 test set", [len(test)], "test"
-    yield "C4 easy against hard third, test set", [len(test) // 3] * 2, "test"
+        yield f"C2 women against men, {size:.0%} forgotten", groups, "forget", False
+    yield "C3 test set", [len(test)], "test", False
+    yield "C4 easy against hard third, test set", [len(test) // 3] * 2, "test", False
 
 
 def _by_sex(people: pd.DataFrame) -> list[int]:
     return [int((people["sex"] == sex).sum()) for sex in ("F", "M")]
 
 
-def _judge(groups: Sequence[int], profile: Profile, margin: Margin) -> str:
+def _judge(groups: Sequence[int], profile: Profile, margin: Margin, one_class: bool) -> str:
     """Whether a verdict can come, in words."""
     limits = profile.statistics
     if profile.seeds < limits.verdict_seeds:
         return f"no: needs {limits.verdict_seeds} seeds"
     if min(groups) < limits.verdict_patients:
         return f"no: needs {limits.verdict_patients} patients in each group"
+    if one_class:
+        return f"no: needs {RARE} women and {RARE} men of each of two classes"
     if reachable(groups, profile.seeds) > limits.margins[margin]:
         return "hardly: too few patients or seeds for this margin"
     return "yes"

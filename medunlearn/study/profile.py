@@ -132,7 +132,7 @@ class Profile(_Strict):
     tuning: Tuning
     statistics: Statistics
     listed: ForgetSet | None = Field(default=None, exclude=True)
-    """No file has it: a list has ids, which only a study can read that is opened with it."""
+    """In no file: a list has ids, which only a study that is opened with it can read."""
 
     @property
     def rewinds(self) -> bool:

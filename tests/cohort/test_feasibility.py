@@ -44,6 +44,9 @@ def test_what_can_never_get_a_verdict_is_said_with_the_reason(cohort_table):
     assert "hardly: too few patients" in said["C2 women against men, test set"]
     women = cohort_table[(cohort_table["sex"] == "F") | (cohort_table["patient"] % 20 == 0)]
     assert "no: needs 20 patients in each" in lines(women)["C2 women against men, test set"]
+    rare = (cohort_table["label"] > 0) & (cohort_table["patient"] % 20 > 0)
+    said = lines(cohort_table[~rare])["C2 women against men, test set"]
+    assert said.endswith("no: needs 10 women and 10 men of each of two classes")
     seeds = lines(cohort_table, seeds=2)
     assert all(line.endswith("no: needs 8 seeds") for line in seeds.values())
 
