@@ -243,8 +243,6 @@ def _read_own(path: Path, known: Mapping[str, Any]) -> tuple[dict[str, Any], lis
     """
     fields, faults = read_yaml(path)
     folder = path.absolute().parent
-    if fields.pop("listed", None) is not None:
-        faults.append("listed: is no field here; name a file of patients by forget")
     if "base" in fields:
         base = str(fields.pop("base"))
         if base not in known:
