@@ -117,6 +117,16 @@ def test_every_worker_that_is_not_fit_is_named_with_what_it_lacks(carry, there, 
     )
 
 
+def test_a_worker_that_joins_and_is_not_fit_is_sent_away_and_told(carry, there, monkeypatch):
+    told = []
+    with carry(write=told.append) as (workers, _):
+        monkeypatch.setattr(Kernels, "fault", lambda _: "cannot compute on cuda: its GPU is gone")
+        there.scale(3)
+        until(lambda: any("is sent away, for it cannot compute" in line for line in told))
+        until(lambda: workers.slots() == 2)
+        there.scale(2)
+
+
 def test_a_scheduler_that_does_not_answer_is_one_clear_error(carry, monkeypatch):
     monkeypatch.setattr("medunlearn.study.cluster.CONNECT_TIMEOUT", 1)
     with (
