@@ -21,6 +21,7 @@ from medunlearn.unlearning.record import (
     PAGE,
     compare_repeat,
     describe,
+    doubt_folder,
     read_sealed,
     tensor_hash,
     write_record,
@@ -73,10 +74,8 @@ def unlearn_with_record(
     Raises:
         InputError: Something given cannot be used, or the folder is there already.
     """
-    folder, faults = Path(folder), list[str]()
-    if folder.exists():
-        remedy = "a record is never overwritten: give another folder, or move it away"
-        faults.append(f"{folder} is there already, and {remedy}")
+    folder = Path(folder)
+    faults = doubt_folder(folder)
     check_network(model, "model")
     faults += _doubt_retrained(retrained, model) if retrained is not None else []
     method, scale = _describe_method(call), call.get("normalise")

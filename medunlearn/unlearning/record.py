@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from medunlearn import study as studies
 from medunlearn.cohort.partition import TEST, TRAIN
 from medunlearn.cost import stamp
-from medunlearn.disk import now, read_record
+from medunlearn.disk import now, read_record, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.models import save_weights
@@ -145,6 +145,12 @@ def render(record: Mapping[str, Any]) -> str:
     return page
 
 
+def doubt_folder(folder: Path) -> list[str]:
+    """Whether a record would overwrite something."""
+    remedy = "a record is never overwritten: give another folder, or move it away"
+    return [f"{folder} is there already, and {remedy}"] if folder.exists() else []
+
+
 def write_record(folder: Path, content: Mapping[str, Any], unlearned: nn.Module) -> str:
     """Write a record, by one rename at the end.
 
@@ -155,17 +161,25 @@ def write_record(folder: Path, content: Mapping[str, Any], unlearned: nn.Module)
 
     Returns:
         The record's seal: the SHA-256 of all of it.
+
+    Raises:
+        InputError: The folder is there by now.
+        DiskFullError: Nothing was written.
     """
     partial = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}.partial")
     try:
-        partial.mkdir(parents=True)
-        save_weights(unlearned, partial / WEIGHTS)
-        (partial / PAGE).write_text(render(content), encoding="utf-8")
-        record = {**content, "files": {name: file_hash(partial / name) for name in (WEIGHTS, PAGE)}}
-        seal = canonical_hash(record)
-        text = json.dumps({**record, "sha256": seal}, indent=1) + "\n"
-        (partial / RECORD).write_text(text, encoding="utf-8")
-        partial.rename(folder)
+        with told_when_full(folder.parent):
+            partial.mkdir(parents=True)
+            save_weights(unlearned, partial / WEIGHTS)
+            (partial / PAGE).write_text(render(content), encoding="utf-8")
+            files = {name: file_hash(partial / name) for name in (WEIGHTS, PAGE)}
+            record = {**content, "files": files}
+            seal = canonical_hash(record)
+            text = json.dumps({**record, "sha256": seal}, indent=1) + "\n"
+            (partial / RECORD).write_text(text, encoding="utf-8")
+            if faults := doubt_folder(folder):  # a rename replaces an empty folder
+                raise InputError("record", faults)
+            partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return seal

@@ -1,8 +1,11 @@
 """The deletion record: whole, true, without an id, and checked against what was written."""
 
 import copy
+import errno
 import json
+import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from scipy import stats
 
+from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
 from medunlearn.study.study import PROJECT
 from medunlearn.unlearning import record as records
@@ -282,16 +286,28 @@ def test_a_function_for_the_scale_has_to_be_given_again(tmp_path):
     assert "the same bytes" in verify_record(*again, patients=IDS, **same)[1]
 
 
+def fill_disk() -> Iterator[str]:
+    yield "half a page"
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_record_is_never_overwritten_and_never_half_written(bare, tmp_path, monkeypatch):
     call = {"forget": [0], "method": "neg_grad", "recipe": RECIPE}
     before = content(bare)
     with pytest.raises(InputError, match="is there already"):
         unlearn_with_record(bare, NETWORK, IMAGES, LABELS, **call)
     assert content(bare) == before
-    monkeypatch.setattr("medunlearn.unlearning.record.render", lambda _: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **call)
+
+    def fail(render: Callable[[], str], error: type[Exception]) -> None:
+        monkeypatch.setattr(records, "render", lambda _: render())
+        with pytest.raises(error):
+            unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **call)
+
+    fail(lambda: 1 / 0, ZeroDivisionError)
+    fail(lambda: "".join(fill_disk()), DiskFullError)
     assert list(tmp_path.iterdir()) == []
+    fail(lambda: (tmp_path / "new").mkdir() or "page", InputError)  # by another process, meanwhile
+    assert [*tmp_path.rglob("*")] == [tmp_path / "new"]
 
 
 def test_what_cannot_be_recorded_is_told_at_once(tmp_path):
