@@ -40,7 +40,11 @@ def draw(seed: int) -> np.ndarray:
 
 
 IMAGES = draw(0)
-TEST = {"images": draw(1), "labels": LABELS, "patients": [f"t{i // 2}" for i in range(COUNT)]}
+TEST = {
+    "images": draw(1).astype(float),
+    "labels": LABELS,
+    "patients": [f"t{i // 2}" for i in range(COUNT)],
+}
 CALL = {"forget": LIST, "patients": IDS, "method": "finetune", "recipe": RECIPE}
 
 
