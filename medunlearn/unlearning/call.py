@@ -75,11 +75,12 @@ def unlearn(
             once, so augmentation inside a data set is frozen: ``recipe`` can augment.
         labels: Class numbers from 0, (n,); none with a data set or loader.
         forget: What to forget: ids, if ``patients`` are given; else row numbers; or a boolean mask
-            (n,).
+            (n,). With ``patients`` a mask takes all images of a patient, or none; else it is
+            refused.
         method: A module of ``medunlearn.methods``; ``salun`` by default.
         patients: Whose each image is, (n,), numbers or texts.
-        holdout: (images, labels) of patients who were not trained on, or a data set of them. Only
-            ``kde``, ``lotus``, ``regun`` and ``scrub_r`` read it.
+        holdout: (images, labels) of patients who were not trained on, or a data set of them; uint8
+            if the training images are. Only ``kde``, ``lotus``, ``regun`` and ``scrub_r`` read it.
         normalise: How pixels become inputs of the network: (mean, deviation), numbers or one for
             each channel, where uint8 is first divided by 255; or a function of a batch of pixels.
             Default: floats as given. Of uint8 it has to be told.

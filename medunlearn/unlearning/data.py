@@ -82,7 +82,7 @@ def read_sets(
             remedy = "(0.5, 0.25) is that of the study's own networks"
             asked = "expected (mean, deviation) of the network's training, of pixels from 0 to 1"
             faults.append(f"normalise: images are uint8; {asked}: {remedy}")
-    kinds = {f"{tuple(each.pixels.shape[1:])}, {each.pixels.dtype}" for each in sets}
+    kinds = {_kind(each.pixels, sets[0].pixels) for each in sets}
     if len(kinds) > 1:
         faults.append(f"{names}: images of {' and of '.join(sorted(kinds))}; expected one kind")
     known = [set(list_values(ids)) for ids in owners if ids is not None]
@@ -99,8 +99,15 @@ def read_sets(
             faults.append(f"forget: {torn} patients in part; {asked}")
     if faults:
         raise InputError("unlearning", faults)
-    pixels, labels = ([getattr(each, part) for each in sets] for part in ("pixels", "labels"))
-    return Labelled(torch.cat(pixels), torch.cat(labels), people)
+    # as the training images are: their hash is then the same with and without other sets
+    pixels = torch.cat([each.pixels.to(sets[0].pixels) for each in sets])
+    return Labelled(pixels, torch.cat([each.labels for each in sets]), people)
+
+
+def _kind(pixels: Tensor, training: Tensor) -> str:
+    """Shape and type of an image. Beside floats all but uint8, of another scale, become such."""
+    fits = training.is_floating_point() and pixels.dtype != torch.uint8
+    return f"{tuple(pixels.shape[1:])}, {training.dtype if fits else pixels.dtype}"
 
 
 def read_set(what: str, given: Mapping[str, Any], faults: list[str]) -> Labelled | None:
@@ -144,15 +151,18 @@ def read_set(what: str, given: Mapping[str, Any], faults: list[str]) -> Labelled
 
 
 def _read_pairs(source: Any) -> tuple[Tensor, Tensor]:
-    """Images and labels of a data set, or of that of a loader, in its order."""
+    """Images and labels of a data set or of a loader, in its order."""
     if isinstance(source, DataLoader):
-        if not isinstance(source.sampler, SequentialSampler):
+        sampler = getattr(source.batch_sampler, "sampler", source.sampler)
+        if not isinstance(sampler, SequentialSampler):
             raise ValueError("the loader shuffles, so rows have no meaning: give its data set")
-        source = source.dataset
-    if not isinstance(source, Dataset):
+        items, join = list(source), torch.cat
+    elif isinstance(source, Dataset):
+        items, join = [source[row] for row in range(len(source))], torch.stack  # type: ignore[arg-type]
+    else:
         raise TypeError("labels are missing: give them, or a torch Dataset of (image, label)")
-    pairs = [_pair(source[row]) for row in range(len(source))]  # type: ignore[arg-type]
-    images, labels = (torch.stack([*map(_tensor, part)]) for part in zip(*pairs, strict=True))
+    parts = zip(*map(_pair, items), strict=True)
+    images, labels = (join([*map(_tensor, part)]) for part in parts)
     return images, labels
 
 

@@ -11,16 +11,18 @@ import numpy as np
 from torch import nn
 
 from medunlearn.cohort.partition import TEST, TRAIN
-from medunlearn.errors import InputError
+from medunlearn.errors import InputError, choose_from
 from medunlearn.evaluation.predictions import predict
 from medunlearn.unlearning.call import RECIPE, find_method, read_recipe, unlearn
-from medunlearn.unlearning.data import hold, read_sets
+from medunlearn.unlearning.data import hold, read_set, read_sets
 from medunlearn.unlearning.doubts import Doubt
 from medunlearn.unlearning.network import borrow, check_alike, check_network
 from medunlearn.unlearning.record import (
     PAGE,
+    compare_list,
     compare_repeat,
     describe,
+    doubt_folder,
     read_sealed,
     tensor_hash,
     write_record,
@@ -73,15 +75,17 @@ def unlearn_with_record(
     Raises:
         InputError: Something given cannot be used, or the folder is there already.
     """
-    folder, faults = Path(folder), list[str]()
-    if folder.exists():
-        remedy = "a record is never overwritten: give another folder, or move it away"
-        faults.append(f"{folder} is there already, and {remedy}")
+    folder = Path(folder)
+    faults = doubt_folder(folder)
     check_network(model, "model")
     faults += _doubt_retrained(retrained, model) if retrained is not None else []
     method, scale = _describe_method(call), call.get("normalise")
     given = {TRAIN: {"images": images, "labels": labels, "patients": patients, "sex": sex}}
-    given |= {TEST: dict(test)} if test else {}
+    if test:
+        strange, given[TEST] = sorted({*test} - {*given[TRAIN]}), dict(test)
+        faults += [
+            f"test: {key!r} is not known; {choose_from(key, given[TRAIN])}" for key in strange
+        ]
     read = read_sets(given, forget, scale, faults)
     trained = read.people["partition"] == TRAIN
     data = {"pixels": read.pixels[: trained.sum()], "labels": read.labels[: trained.sum()]}
@@ -152,6 +156,9 @@ def verify_record(
     model: nn.Module | None = None,
     images: Any = None,
     labels: Any = None,
+    *,
+    patients: Any = None,
+    forget: Any = None,
     **call: Any,
 ) -> list[str]:
     """Check a record: whether its files are as written, and whether the same call gives the same.
@@ -161,9 +168,11 @@ def verify_record(
         model: The original network, to repeat the call; then the images are needed, too.
         images: All training images, in the same order.
         labels: As in ``unlearn_with_record``.
-        call: What else ``unlearn`` takes, as then; ``patients`` and ``forget``, if they are given,
-            have to be those of the record. Method, its settings, seed, recipe, head and a
-            scale in numbers are read from the record where they are not given.
+        patients: As then.
+        forget: As then, to see whether the record is of these patients; this needs no image.
+        call: What else ``unlearn`` takes, as then. Head and a scale in numbers are read from the
+            record where they are not given. Method, its settings, seed and recipe are always
+            those of the record.
 
     Returns:
         What was found, a sentence each.
@@ -172,28 +181,47 @@ def verify_record(
         InputError: Files were changed, the inputs are others, or the call gives other weights on
             the same type of processor.
     """
-    record = read_sealed(Path(folder))
-    told = [f"every file is as it was written; number of the record: {record['sha256']}"]
-    if model is None:
-        return [*told, "the call was not repeated: that needs the original network and its images"]
-    method, rows = record["method"], record["request"]["rows"]
-    usual = {name: method[name] for name in ("seed", "recipe", "normalise", "head")}
-    listed = np.isin(np.arange(record["training"]["images"]), rows)
-    call = {"forget": listed, "method": method["name"]} | usual | method["settings"] | call
-    faults = list[str]()
-    if call["normalise"] == FUNCTION:
-        faults.append("normalise: was a function, which no record holds; give it as then")
-    given = {"images": {"images": images, "labels": labels, "patients": call.get("patients")}}
-    read = read_sets(given, call["forget"], call["normalise"], faults)
-    data = {"pixels": read.pixels, "labels": read.labels}
-    alike = {
-        "model": tensor_hash(model.state_dict()) == record["networks"]["original"]["sha256"],
-        "images and labels": tensor_hash(data) == record["training"]["sha256"],
-        "forget": np.flatnonzero(read.people["forget"]).tolist() == rows,
-    }
-    faults = [f"{what}: not those of this record" for what, same in alike.items() if not same]
+    record, faults = read_sealed(Path(folder)), list[str]()
+    told = [
+        f"every file is as it was written; number of the record: {record['sha256']}",
+        compare_list(record, patients, forget, faults),
+    ]
+    if model is not None:
+        given = {"images": images, "labels": labels, "patients": patients}
+        call = _read_call(record, model, given, call, faults)
     if faults:
         raise InputError(str(folder), faults)
-    again = unlearn(model, *data.values(), **call)
+    if model is None:
+        return [*told, "the call was not repeated: that needs the original network and its images"]
+    again = unlearn(model, **call)
     place = str(call.get("device") or next(model.parameters()).device)
     return [*told, compare_repeat(record, again, place)]
+
+
+def _read_call(
+    record: Mapping[str, Any],
+    model: nn.Module,
+    given: Mapping[str, Any],
+    call: Mapping[str, Any],
+    faults: list[str],
+) -> dict[str, Any]:
+    """The call of a record, to be made again; what is not as then is added to the faults."""
+    check_network(model, "model")
+    if record["study"]:
+        remedy = "leave the model out, or repeat the same make forget in the study"
+        faults.append(f"model: the record belongs to the study {record['study']}; {remedy}")
+        return {}
+    method, listed = record["method"], record["request"]["rows"]
+    again: dict[str, Any] = {"normalise": method["normalise"], "head": method["head"], **call}
+    if isinstance(again["normalise"], str):
+        faults.append(f"normalise: was {FUNCTION}, which no record holds; give it as then")
+    if tensor_hash(model.state_dict()) != record["networks"]["original"]["sha256"]:
+        faults.append("model: not that of this record")
+    read = read_set("images", given, faults)
+    if read is None:
+        return {}
+    if tensor_hash({"pixels": read.pixels, "labels": read.labels}) != record["training"]["sha256"]:
+        faults.append("images and labels: not those of this record")
+    again |= {"images": read.pixels, "labels": read.labels, "patients": given["patients"]}
+    again |= {"forget": np.isin(np.arange(len(read.pixels)), listed), "method": method["name"]}
+    return {**again, "seed": method["seed"], "recipe": method["recipe"], **method["settings"]}

@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medunlearn import study as studies
-from medunlearn.cohort.partition import TEST, TRAIN
+from medunlearn.cohort.partition import TRAIN
 from medunlearn.cost import stamp
-from medunlearn.disk import now, read_record
+from medunlearn.disk import now, read_record, told_when_full
 from medunlearn.errors import InputError
 from medunlearn.methods import get_method
 from medunlearn.models import save_weights
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.report import code_version
 from medunlearn.study.study import PROJECT
+from medunlearn.unlearning.data import list_values, read_forget
 from medunlearn.unlearning.evidence import (
     ATTACKS,
     FEWEST,
@@ -83,7 +84,9 @@ def describe(
         "study" if study else "",
         "compared" if "retrained" in networks else "alone",
     ]
-    limits += ["attacked" if TEST in set(cohort["partition"]) else "unattacked"]
+    measured = measure(logits, cohort, forgotten)
+    tried = any(row["measure"] in ATTACKS for row in measured)
+    limits += ["attacked" if tried else "unattacked"]
     limits += ["few", "copies", "law"]
     return {
         "warnings": list(warned),
@@ -111,7 +114,7 @@ def describe(
             "finished": now(),
         },
         "seconds": dict(seconds),
-        "measured": measure(logits, cohort, forgotten),
+        "measured": measured,
         "not_proven": [TEXTS["limits"][each] for each in limits if each],
     }
 
@@ -145,6 +148,12 @@ def render(record: Mapping[str, Any]) -> str:
     return page
 
 
+def doubt_folder(folder: Path) -> list[str]:
+    """Whether a record would overwrite something."""
+    remedy = "a record is never overwritten: give another folder, or move it away"
+    return [f"{folder} is there already, and {remedy}"] if folder.exists() else []
+
+
 def write_record(folder: Path, content: Mapping[str, Any], unlearned: nn.Module) -> str:
     """Write a record, by one rename at the end.
 
@@ -155,17 +164,25 @@ def write_record(folder: Path, content: Mapping[str, Any], unlearned: nn.Module)
 
     Returns:
         The record's seal: the SHA-256 of all of it.
+
+    Raises:
+        InputError: The folder is there by now.
+        DiskFullError: Nothing was written.
     """
     partial = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}.partial")
     try:
-        partial.mkdir(parents=True)
-        save_weights(unlearned, partial / WEIGHTS)
-        (partial / PAGE).write_text(render(content), encoding="utf-8")
-        record = {**content, "files": {name: file_hash(partial / name) for name in (WEIGHTS, PAGE)}}
-        seal = canonical_hash(record)
-        text = json.dumps({**record, "sha256": seal}, indent=1) + "\n"
-        (partial / RECORD).write_text(text, encoding="utf-8")
-        partial.rename(folder)
+        with told_when_full(folder.parent):
+            partial.mkdir(parents=True)
+            save_weights(unlearned, partial / WEIGHTS)
+            (partial / PAGE).write_text(render(content), encoding="utf-8")
+            files = {name: file_hash(partial / name) for name in (WEIGHTS, PAGE)}
+            record = {**content, "files": files}
+            seal = canonical_hash(record)
+            text = json.dumps({**record, "sha256": seal}, indent=1) + "\n"
+            (partial / RECORD).write_text(text, encoding="utf-8")
+            if faults := doubt_folder(folder):  # a rename replaces an empty folder
+                raise InputError("record", faults)
+            partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return seal
@@ -191,6 +208,29 @@ def read_sealed(folder: Path) -> dict[str, Any]:
     if faults:
         raise InputError(str(folder), [*faults, "do not rely on this record"])
     return record
+
+
+def compare_list(record: Mapping[str, Any], patients: Any, forget: Any, faults: list[str]) -> str:
+    """What it says of a list of patients that it is compared with the rows of a record.
+
+    Args:
+        record: As from ``read_sealed``.
+        patients: Whose each training image is, or none.
+        forget: The list, or none.
+        faults: It is added here that the list names other images, or cannot be read.
+    """
+    if record["study"]:
+        return "patients were not checked: repeat the same make forget in the study"
+    if forget is None:
+        return "patients were not checked: give forget= and patients= of that call"
+    count, own = record["training"]["images"], list[str]()
+    if patients is not None and (given := len(list_values(patients))) != count:
+        own.append(f"patients: {given} given; expected {count}, one for each training image")
+    rows = np.flatnonzero(read_forget(forget, patients, count, own)).tolist()
+    if not own and rows != record["request"]["rows"]:
+        own.append("forget: not those of this record")
+    faults += own
+    return "the images of this list are those of the record"
 
 
 def compare_repeat(record: Mapping[str, Any], unlearned: nn.Module, device: str) -> str:

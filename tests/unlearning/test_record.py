@@ -1,22 +1,27 @@
 """The deletion record: whole, true, without an id, and checked against what was written."""
 
 import copy
+import errno
 import json
+import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 from scipy import stats
 
+from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
 from medunlearn.study.study import PROJECT
 from medunlearn.unlearning import record as records
 from medunlearn.unlearning.deletion import unlearn_with_record, verify_record
 from medunlearn.unlearning.evidence import main_table
-from medunlearn.unlearning.record import PAGE, RECORD, WEIGHTS, render
+from medunlearn.unlearning.record import PAGE, RECORD, WEIGHTS, render, write_record
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -35,7 +40,11 @@ def draw(seed: int) -> np.ndarray:
 
 
 IMAGES = draw(0)
-TEST = {"images": draw(1), "labels": LABELS, "patients": [f"t{i // 2}" for i in range(COUNT)]}
+TEST = {
+    "images": draw(1).astype(float),
+    "labels": LABELS,
+    "patients": [f"t{i // 2}" for i in range(COUNT)],
+}
 CALL = {"forget": LIST, "patients": IDS, "method": "finetune", "recipe": RECIPE}
 
 
@@ -252,25 +261,66 @@ def test_what_was_changed_afterwards_is_named(bare, tmp_path):
 
 
 def test_the_same_call_gives_the_same_bytes(full, monkeypatch):
-    again = {"patients": IDS}
-    assert "gave the same bytes here" in verify_record(full, NETWORK, IMAGES, LABELS, **again)[1]
-    whole = {**CALL, "normalise": (0.0, 1.0)}
-    assert "gave the same bytes here" in verify_record(full, NETWORK, IMAGES, LABELS, **whole)[1]
-    assert "not repeated" in verify_record(full)[1]
+    again, scale = {"patients": IDS}, np.array([0.0, 1.0])
+    other_call = {"method": "ssd", "seed": 1, "recipe": {"epochs": 1}, "epochs": 3}
+    for call in (again, {**CALL, "normalise": scale}, again | other_call):
+        assert "the same bytes here" in verify_record(full, NETWORK, IMAGES, LABELS, **call)[2]
+    assert "not repeated" in verify_record(full)[2]
     other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 2))
     with pytest.raises(InputError) as error:
         verify_record(full, other, IMAGES + 1, LABELS, forget=IDS[:2], **again)
     assert [fault.partition(":")[0] for fault in error.value.faults] == [
-        "model", "images and labels", "forget",
+        "forget", "model", "images and labels",
     ]  # fmt: skip
     halved = {**again, "normalise": (0.0, 0.5)}
     with pytest.raises(InputError, match=r"other bytes here: .*and normalise as then"):
         verify_record(full, NETWORK, IMAGES, LABELS, **halved)
     stamp = records.stamp
     monkeypatch.setattr(records, "stamp", lambda place: stamp(place) | {"device": "Z80"})
-    said = verify_record(full, NETWORK, IMAGES, LABELS, **halved)[1]
+    said = verify_record(full, NETWORK, IMAGES, LABELS, **halved)[2]
     assert "device Z80" in said
     assert "this proves nothing" in said
+
+
+def test_a_list_is_compared_with_the_rows_without_an_image(full):
+    assert "patients were not checked: give forget=" in verify_record(full, patients=IDS)[1]
+    assert "are those of the record" in verify_record(full, patients=IDS, forget=LIST)[1]
+    for ids, wrong, said in (
+        (IDS, LIST[1:], "forget: not those of this record"), (IDS, ["x"], "1 not found"),
+        (IDS[1:], LIST, "patients: 47 given; expected 48"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            verify_record(full, patients=ids, forget=wrong)
+
+
+def test_a_record_of_a_study_is_not_repeated_here(full, tmp_path):
+    study = content(full) | {"study": "Phantom"}
+    del study["sha256"], study["method"]["normalise"]
+    write_record(tmp_path / "record", study, NETWORK)
+    told = verify_record(tmp_path / "record", forget=["p1"])[1]
+    assert told == "patients were not checked: repeat the same make forget in the study"
+    with pytest.raises(InputError, match=r"model: .* study Phantom; .* same make forget"):
+        verify_record(tmp_path / "record", NETWORK, IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("model", ["network.pt", NETWORK.state_dict()])
+def test_what_is_no_network_is_refused(model, full):
+    with pytest.raises(InputError, match=r"expected a torch\.nn\.Module"):
+        verify_record(full, model, IMAGES, LABELS, patients=IDS)
+
+
+def test_an_attack_is_told_only_where_one_was_made(full):
+    record, logits = content(full), np.zeros((3, 2), np.float32)
+    cohort = pd.DataFrame({
+        "sample": range(3), "patient": range(3), "partition": ["train", "train", "test"],
+        "label": [0, 0, 1], "sex": None,
+    })  # fmt: skip
+    told = records.describe(
+        {"original": NETWORK, "unlearned": NETWORK}, {"original": logits, "unlearned": logits},
+        cohort, [0], method=record["method"], seconds={}, device="cpu", data="",
+    )["not_proven"]  # fmt: skip
+    assert any("No attack was tried" in each for each in told)
+    assert not any("One simple attack" in each for each in told)
 
 
 def test_a_function_for_the_scale_has_to_be_given_again(tmp_path):
@@ -279,7 +329,12 @@ def test_a_function_for_the_scale_has_to_be_given_again(tmp_path):
     again = (tmp_path / "new", NETWORK, IMAGES, LABELS)
     with pytest.raises(InputError, match="normalise: was a function"):
         verify_record(*again, patients=IDS)
-    assert "the same bytes" in verify_record(*again, patients=IDS, **same)[1]
+    assert "the same bytes" in verify_record(*again, patients=IDS, **same)[2]
+
+
+def fill_disk() -> Iterator[str]:
+    yield "half a page"
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_record_is_never_overwritten_and_never_half_written(bare, tmp_path, monkeypatch):
@@ -288,10 +343,17 @@ def test_a_record_is_never_overwritten_and_never_half_written(bare, tmp_path, mo
     with pytest.raises(InputError, match="is there already"):
         unlearn_with_record(bare, NETWORK, IMAGES, LABELS, **call)
     assert content(bare) == before
-    monkeypatch.setattr("medunlearn.unlearning.record.render", lambda _: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **call)
+
+    def fail(render: Callable[[], str], error: type[Exception]) -> None:
+        monkeypatch.setattr(records, "render", lambda _: render())
+        with pytest.raises(error):
+            unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **call)
+
+    fail(lambda: 1 / 0, ZeroDivisionError)
+    fail(lambda: "".join(fill_disk()), DiskFullError)
     assert list(tmp_path.iterdir()) == []
+    fail(lambda: (tmp_path / "new").mkdir() or "page", InputError)  # by another process, meanwhile
+    assert [*tmp_path.rglob("*")] == [tmp_path / "new"]
 
 
 def test_what_cannot_be_recorded_is_told_at_once(tmp_path):
@@ -300,7 +362,10 @@ def test_what_cannot_be_recorded_is_told_at_once(tmp_path):
             unlearn_with_record(tmp_path / "new", NETWORK, IMAGES, LABELS, **(CALL | change))
         return error.value.faults
 
-    assert len(fail(test={**TEST, "sex": ["w"] * COUNT}, forget=["nobody"], sex=SEX[1:])) == 3
+    wrong = {**TEST, "sex": ["w"] * COUNT, "patient": IDS}
+    assert len(fail(test=wrong, forget=["nobody"], sex=SEX[1:])) == 4
+    (said,) = fail(test={**TEST, "patient": IDS})
+    assert said.startswith("test: 'patient' is not known; did you mean 'patients'?")
     assert fail(test={**TEST, "patients": IDS}) == [
         "train and test: 24 patients are in both; expected none"
     ]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
 
 from medunlearn import unlearn
 from medunlearn.errors import InputError
@@ -28,6 +28,7 @@ LABELS = np.arange(COUNT) % CLASSES
 ROWS = [0, 1, 8, 9]
 RECIPE = {"epochs": 2, "batch_size": 16, "learning_rate": 0.05}
 QUICK = {"amun": {"steps": 2, "doublings": 2}, "ssd": {"alpha": 1.0}, "lfssd": {"alpha": 1.0}}
+MIXED = BatchSampler(RandomSampler(range(COUNT)), 7, drop_last=False)
 SLOW = [pytest.param("densenet121", marks=pytest.mark.slow)]
 
 
@@ -153,11 +154,20 @@ def test_rows_a_mask_and_ids_name_the_same_images(forget):
         (images()[:, 0], LABELS[:, None].astype(float)),
         (TensorDataset(torch.tensor(images()), torch.tensor(LABELS)),),
         (DataLoader(Counted(), batch_size=7),),
+        (DataLoader([*zip(images(), LABELS, strict=True)], batch_size=7),),
+        (DataLoader(range(COUNT), 7, collate_fn=lambda rows: (images()[rows], LABELS[rows])),),
         (Counted(mapping=True),),
     ],
 )
 def test_images_come_as_arrays_tensors_data_sets_or_loaders(given):
     assert state_bytes(unlearn(trained(), *given, forget=ROWS, method="finetune")) == forget_rows()
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int16])
+def test_holdout_images_become_numbers_of_the_training_images_type(kind):
+    other = (images().astype(kind), LABELS)
+    unlearned = unlearn(trained(), images(), LABELS, forget=ROWS, method="finetune", holdout=other)
+    assert state_bytes(unlearned) == forget_rows()
 
 
 def test_a_data_set_is_read_once():
@@ -182,6 +192,7 @@ def test_a_data_set_is_read_once():
         ({"images": images().repeat(3, 1)}, r"does not take images of shape \(2, 3, 32, 32\)"),
         ({"images": images().astype(np.uint8)}, r"uint8; expected \(mean, deviation\)"),
         ({"images": DataLoader(Counted(), shuffle=True), "labels": None}, "the loader shuffles"),
+        ({"images": DataLoader(Counted(), batch_sampler=MIXED), "labels": None}, "loader shuffles"),
         ({"forget": ["p3"]}, r"1 not found \(p3\); expected .* rows 0 to 35; for ids of patients"),
         ({"forget": [-1, 36]}, r"2 not found \(-1, 36\)"),
         ({"forget": []}, "0 of 36 images; expected some, and not all"),
@@ -192,6 +203,7 @@ def test_a_data_set_is_read_once():
         ({"forget": np.arange(COUNT) == 3, "patients": PATIENTS}, "1 patients in part"),
         ({"patients": PATIENTS[1:]}, "35 patients given; expected 36"),
         ({"holdout": (images()[:, :, 4:], LABELS)}, r"images of \(1, 28, 32\).* of \(1, 32, 32\)"),
+        ({"holdout": (np.uint8(images()), LABELS)}, "float32 and of .*uint8; expected one kind"),
         ({"recipe": {"epoch": 3}}, "epoch: is no field here; did you mean 'epochs'"),
         ({"recipe": {"epochs": 0}}, "epochs: given 0; expected greater than or equal to 1"),
         ({"head": "classifier"}, "'classifier' is no layer; choose from"),
