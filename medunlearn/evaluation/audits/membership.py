@@ -79,7 +79,8 @@ def match(members: pd.DataFrame, others: pd.DataFrame) -> Match:
     notes = [f"matched {', '.join(told)}"] if told else []
     notes += [f"{name} not known" for name in unknown]
     notes += [f"{len(left)} members without match dropped"] if len(left) else []
-    every, placed = np.array(shares).reshape(-1, len(others)), pd.concat(cells).sort_index()
+    every = np.array(shares).reshape(len(shares), len(others))
+    placed = pd.concat(cells).sort_index()
     used = every.sum(axis=0) > 0
     return Match(
         members=placed.index.to_numpy(np.int64),

@@ -41,6 +41,14 @@ def test_non_members_are_distributed_as_the_members_are():
     assert found.note == "matched 100% on sex x label x difficulty"
 
 
+def test_where_nobody_else_is_of_a_kind_or_there_is_nobody_else_nobody_is_matched():
+    members = patients([("F", 0, "hard", 3)])
+    for others in (patients([("M", 1, "hard", 9)], 100), patients([("M", 0, "hard", 1)])[:0]):
+        found = match(members, others)
+        assert found.patients == 0
+        assert found.note == "3 members without match dropped"
+
+
 def test_strata_without_non_members_are_coarsened_difficulty_first():
     members = patients([("F", 0, "hard", 2), ("F", 1, "hard", 1), ("M", 2, "easy", 1)])
     others = patients(
