@@ -259,6 +259,20 @@ def test_members_of_an_easy_kind_do_not_win_for_being_easy():
     assert placements(found, ours, theirs).area == 0.5
 
 
+def test_a_non_member_counts_as_its_stratum_counts_among_the_members():
+    """By the definition of DeLong's components, in two strata of nine members and of one."""
+    members = patients([("F", 0, "easy", 9), ("M", 0, "easy", 1)])
+    others = patients([("F", 0, "easy", 6), ("M", 0, "easy", 6)], 100)
+    found = match(members, others)
+    ours, theirs = np.random.default_rng(8).normal(size=22)[:10], np.linspace(-1, 1, 12)
+    for sex, share in (("F", 0.9), ("M", 0.1)):
+        mine = ours[(members.loc[found.members, "sex"] == sex).to_numpy()]
+        inside = (others.loc[found.others, "sex"] == sex).to_numpy()
+        beaten = np.array([(mine > score).mean() for score in theirs[inside]])
+        expected = 12 * share / 6 * (beaten - beaten.mean()) * np.sqrt(6 / 5)
+        assert placements(found, ours, theirs).others[inside] == pytest.approx(expected)
+
+
 def test_patients_alone_vary_as_much_as_both_groups_placements_say():
     """Without seed noise all variance is of patients: drop either group's and it is too small."""
     random = np.random.default_rng(7)
