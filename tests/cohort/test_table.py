@@ -5,6 +5,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from medunlearn.cohort.check import describe_people
+from medunlearn.cohort.files import Places, list_files
 from medunlearn.cohort.labels import AnyLabel
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.cohort.schema import TableManifest
@@ -119,6 +120,19 @@ def test_an_image_in_two_folders_is_taken_from_the_first(tmp_path: Path):
     _touch(folder / "part_2", ["a.png", "b.png"])
     paths = read_rows(_manifest(images=("images", "part_*")), tmp_path)["path"]
     assert [Path(path).parent.name for path in paths] == ["images", "images", "part_2"]
+
+
+def test_a_listed_file_in_two_folders_is_that_of_the_first_and_a_broken_link_is_none(tmp_path):
+    folders = [tmp_path / "later", tmp_path / "earlier"]
+    for folder in folders:
+        _touch(folder, ["a.png", "b.png"])
+    (folders[0] / "b.png").unlink()
+    (folders[0] / "c.png").symlink_to(tmp_path / "nowhere.png")
+    files, faults = list_files(Places(tmp_path, tmp_path, tmp_path, folders, ""), r"\.png$")
+    assert {name: Path(path).parent.name for name, path in files.items()} == {
+        "a.png": "later", "b.png": "earlier",
+    }  # fmt: skip
+    assert faults == []
 
 
 TWO_SEXES = [

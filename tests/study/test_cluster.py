@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +14,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from distributed import KilledWorker, LocalCluster
+from distributed.comm.core import CommClosedError
 
 from medunlearn.errors import InputError
 from medunlearn.study import worker
 from medunlearn.study.cluster import open_engine
+from medunlearn.study.engine import LostError
 from medunlearn.study.worker import Kernels
 from tests.study.conftest import until
 from tests.study.grid import JOBS
@@ -220,6 +222,17 @@ def scheduler(folder: Path):
             for each in [*family, process]:
                 each.kill()
             process.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(CommClosedError, LostError), (CancelledError, LostError), (OSError, OSError)],
+)
+def test_a_scheduler_that_is_lost_before_the_client_knows_is_told_and_nothing_else(
+    carry, error, raised
+):
+    with pytest.raises(raised), carry():  # its client is connected all the time
+        raise error
 
 
 @pytest.mark.slow

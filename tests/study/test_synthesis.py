@@ -8,7 +8,13 @@ import pytest
 from medunlearn.cohort.manifest import load_manifest
 from medunlearn.evaluation.controls.resampling import FAILED
 from medunlearn.evaluation.results import measure_fitness
-from medunlearn.statistics.verdicts import DIFFERENT, INCONCLUSIVE, NEGLIGIBLE
+from medunlearn.statistics.verdicts import (
+    DIFFERENT,
+    FEW_SEEDS,
+    INCONCLUSIVE,
+    NEGLIGIBLE,
+    NOT_TESTED,
+)
 from medunlearn.study.profile import load_profile
 from medunlearn.study.summary import summarise
 from medunlearn.study.synthesis import synthesise, write_synthesis
@@ -116,6 +122,12 @@ def test_a_summary_warns_first_and_of_a_study_that_is_not_fit_it_has_no_answer(f
     for part in ("result", "abstract"):
         assert [line.split(":")[0] for line in warned[part][:2]] == ["Caution"] * 2
     assert set(warned["answers"]) == {"C1", "C2", "C3", "C4", "audits", "C5"}
+    few = {
+        name: getattr(found, name).assign(verdict=NOT_TESTED, refused=FEW_SEEDS)
+        for name in ("verdicts", "audits")
+    }
+    shown = summarise(study, tables, replace(found, fitness=found.fitness.assign(fit=False), **few))
+    assert shown["result"][0].startswith("Caution"), "a demonstration, too"
     unfit = summarise(study, tables, replace(found, controls=found.controls.assign(state=FAILED)))
     assert unfit["result"][0].startswith("This study is not fit for verdicts")
     assert set(unfit["answers"]) == {"C5"}
