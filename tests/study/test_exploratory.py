@@ -10,7 +10,7 @@ import yaml
 
 from medunlearn.errors import InputError
 from medunlearn.evaluation.results import measure_results
-from medunlearn.study.cells import listed_cells, make_cell, methods_at
+from medunlearn.study.cells import listed_cells, make_cell, methods_at, middle_cell
 from medunlearn.study.design import (
     all_models,
     all_timings,
@@ -127,10 +127,11 @@ def test_a_profile_names_a_list_from_its_own_folder_and_no_id_is_kept(tiny_study
 
 
 def test_a_report_of_nothing_but_listed_patients_says_what_is_missing(open_with, names):
-    """As after ``make forget`` in a folder where no study was made."""
+    """As after ``make forget`` in a folder where no study was made, or no retrained model is."""
     study = open_with(*names[:12])
-    (cell,) = listed_cells(study.profile)
-    for spec in (original(1000), retrained(cell, 1000), unlearned("salun", cell, 1000)):
+    (cell,), middle = listed_cells(study.profile), middle_cell(study.profile)
+    listed = retrained(cell, 1000), unlearned("salun", cell, 1000)
+    for spec in (original(1000), *listed, unlearned("salun", middle, 1000)):
         with Store(study).writing(spec):
             pass
     lines, earlier = [], study.folder / "report" / "summary.json"
