@@ -88,7 +88,7 @@ def test_a_stranger_can_read_the_package_in_an_evening():
     print(f"{lines.total():,} lines of code in {len(MODULES)} modules; {tests:,} lines of tests")
     assert lines.total() <= 10_660
     assert len(MODULES) <= 138
-    assert tests <= 16_700
+    assert tests <= 16_710
 
 
 def test_method_files_stay_small():

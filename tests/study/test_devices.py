@@ -238,6 +238,15 @@ def test_a_clock_with_a_folder_for_itself_does_not_claim_to_be_alone(
     assert devices._is_host_wide(Path("/tmp")) == alone
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_clock_says_that_it_is_alone_only_where_its_folder_is_the_hosts(
+    locks, monkeypatch, shared
+):
+    monkeypatch.setattr(devices, "_is_host_wide", lambda folder: shared and folder == locks)
+    with clock_alone("cpu", locks.parent) as alone:
+        assert alone == shared
+
+
 def test_an_error_inside_is_not_taken_for_a_missing_lock():
     with pytest.raises(OSError, match="mine"), clock_alone("cpu"):
         raise OSError(37, "mine")
