@@ -22,7 +22,7 @@ DEPTHS = (1, 255, 1023, 4095, 16383, 65535)
 SEXES = {
     "F": {*"fwk", "female", "woman", "weiblich", "frau", "femme", "mujer", "femenino", "donna"},
     "M": {*"mh", "male", "man", "männlich", "mann", "homme", "hombre", "masculino", "uomo"},
-    "missing": {*"uo?-", "unknown", "unbekannt", "divers", "other", "na", "nan", "n/a", "none"},
+    "missing": {*"duo?-", "unknown", "unbekannt", "divers", "other", "na", "nan", "n/a", "none"},
 }
 OF_PATIENT = (
     *(r"([^/]+)/[^/]+$", r"^([^/]+)/", r"([^/]+)\.[^/.]+$", r"([^/]+)_[^/_]*$", r"([^/]+)-[^/-]*$"),

@@ -10,6 +10,8 @@ from medunlearn.randomness import stream
 
 PARTITIONS = ("train", "validation_method", "validation_evaluation", "test")
 TRAIN, METHOD_VALIDATION, EVALUATION_VALIDATION, TEST = PARTITIONS
+FEW = 3
+"""Patients of a class who are named where they are too few."""
 
 
 def patient_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -126,15 +128,17 @@ def check_partitions(table: pd.DataFrame, classes: tuple[str, ...], subject: str
     """Refuse a cohort in which some class has no patient in some partition.
 
     Raises:
-        InputError: Names every such class and partition, with the number of its patients.
+        InputError: Names every such class and partition, with its patients.
     """
     held = table.groupby(["partition", "label"])["patient"].nunique()
-    whole = table.groupby("label")["patient"].nunique()
+    whole = table.groupby("label")["source_patient"].unique()
+    # a misspelt class has few patients, whose ids lead to its rows
+    told = {code: f": {', '.join(map(str, ids))}" for code, ids in whole.items() if len(ids) <= FEW}
     faults = [
-        f"class {name!r} has no patient in partition {partition!r} ({whole.get(code, 0)} in the "
-        f"whole cohort, expected at least 1 in each of {len(PARTITIONS)}): correct the manifest's "
-        "label rule or merge the class into another, raise max_patients in the profile, or give "
-        "that partition more patients by partition or split"
+        f"class {name!r} has no patient in partition {partition!r} ({len(whole.get(code, ()))} in "
+        f"the whole cohort{told.get(code, '')}; expected at least 1 in each of {len(PARTITIONS)}): "
+        "correct the manifest's label rule or merge the class into another, raise max_patients in "
+        "the profile, or give that partition more patients by partition or split"
         for partition in PARTITIONS
         for code, name in enumerate(classes)
         if held.get((partition, code), 0) == 0

@@ -1,9 +1,9 @@
 """Runs jobs, several at once, each as soon as what it needs is there; the disk is the truth."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -51,28 +51,33 @@ class Progress:
     write: Callable[[str], None]
     finished: int = 0
     work: float = 0
-    start: float = field(default_factory=time.monotonic)
+    seconds: float = 0
 
     def say(self, job: Job, told: str) -> None:
         """Write a line about a job."""
         self.write(f"[{self.finished:>3} of {self.total}] {job.name:<46} {told}")
 
-    def end(self, job: Job, ending: Ending, rest: Iterable[Job]) -> None:
-        """Report a job, and the time that the rest is expected to take at the pace so far."""
+    def end(self, job: Job, ending: Ending, waiting: Sequence[Job], running: Sequence[Job]) -> None:
+        """Report a job, and the time that the rest is expected to take at the pace so far.
+
+        That is the pace of jobs that have ended, with as many side by side as now.
+        """
         self.finished += 1
         if ending.fault is not None:
             told = f"FAILED: {ending.fault.splitlines()[0]}"
         else:
-            self.work += _work([job])
+            self.work += _work(job)
+            self.seconds += ending.seconds
             told = f"done in {tell_seconds(ending.seconds)}"
-        if (left := _work(rest)) and self.work:
-            spent = time.monotonic() - self.start
-            told += f", about {tell_seconds(left * spent / self.work)} left"
+        places = 1 + len(running)
+        left = sum(_work(each) / (1 if each.alone else places) for each in [*waiting, *running])
+        if left and self.work:
+            told += f", about {tell_seconds(left * self.seconds / self.work)} left"
         self.say(job, told)
 
 
-def _work(jobs: Iterable[Job]) -> float:
-    return sum(max(1, len(job.models)) * WORK.get(job.notebook, 1) for job in jobs)
+def _work(job: Job) -> float:
+    return max(1, len(job.models)) * WORK.get(job.notebook, 1)
 
 
 @dataclass
@@ -137,7 +142,7 @@ class Engine:
             for job, ending in endings:
                 if ending.fault is not None:
                     faults[job.name] = ending.fault
-                progress.end(job, ending, [*waiting, *running.values()])
+                progress.end(job, ending, waiting, list(running.values()))
         return faults
 
     def slots(self) -> int:

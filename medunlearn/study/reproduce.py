@@ -18,6 +18,8 @@ from medunlearn.study.store import Store
 from medunlearn.study.study import Study
 from medunlearn.study.tables import Tables, collect_tables, load_tables
 
+LOCK = ".lock"
+
 
 def reproduce(
     study: Study,
@@ -110,7 +112,7 @@ def alone(folder: Path) -> Iterator[None]:
         InputError: The file system knows no locks (flock).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0, fallback_to_soft=False)
+    lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
@@ -123,6 +125,17 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a run is at work in a study's folder, as far as this user can ask."""
+    if not (folder / LOCK).exists():  # which a look leaves as it is
+        return False
+    try:
+        with alone(folder):
+            return False
+    except InputError as error:
+        return isinstance(error, BusyError)
 
 
 def clean(folder: Path) -> None:

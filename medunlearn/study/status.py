@@ -21,7 +21,7 @@ from medunlearn.study.cells import listed_cells
 from medunlearn.study.design import COHORT, SYNTHESIS, Job, ModelSpec, all_models, all_timings
 from medunlearn.study.feasibility import describe_claims, describe_listed
 from medunlearn.study.profile import Profile, load_profile
-from medunlearn.study.reproduce import is_outdated, missing_jobs
+from medunlearn.study.reproduce import is_held, is_outdated, missing_jobs
 from medunlearn.study.store import Store
 from medunlearn.study.study import Study, study_folder
 
@@ -40,7 +40,7 @@ def status(study: Study) -> list[str]:
     lost = {spec for job, _ in failed for spec in job.models}
     states |= {spec: "failed" for spec in lost if states[spec] in {"stale", "absent"}}
     counts = Counter((spec.kind, state) for spec, state in states.items())
-    lines = [f"{study.title}: {study.folder}", ""]
+    lines = [f"{study.title}: {study.folder}", "a run is at work here" * is_held(study.folder)]
     lines.append(f"{'models':<36}" + "".join(f"{state:>9}" for state in STATES))
     lines += [
         f"{kind:<36}" + "".join(f"{counts[kind, state]:>9}" for state in STATES)

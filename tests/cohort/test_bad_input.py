@@ -144,6 +144,10 @@ MASKED = {"label": ON_MASKS | TWO, "mask_suffix": "_mask", "pattern": r"\d\.png$
 BY_PATIENT = {"columns": {"image": "who", "patient": "who"}, "sex": None}
 THRESHOLD = {"rule": "threshold", "column": "age", "above": 50} | TWO
 ONE_HOT = {"rule": "one_hot", "mapping": {"well": "a", "sick": "b"}} | TWO
+MISSPELT = {
+    "rule": "values", "column": "state", "classes": ["well", "sick", "sik"],
+    "reference_class": "well", "mapping": {"well": "well", "sick": "sick", "sik": "sik"},
+}  # fmt: skip
 LISTS = {"a.txt": "train+validation", "b.txt": "test"}
 NO_AGE = {"image": "file", "patient": "who", "sex": "sex"}
 UNLIT = np.full((9, 9), np.nan, np.float32)
@@ -175,6 +179,8 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("rare class", edit("19.png,P19,male,59,sick\n", ""),
          {"partition": {"train": 0.9, "validation": 0.05, "test": 0.05}},
          ["has no patient in partition", "by partition or split"]),
+        ("misspelt class", edit("P19,male,59,sick", "P19,male,59,sik"), {"label": MISSPELT},
+         ["(1 in the whole cohort: P19; expected at least 1"]),
         ("one class", nothing, {"label": THRESHOLD | {"above": 0}},
          ["'a' has no patient in partition 'train' (0 in the"]),
         ("cut gzip", replace("t.csv.gz", gzip.compress(HEAD * 99)[:40]), {"table": "t.csv.gz"},

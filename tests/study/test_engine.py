@@ -126,10 +126,16 @@ def test_seconds_are_told_in_the_unit_that_people_use(seconds, told):
     assert tell_seconds(seconds) == told
 
 
-def test_the_time_left_is_told_from_the_work_so_far():
-    progress = Progress(4, (lines := []).append, start=time.monotonic() - 20)
-    progress.end(job("02-o", [O0, O1]), Ending(20.0), [job("02-r", [R0]) for _ in range(4)])
-    assert lines[0].endswith(", about 40 s left")
+def test_the_time_left_is_told_from_the_pace_of_jobs_and_how_many_run_side_by_side():
+    progress, left = Progress(9, (lines := []).append), [job("02-r", [R0]) for _ in range(5)]
+    progress.end(job("02-o", [O0, O1]), Ending(20.0), left, [])
+    progress.end(job("02-p", [O0, O1]), Ending(20.0), left, [job("02-r", [R0])])
+    progress.end(job("02-q", [O0, O1]), Ending(20.0), [job("08-cost", [O0, O1], alone=True)], left)
+    assert [line.rpartition("about ")[2] for line in lines] == [
+        "50 s left",
+        "30 s left",
+        "28 s left",
+    ]
 
 
 def test_an_interrupt_ends_the_run_and_starts_nothing_more(world):

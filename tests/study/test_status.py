@@ -4,13 +4,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from filelock import FileLock
 
 from medunlearn.disk import write_record
 from medunlearn.study.cells import Cell
 from medunlearn.study.design import original, plan_jobs, retrained, unlearned
-from medunlearn.study.reproduce import is_outdated
+from medunlearn.study.reproduce import alone, is_held, is_outdated
 from medunlearn.study.status import failures, status
 from medunlearn.study.store import Store
 
@@ -55,6 +57,19 @@ def test_each_kind_of_model_is_counted_by_state(store):
     assert counts(lines, "unlearned salun") == {"absent": 4}
     changed = replace(store.study, cohort=replace(store.study.cohort, sha256="0"))
     assert counts(status(changed), "original") == {"stale": 2}
+
+
+def test_a_run_at_work_is_told_while_it_holds_the_study(store):
+    folder = store.study.folder
+    with alone(folder):
+        assert "a run is at work here" in status(store.study)
+    assert "a run is at work here" not in status(store.study)
+
+
+def test_whoever_may_only_look_at_a_study_is_told_of_no_run(store, monkeypatch):
+    (store.study.folder / ".lock").touch()
+    monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=PermissionError))
+    assert not is_held(store.study.folder)
 
 
 def test_a_failed_job_is_told_with_host_and_seconds_until_its_models_are_there(store):
