@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medunlearn.models import NetworkName, Norm
+from medunlearn.models import NetworkName
 
 Batch = tuple[Tensor, Tensor]
 
@@ -33,7 +33,6 @@ class Recipe:
     network: NetworkName | Callable[[], nn.Module]
     channels: int
     classes: int
-    norm: Norm
     epochs: int
     batch_size: int
     learning_rate: float

@@ -5,7 +5,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from medunlearn.errors import InputError
 from medunlearn.sources import source_of
@@ -13,25 +13,12 @@ from medunlearn.sources import source_of
 if TYPE_CHECKING:
     from torch import nn
 
-Norm = Literal["batch", "group"]
 
-# Four groups divide every width in use and leave two channels to a group in the narrowest layer.
-_NORMS: dict[Norm, Any] = {"batch": "batch", "group": ("group", {"num_groups": 4})}
-
-
-def _resnet(layers: list[int], widths: list[int]) -> Callable[[int, int, Norm], "nn.Module"]:
-    def build(channels: int, classes: int, norm: Norm) -> "nn.Module":
+def _resnet(layers: list[int], widths: list[int]) -> Callable[[int, int], "nn.Module"]:
+    def build(channels: int, classes: int) -> "nn.Module":
         from monai.networks.nets import ResNet
 
-        class NormedResNet(ResNet):  # type: ignore[misc]
-            """MONAI's ResNet with the norm in every block: its own gives it to the stem alone."""
-
-            def _make_layer(self, *arguments: Any, **settings: Any) -> "nn.Sequential":
-                settings["norm"] = _NORMS[norm]
-                layer: nn.Sequential = super()._make_layer(*arguments, **settings)
-                return layer
-
-        network: nn.Module = NormedResNet(
+        network: nn.Module = ResNet(
             "basic",
             layers,
             widths,
@@ -41,26 +28,25 @@ def _resnet(layers: list[int], widths: list[int]) -> Callable[[int, int, Norm], 
             # findings visible where the ImageNet stem would shrink 32 px to 8 px at once.
             conv1_t_size=3,
             num_classes=classes,
-            norm=_NORMS[norm],
         )
         return network
 
     return build
 
 
-def _densenet121(channels: int, classes: int, norm: Norm) -> "nn.Module":
+def _densenet121(channels: int, classes: int) -> "nn.Module":
     from monai.networks.nets import DenseNet
 
-    network: nn.Module = DenseNet(2, channels, classes, norm=_NORMS[norm])
+    network: nn.Module = DenseNet(2, channels, classes)
     return network
 
 
-NETWORKS: dict[str, Callable[[int, int, Norm], "nn.Module"]] = {
+NETWORKS: dict[str, Callable[[int, int], "nn.Module"]] = {
     "resnet_tiny": _resnet([1, 1, 1, 1], [8, 16, 32, 64]),
     "resnet18": _resnet([2, 2, 2, 2], [64, 128, 256, 512]),
     "densenet121": _densenet121,
 }
-"""From (channels, classes, norm) to a module; profiles know a new entry by its name."""
+"""From (channels, classes) to a module; profiles know a new entry by its name."""
 
 NetworkName = str | Mapping[str, Any]
 """Of a profile: a short name, or what to call for a network.
@@ -142,7 +128,6 @@ def build_network(
     channels: int,
     classes: int,
     seed: int,
-    norm: Norm = "batch",
     image_size: int | None = None,
     weights: str = "",
 ) -> "nn.Module":
@@ -153,7 +138,6 @@ def build_network(
         channels: Channels of the images.
         classes: Number of logits.
         seed: Decides the initial weights alone; the global generator is left as it was.
-        norm: Batch norm, or group norm with four groups; of networks with a short name.
         image_size: Height and width of the images, for networks that must know it.
         weights: A file of weights to start from; default: none.
 
@@ -172,7 +156,7 @@ def build_network(
         if callable(name):
             network = name()
         elif isinstance(name, str) and name in NETWORKS:
-            network = NETWORKS[name](channels, classes, norm)
+            network = NETWORKS[name](channels, classes)
             # torch's stubs lack this overload of Module.to
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:

@@ -69,7 +69,6 @@ def initial_state(recipe: Recipe, seed: int, device: str) -> nn.Module:
         recipe.network,
         channels=recipe.channels,
         classes=recipe.classes,
-        norm=recipe.norm,
         seed=_seed("init", seed),
         image_size=recipe.image_size,
         weights=recipe.weights,

@@ -29,7 +29,7 @@ def filled_disk(limit: int) -> Iterator[None]:
 
 
 TINY = {
-    "network": "resnet_tiny", "norm": "batch", "image_size": 16, "max_patients": 240,
+    "network": "resnet_tiny", "image_size": 16, "max_patients": 240,
     "training": {
         "epochs": 3, "batch_size": 16, "learning_rate": 0.05, "momentum": 0.9,
         "weight_decay": 5e-4, "max_shift": 0,

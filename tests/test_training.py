@@ -17,7 +17,7 @@ from medunlearn.training import (
     train_epoch,
 )
 
-RECIPE = Recipe("resnet_tiny", 1, 3, "batch", 2, 16, 0.05, 0.9, 5e-4, False, 0)
+RECIPE = Recipe("resnet_tiny", 1, 3, 2, 16, 0.05, 0.9, 5e-4, False, 0)
 
 
 @pytest.fixture
@@ -196,8 +196,9 @@ def test_a_sorted_cohort_is_shuffled_before_its_statistics_are_taken(images, mon
     assert sorted(served[0]) == list(range(40)) != served[0]
 
 
-def test_group_norm_has_no_statistics(images):
-    model = initial_state(replace(RECIPE, norm="group"), 0, "cpu")
+def test_a_network_without_batch_norm_stays_as_it_is(images):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.Flatten(), nn.LazyLinear(3))
+    model(images.inputs(images.labels[:2]))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     reestimate_statistics(model, Batches(images, np.arange(40), RECIPE))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -169,9 +169,9 @@ class Builder:
         Before that it predicts with those it was left with, where they are compared. Of an ensemble
         every member sees the whole retain set. Doing nothing stays the original, bit for bit.
         """
-        if design.has_raw(self.study.profile, spec):
+        if design.has_raw(spec):
             self._predict_raw(folder, spec, model)
-        if self.recipe.norm == "batch" and spec.method != "original":
+        if spec.method != "original":
             kept = self.batches(self.training_rows(spec)[0])
             with clock("batchnorm"):
                 reestimate_statistics(model, kept)

@@ -127,9 +127,9 @@ def is_watched(profile: Profile, spec: ModelSpec) -> bool:
     return spec.cell == middle_cell(profile) and spec.role in {"retrained", "unlearned"}
 
 
-def has_raw(profile: Profile, spec: ModelSpec) -> bool:
+def has_raw(spec: ModelSpec) -> bool:
     """Whether it also predicts with the BatchNorm statistics that training or unlearning left."""
-    return profile.norm == "batch" and spec.role in {"original", "retrained", "unlearned"}
+    return spec.role in {"original", "retrained", "unlearned"}
 
 
 def keeps_weights(spec: ModelSpec) -> bool:

@@ -64,9 +64,8 @@ def _make(study: Study, method: str, request: str) -> tuple[dict[str, Any], nn.M
     model = get_method(method)(
         builder.trained(first), builder.task(spec, clock), seed=seed, **settings
     )
-    if builder.recipe.norm == "batch":
-        with clock("batchnorm"):
-            reestimate_statistics(model, builder.batches(builder.training_rows(spec)[0]))
+    with clock("batchnorm"):
+        reestimate_statistics(model, builder.batches(builder.training_rows(spec)[0]))
     tuned = study.tuned is not None and method in study.tuned.methods
     networks = {"original": builder.trained(first), "unlearned": model}
     networks["retrained"] = builder.trained(again)

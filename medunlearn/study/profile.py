@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from medunlearn.cohort.forget_sets import Composition, ForgetSet
 from medunlearn.errors import InputError, choose_from
 from medunlearn.methods import METHOD_NAMES, Setting
-from medunlearn.models import NetworkName, Norm, fault_of_network, is_short
+from medunlearn.models import NetworkName, fault_of_network, is_short
 from medunlearn.yamlfile import describe_fault, read_yaml
 
 PROFILES = Path(__file__).with_name("profiles.yaml")
@@ -111,7 +111,6 @@ class Profile(_Strict):
     """One entry of ``profiles.yaml``."""
 
     network: Annotated[NetworkName, AfterValidator(_know_network)]
-    norm: Norm
     weights: Annotated[str, AfterValidator(_find_file)] = ""
     forget: Annotated[str, AfterValidator(_find_file)] = ""
     image_size: int = Field(ge=16)
@@ -156,9 +155,6 @@ class Profile(_Strict):
             "compositions: expected 'random' among them": "random" in self.compositions,
             "references: expected at least 2: compositions easy and hard are drawn from them": (
                 self.references > 0 or not drawn
-            ),
-            "norm: group is for networks with a short name; give it among its arguments": (
-                self.norm == "batch" or is_short(self.network)
             ),
             f"confirmatory, stream: {strangers}: not among the profile's methods": not strangers,
             f"stream: {anew}: trains anew at each request, as if all had come at once; expected "

@@ -113,7 +113,6 @@ def _tell_network(manifest: Manifest, profile: Profile) -> list[str]:
             channels=manifest.channels,
             classes=len(manifest.label.classes),
             seed=0,
-            norm=profile.norm,
             image_size=min(profile.image_size, manifest.image_size),
             weights=profile.weights,
         )

@@ -56,7 +56,6 @@ class Study:
             "network": self.profile.network,
             "channels": self.cohort.manifest.channels,
             "classes": len(self.cohort.classes),
-            "norm": self.profile.norm,
             "horizontal_flip": self.cohort.manifest.horizontal_flip,
             "image_size": self.cohort.pixels.shape[-1],
             "weights": self.profile.weights,

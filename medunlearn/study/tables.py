@@ -72,7 +72,7 @@ class Tables:
 
         (models, samples, classes); read when first asked for. NaN where nothing was stored: there
         are test samples and the model's forget set, of originals all training samples. Models
-        without a raw prediction (group norm, reference models) have their ``logits``.
+        without a raw prediction (reference models) have their ``logits``.
         """
         raw, file = self.logits.copy(), pq.ParquetFile(self.raw_predictions)
         rows = {str(key): row for row, key in enumerate(self.models["model_key"])}
@@ -104,7 +104,7 @@ def collect_tables(study: Study, store: Store) -> None:
     rows = [_row(spec, store.entry(spec).key) for spec in every]
     _write(folder / "models.parquet", [pa.Table.from_pandas(pd.DataFrame(rows))])
     files = {"costs.parquet": every, "predictions.parquet": done, "relearning.parquet": watched}
-    files["raw_predictions.parquet"] = [x for x in done if design.has_raw(profile, x)]
+    files["raw_predictions.parquet"] = [x for x in done if design.has_raw(x)]
     for name, specs in files.items():
         # one model at a time: memory does not grow with the study
         parts = (pq.read_table(store.file(spec, name)) for spec in specs)

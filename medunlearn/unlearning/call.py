@@ -199,7 +199,7 @@ def read_recipe(
     except ValidationError as error:
         faults = [describe_fault(fault, Training.model_fields) for fault in error.errors()]
         raise InputError("recipe", faults) from None
-    return Recipe(network, channels, classes, "batch", **fields, horizontal_flip=flip)
+    return Recipe(network, channels, classes, **fields, horizontal_flip=flip)
 
 
 def _check_head(model: nn.Module, name: str) -> None:

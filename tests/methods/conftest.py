@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from monai.networks.nets import DenseNet
 from torch import Tensor, nn
 
+from medunlearn.adapters import as_classifier
 from medunlearn.batches import Batches, Images, Recipe
 from medunlearn.methods._task import Task
 from medunlearn.training import initial_state, prepare_device, train
@@ -38,8 +40,15 @@ def make_task() -> MakeTask:
         for image, label in zip(pixels, labels, strict=True):
             image[:, 3 * label : 3 * label + 3] += 100
         images = Images.load(pixels, labels, np.arange(count) // 2, device)
+        small, groups = (2, channels, classes, 8, 8, (1, 1)), ("group", {"num_groups": 4})
+
+        def group_normed() -> nn.Module:
+            # channels first: torch 2.13 dies of a GroupNorm in channels last behind frozen layers
+            return as_classifier(DenseNet(*small, norm=groups))
+
+        networks = {"batch": "resnet_tiny", "group": group_normed}
         recipe = Recipe(
-            "resnet_tiny", channels, classes, norm, epochs=2, batch_size=16, learning_rate=0.05,
+            networks[norm], channels, classes, epochs=2, batch_size=16, learning_rate=0.05,
             momentum=0.9, weight_decay=5e-4, horizontal_flip=False, max_shift=0,
         )  # fmt: skip
         rows = np.split(np.arange(count), [retain, retain + forget])
@@ -87,7 +96,7 @@ def make_linear() -> MakeTask:
         labels = torch.tensor([label for _, given in sets for label in given])
         images = Vectors(torch.cat([x for x, _ in sets]), labels, torch.arange(len(labels)))
         recipe = Recipe(
-            "none", 1, len(weight), "batch", epochs=1, batch_size=batch_size, learning_rate=0.1,
+            "none", 1, len(weight), epochs=1, batch_size=batch_size, learning_rate=0.1,
             momentum=momentum, weight_decay=weight_decay, horizontal_flip=False, max_shift=0,
         )  # fmt: skip
         cuts = np.cumsum([len(x) for x, _ in sets])[:-1]

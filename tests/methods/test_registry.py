@@ -11,7 +11,7 @@ from medunlearn.study.profile import panel
 
 
 def recipe(epochs: int = 25, peak: float = 0.1) -> Recipe:
-    return Recipe("resnet_tiny", 1, 3, "batch", epochs, 32, peak, 0.9, 5e-4, False, 0)
+    return Recipe("resnet_tiny", 1, 3, epochs, 32, peak, 0.9, 5e-4, False, 0)
 
 
 def test_every_method_is_found_by_its_module_and_has_a_name_and_a_colour_of_its_own():

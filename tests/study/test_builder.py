@@ -209,14 +209,6 @@ def test_raw_predictions_are_of_test_images_and_of_forget_sets(builder):
     assert not (builder.store.path(reference(1200)) / "raw_predictions.parquet").exists()
 
 
-def test_without_batch_norm_there_are_neither_statistics_nor_raw_predictions(builder):
-    profile = builder.study.profile.model_copy(update={"norm": "group"})
-    builder = Builder(replace(builder.study, profile=profile))
-    builder.train([original(1000)])
-    assert list(builder.costs([original(1000)])["region"]) == ["training"]
-    assert not (builder.store.path(original(1000)) / "raw_predictions.parquet").exists()
-
-
 def test_hard_forget_sets_are_drawn_from_reference_models_made_on_the_way(builder):
     """A notebook opened on its own: nobody has trained the reference models before."""
     cell = Cell("hard", 0.1)

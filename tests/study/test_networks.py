@@ -116,7 +116,7 @@ def test_an_edit_of_ones_own_network_makes_its_models_stale(open_with, tmp_path,
             "network: given 'nowhere:net'; no module 'nowhere' .*beside the profile",
         ),
         ({"network": {"patch_size": 4}}, "expected '_target_' among its fields"),
-        ({"network": DENSENET, "norm": "group"}, "norm: group is for networks with a short name"),
+        ({"norm": "group"}, "norm"),
         ({"weights": "absent.pt"}, "absent.pt'; expected a file that is there; a profile names it"),
     ],
 )

@@ -21,7 +21,7 @@ def test_no_method_takes_more_than_a_fifth_of_the_trainings_epochs(name):
     """Else the claim about cost would be decided by construction."""
     profile = load_profile(name)
     training = profile.training.model_dump()
-    recipe = Recipe(profile.network, 1, 2, profile.norm, horizontal_flip=False, **training)
+    recipe = Recipe(profile.network, 1, 2, horizontal_flip=False, **training)
     for method, settings in profile.methods.items():
         epochs = {**get_method(method).usual(recipe), **settings}.get("epochs", 0)
         assert epochs <= 0.2 * profile.training.epochs, method

@@ -26,7 +26,7 @@ TABLE = pd.DataFrame(
 
 
 def recipe(epochs: int) -> Recipe:
-    return Recipe("resnet_tiny", 1, 2, "batch", epochs, 16, 0.1, 0.9, 5e-4, False, 0)
+    return Recipe("resnet_tiny", 1, 2, epochs, 16, 0.1, 0.9, 5e-4, False, 0)
 
 
 def logits(*right: bool) -> np.ndarray:
