@@ -126,6 +126,7 @@ def test_the_official_split_is_kept_for_every_patient(cohort, shares, data):
 
 def test_a_class_without_a_patient_in_a_partition_is_refused(cohort_table):
     table = cohort_table[(cohort_table["label"] != 2) | (cohort_table["partition"] == "train")]
+    table = table.assign(source_patient=table["patient"])
     with pytest.raises(InputError) as error:
         check_partitions(table, ("a", "b", "rare"), "cohort test")
     assert len(error.value.faults) == 3
