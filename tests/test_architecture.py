@@ -88,7 +88,7 @@ def test_a_stranger_can_read_the_package_in_an_evening():
     print(f"{lines.total():,} lines of code in {len(MODULES)} modules; {tests:,} lines of tests")
     assert lines.total() <= 10_650
     assert len(MODULES) <= 138
-    assert tests <= 16_740
+    assert tests <= 16_750
 
 
 def test_method_files_stay_small():

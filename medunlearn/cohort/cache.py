@@ -2,8 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -52,21 +53,24 @@ def build_pixels(images: Sequence[tuple[str, str]], folder: Path, how: Decoding)
     marks = [_hash(stamps[path], name) for path, name in images]
     family = _hash(RULE, str(how))[:8]
 
-    def produce() -> Iterator[Pixels]:
+    def produce() -> Generator[Pixels]:
         found, faults = _find_decoded(folder.glob(f"{family}-*.npy"), set(marks)), list[str]()
         missing = [image for image, mark in zip(images, marks, strict=True) if mark not in found]
-        decoded = _decode(missing, how)
-        for mark in tqdm(marks, "decode images", unit="image"):
-            image = found[mark] if mark in found else next(decoded)
-            if isinstance(image, str):
-                faults.append(image)
-            elif not faults:
-                yield image
+        with closing(_decode(missing, how)) as decoded:
+            for mark in tqdm(marks, "decode images", unit="image"):
+                image = found[mark] if mark in found else next(decoded)
+                if isinstance(image, str):
+                    faults.append(image)
+                elif not faults:
+                    yield image
         if faults:
             raise InputError("images", cut_short(list(dict.fromkeys(faults)), "images"))
 
-    shape = (len(marks), how.channels, how.size, how.size)
-    return _store(folder / f"{family}-{_hash(*marks)[:24]}.npy", shape, produce(), marks)
+    path = folder / f"{family}-{_hash(*marks)[:24]}.npy"
+    # closed here, whatever happens: the garbage collector would join its threads at any time and in
+    # any thread, also in one that is just starting and holds what they need to end
+    with closing(produce()) as pixels:
+        return _store(path, (len(marks), how.channels, how.size, how.size), pixels, marks)
 
 
 def store_pixels(pixels: Pixels, folder: Path) -> PixelCache:
@@ -107,7 +111,7 @@ def _find_decoded(arrays: Iterable[Path], wanted: set[str]) -> dict[str, Pixels]
     return found
 
 
-def _decode(images: Sequence[tuple[str, str]], how: Decoding) -> Iterator[Pixels | str]:
+def _decode(images: Sequence[tuple[str, str]], how: Decoding) -> Generator[Pixels | str]:
     """Images in order, or the faults that name them; a thread per core: Pillow frees the GIL."""
     source: Iterator[Any] = iter(path for path, _ in images)
     if how.kind == "arrays" and images:

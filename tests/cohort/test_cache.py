@@ -3,7 +3,9 @@
 import io
 import shutil
 import struct
+import threading
 import tracemalloc
+import warnings
 import zlib
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from PIL import Image
 from medunlearn.cohort import cache
 from medunlearn.cohort.cache import PixelCache, build_pixels, open_pixels, store_pixels
 from medunlearn.cohort.decode import Decoding, decode_image, shrink
+from medunlearn.disk import DiskFullError
 from medunlearn.errors import InputError
-from tests.conftest import cut_off, flip_a_bit
+from tests.conftest import cut_off, filled_disk, flip_a_bit
 
 RANDOM = np.random.default_rng(0)
 
@@ -251,6 +254,18 @@ def test_what_is_harmed_is_built_again(tmp_path: Path, harm, which: str):
     assert (subset == _build(paths, tmp_path / "fresh")[1:]).all()
     assert _cache(paths, tmp_path / "cache") == held
     assert held.path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("limit", [10**6, 300], ids=["broken image", "full disk"])
+def test_an_error_leaves_neither_threads_nor_filters_of_warnings(tmp_path: Path, limit: int):
+    """Left to the garbage collector, threads were joined in one that had just begun: for ever."""
+    paths, filters = _draw_many(tmp_path), list(warnings.filters)
+    Path(paths[-1]).write_bytes(b"no image")
+    with pytest.raises((InputError, DiskFullError)) as held, filled_disk(limit):
+        _build(paths, tmp_path / "cache", size=128)
+    assert held.value  # whose traceback keeps what was at work
+    assert not [thread for thread in threading.enumerate() if "Pool" in thread.name]
+    assert warnings.filters == filters
 
 
 def test_a_folder_that_cannot_be_made_is_a_fault(tmp_path: Path):
