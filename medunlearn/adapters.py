@@ -18,13 +18,16 @@ def as_classifier(network: nn.Module, classes: int | None = None) -> nn.Module:
     """Let a network, in place, answer with one tensor of logits; no parameter changes its name.
 
     A tuple, list or mapping must hold one tensor of logits (MONAI's ViT adds a list of hidden
-    states). A single logit z becomes (0, z), whose softmax is the sigmoid of z. The network is
-    given its images channels first in memory: many reshape by ``view``.
+    states). A single logit z becomes (0, z), whose softmax is the sigmoid of z. Weights and images
+    are channels first in memory: many networks reshape by ``view``, and torch 2.13 crashes in the
+    backward pass of a GroupNorm in channels last behind frozen layers.
 
     Args:
         network: From images (n, channels, height, width) to logits.
         classes: Number of logits that is asked for; default: any.
     """
+    # torch's stubs lack this overload of Module.to
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.register_forward_pre_hook(_contiguous)
     network.register_forward_hook(partial(_find_logits, classes))
     return network

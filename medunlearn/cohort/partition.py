@@ -128,7 +128,7 @@ def check_partitions(table: pd.DataFrame, classes: tuple[str, ...], subject: str
     """Refuse a cohort in which some class has no patient in some partition.
 
     Raises:
-        InputError: Names every such class and partition, with its patients.
+        InputError: Names every such class and partition, and the class's patients if they are few.
     """
     held = table.groupby(["partition", "label"])["patient"].nunique()
     whole = table.groupby("label")["source_patient"].unique()

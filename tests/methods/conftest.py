@@ -43,7 +43,6 @@ def make_task() -> MakeTask:
         small, groups = (2, channels, classes, 8, 8, (1, 1)), ("group", {"num_groups": 4})
 
         def group_normed() -> nn.Module:
-            # channels first: torch 2.13 dies of a GroupNorm in channels last behind frozen layers
             return as_classifier(DenseNet(*small, norm=groups))
 
         networks = {"batch": "resnet_tiny", "group": group_normed}

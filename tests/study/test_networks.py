@@ -19,13 +19,8 @@ from medunlearn.study.status import check
 from medunlearn.study.store import Store
 from medunlearn.study.study import open_study
 from tests.conftest import TINY
+from tests.test_models import DENSENET
 
-DENSENET = {
-    "_target_": "monai.networks.nets.DenseNet",
-    "init_features": 4,
-    "growth_rate": 4,
-    "block_config": [1, 1],
-}
 VIT = {
     "_target_": "monai.networks.nets.ViT", "patch_size": 4, "hidden_size": 8, "mlp_dim": 16,
     "num_layers": 2, "num_heads": 2, "post_activation": None,
@@ -116,7 +111,7 @@ def test_an_edit_of_ones_own_network_makes_its_models_stale(open_with, tmp_path,
             "network: given 'nowhere:net'; no module 'nowhere' .*beside the profile",
         ),
         ({"network": {"patch_size": 4}}, "expected '_target_' among its fields"),
-        ({"norm": "group"}, "norm"),
+        ({"norm": "group"}, "norm: is no field here; remove it"),
         ({"weights": "absent.pt"}, "absent.pt'; expected a file that is there; a profile names it"),
     ],
 )

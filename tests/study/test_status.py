@@ -59,17 +59,14 @@ def test_each_kind_of_model_is_counted_by_state(store):
     assert counts(status(changed), "original") == {"stale": 2}
 
 
-def test_a_run_at_work_is_told_while_it_holds_the_study(store):
+def test_a_run_at_work_is_told_while_it_holds_the_study_and_by_who_may_ask(store, monkeypatch):
     folder = store.study.folder
     with alone(folder):
         assert "a run is at work here" in status(store.study)
     assert "a run is at work here" not in status(store.study)
-
-
-def test_whoever_may_only_look_at_a_study_is_told_of_no_run(store, monkeypatch):
-    (store.study.folder / ".lock").touch()
+    assert (folder / ".lock").exists()
     monkeypatch.setattr(FileLock, "acquire", Mock(side_effect=PermissionError))
-    assert not is_held(store.study.folder)
+    assert not is_held(folder)
 
 
 def test_a_failed_job_is_told_with_host_and_seconds_until_its_models_are_there(store):

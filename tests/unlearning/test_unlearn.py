@@ -18,6 +18,7 @@ from medunlearn import unlearn
 from medunlearn.errors import InputError
 from medunlearn.methods import METHOD_NAMES, get_method
 from medunlearn.unlearning import call
+from medunlearn.unlearning.network import borrow
 from tests.unlearning.networks import CLASSES, NETWORKS, Plain, ResNet50, TwoHeaded
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # asked for where they count
@@ -242,6 +243,19 @@ def test_frozen_parameters_stay_frozen_and_keep_their_bits(method):
         assert new[name].requires_grad == old.requires_grad
         assert kept[name] or old.requires_grad, name
     assert not all(kept.values())
+
+
+def test_weights_in_channels_last_are_taken_channels_first_and_given_back_as_they_were():
+    """Behind frozen layers a GroupNorm in channels last crashes torch 2.13."""
+    layers = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3), nn.GroupNorm(4, 8), nn.Flatten()
+    model = nn.Sequential(*layers, nn.Linear(28 * 28 * 8, CLASSES))
+    model[:2].requires_grad_(False)
+    last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    assert borrow(last, "cpu")[1].weight.is_contiguous()  # first: what follows may end the process
+    told = {"forget": ROWS, "method": "finetune", "recipe": RECIPE, "epochs": 1}
+    a, b = (unlearn(each, images(), LABELS, **told).state_dict() for each in (model, last))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert b["1.weight"].stride() == last[1].weight.stride() != model[1].weight.stride()
 
 
 class OneLogit(nn.Module):
