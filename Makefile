@@ -77,7 +77,7 @@ setup: $(READY) ## make the environment from requirements.lock
 $(VENV)/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info[:3] < (3, 13))' || \
 	  { echo "PYTHON=$(PYTHON) is $$($(PYTHON) --version 2>&1); expected Python 3.11 (3.11.5 or later) or 3.12: give another with PYTHON=..." >&2; exit 2; }
-	@echo "making the environment in $(VENV) from requirements.lock: once, about two minutes"
+	@echo "making the environment in $(VENV) from requirements.lock: once, in about three minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@# tests read tables inside it; what it needs to run is not needed here

@@ -86,9 +86,9 @@ def test_a_stranger_can_read_the_package_in_an_evening():
     tests = sum(p.read_text().count("\n") for p in (ROOT / "tests").rglob("*.py"))
     print(*(f"{count:6,} {folder}" for folder, count in sorted(lines.items())), sep="\n")
     print(f"{lines.total():,} lines of code in {len(MODULES)} modules; {tests:,} lines of tests")
-    assert lines.total() <= 10_650
+    assert lines.total() <= 10_700
     assert len(MODULES) <= 138
-    assert tests <= 16_750
+    assert tests <= 16_800
 
 
 def test_method_files_stay_small():

@@ -37,7 +37,7 @@ def test_the_readme_is_read_in_a_minute():
 
 
 def test_the_table_of_methods_is_that_of_the_registry():
-    heads = ["module", "method", "paper", "reads", "idea", "authors' settings"]
+    heads = ["module", "method", "paper", "reads", "idea", "defaults"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in panel():
         method = get_method(name)

@@ -107,7 +107,9 @@ def read_numbers(cells: "pd.Series[str]", wrong: list[Wrong], hint: str = "") ->
     """Numbers of a column; an empty cell is NaN, anything else that is no number is wrong."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
     not_numbers = cells[(cells != "") & ~np.isfinite(numbers)]
-    wrong.append(Wrong(not_numbers, f"expected a number or an empty cell; correct it{hint}"))
+    wrong.append(
+        Wrong(not_numbers, f"expected a number such as 4.5, or an empty cell; correct it{hint}")
+    )
     return numbers
 
 

@@ -180,4 +180,8 @@ def _of_sizes(
         found = intervals.slope_interval(by_size, sorted(values), level=level)
         absent = ", ".join(f"{size:g}" for size in terms.sizes if size not in values)
         missing = f"unbalanced: forget size {absent} is missing" if absent else ""
+        doublings = np.log2(sorted(values))
+        weights = dict(zip(sorted(values), np.abs(doublings - doublings.mean()), strict=True))
+        if weights.get(terms.middle_size, 0) > 0.05 * max(weights.values()):
+            missing = missing or "the one draw of the middle size weighs in it: put sizes around it"
         yield f"slope of {name}", method, np.nan, found, missing

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from medunlearn.batches import Batches
-from medunlearn.methods._attack import WithAttacked, nearest_mistakes
+from medunlearn.methods._adversarial import WithAttacked, nearest_mistakes
 from medunlearn.methods._task import Task, method, method_stream, student_of
 from medunlearn.training import train_epoch
 

@@ -102,7 +102,7 @@ def p_values(
 
 
 def reachable_margin(
-    standard_error: ArrayLike, df: ArrayLike, *, alpha: float = 0.05, power: float = 0.80
+    standard_error: ArrayLike, df: ArrayLike, *, alpha: ArrayLike = 0.05, power: float = 0.80
 ) -> Floats:
     """The smallest margin at which equivalence is found with this power if the truth is 0.
 
@@ -151,8 +151,9 @@ def judge(contrasts: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
     Returns:
         The same rows with ``p_difference``, ``p_equivalence``, both ``_adjusted``, ``correction``,
         the intervals above, ``unadjusted_low`` and ``unadjusted_high``, ``reachable_margin`` (80 %
-        power; also of refused rows) and ``verdict``. A row without an estimate is *not tested*;
-        one without a spread *not estimable*, never *equivalent*.
+        power, at the level that equivalence is held to; also of refused rows) and ``verdict``. A
+        row without an estimate is *not tested*; one without a spread *not estimable*, never
+        *equivalent*.
 
     Raises:
         ValueError: A margin is not positive.
@@ -182,7 +183,7 @@ def judge(contrasts: pd.DataFrame, *, alpha: float = 0.05) -> pd.DataFrame:
         p_difference_adjusted=difference_adjusted,
         p_equivalence_adjusted=equivalence_adjusted,
         correction=np.where(confirmatory, "Holm", "Benjamini-Hochberg"),
-        reachable_margin=reachable_margin(error, df, alpha=alpha),
+        reachable_margin=reachable_margin(error, df, alpha=of_equivalence),
     )
     differs, equals = difference_adjusted < alpha, equivalence_adjusted < alpha
     # the first that holds

@@ -1,6 +1,7 @@
 """What this machine computes with, and who does: models side by side, but a clock alone.
 
 A device is held by locks on files, which go with the process that holds them, however it ends.
+Which GPU a notebook gets is decided in ``worker.Kernels``.
 """
 
 import ctypes

@@ -73,6 +73,7 @@ class Question:
         supported = sum(found[way] for way in self.support)
         others = found["worse"] + found["better"] + found["alike"] - supported
         told = f"supported {supported}, not {others}, open {found['open']}"
+        told += f", not tested {silent}" if (silent := found[NOT_TESTED]) else ""
         return f"{told} (of {len(rows)}{kind})"
 
     def read(self, row: Mapping[Any, Any]) -> str:
@@ -82,27 +83,34 @@ class Question:
         return f"{reading}: {way}" if row["verdict"] == DIFFERENT else reading
 
 
-LOSE = ("women lose more", "men lose more")
+LOWER = ("women lower", "men lower")
+PRIVACY = {"against": "retrained", "group": "all"}
+FAMILIAR = ("less familiar", "easier to recognise")
 
 QUESTIONS = {
     "retain": Question(
         "C1", "retain set", "Accuracy on the retain set is lower than after retraining",
         {"partition": "retain", "measure": "accuracy"}),
+    "retain_probability": Question(
+        "C1", "probability of the true class, retain set", "It is lower than after retraining",
+        {"partition": "retain", "measure": "probability"}, beside=True),
     "forget": Question(
         "C1", "forget set", "Accuracy on the forget set is lower than after retraining",
         {"partition": "forget", "measure": "accuracy"}),
     "sexes": Question(
-        "C2", "women and men, test set", "On the test set women lose more than men",
-        {"contrast": "F - M", "partition": "test", "measure": "balanced_accuracy"}, ways=LOSE),
+        "C2", "women and men, test set",
+        "On the test set, compared with retraining, women end lower than men",
+        {"contrast": "F - M", "partition": "test", "measure": "balanced_accuracy"}, ways=LOWER),
     "sexes_forget": Question(
-        "C2", "women and men, forget set", "When forgotten, women lose more than men",
+        "C2", "women and men, forget set",
+        "On the forget set, compared with retraining, women end lower than men",
         {"contrast": "F - M", "partition": "forget", "measure": "accuracy",
-         "adjustment": ("label, difficulty", "label")}, ways=LOSE),
+         "adjustment": ("label, difficulty", "label")}, ways=LOWER),
     **{
         f"{part}_probability": Question(
-            "C2", f"probability of the true class, {part} set", "In it women lose more than men",
+            "C2", f"probability of the true class, {part} set", "In it, women end lower than men",
             {"contrast": "F - M", "partition": part, "measure": "probability"},
-            ways=LOSE, beside=True)
+            ways=LOWER, beside=True)
         for part in ("test", "forget")
     },
     "gap": Question(
@@ -111,16 +119,20 @@ QUESTIONS = {
     "slope": Question(
         "C3", "larger forget sets",
         "As the forget set grows, accuracy falls further behind retraining",
-        {"contrast": "slope of U - R"}, ("worse",), ("falls behind", "gains")),
+        {"contrast": "slope of U - R"}, ("worse",), ("falls behind", "pulls ahead")),
     "difficulty": Question(
-        "C4", "easy and hard", "On the test set hard patients lose more than easy ones",
+        "C4", "easy and hard",
+        "On the test set, compared with retraining, hard patients end lower than easy ones",
         {"contrast": "hard - easy"}, ("worse", "better"),
-        ("hard ones lose more", "easy ones lose more")),
+        ("hard ones lower", "easy ones lower")),
     "privacy": Question(
         "audits", "membership attack",
         "Forgotten patients are easier to recognise than after retraining",
-        {"audit": "rmia", "against": "retrained", "group": "all"},
-        ways=("harder to recognise", "easier to recognise")),
+        PRIVACY | {"audit": "rmia"}, ways=FAMILIAR),
+    "privacy_folded": Question(
+        "audits", "membership attack, folded",
+        "Where who became abnormally unlikely counts too, they are easier to recognise",
+        PRIVACY | {"audit": "rmia_folded"}, ways=FAMILIAR, beside=True),
 }  # fmt: skip
 """What the report answers, in its order."""
 

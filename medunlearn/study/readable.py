@@ -57,14 +57,14 @@ def verdict_table(rows: pd.DataFrame) -> pd.DataFrame:
 def by_method(
     judged: pd.DataFrame, show: Callable[[Question, Mapping[Any, Any]], str]
 ) -> dict[str, dict[str, str]]:
-    """What is shown of each method, by the heading of each question: the verdict matrix.
+    """What is shown of each method, by the heading of each question.
 
     Args:
         judged: Verdicts and audits, one below the other.
         show: Makes a cell of a row.
     """
     cells: dict[str, dict[str, str]] = {}
-    for question in (each for each in QUESTIONS.values() if not each.beside):
+    for question in QUESTIONS.values():
         for row in question.rows(judged).to_dict("records"):
             own = cells.setdefault(label_of(row["method"]), {})
             own.setdefault(question.heading, show(question, row))

@@ -78,7 +78,7 @@ def _limits(study: Study, tables: Tables) -> str:
     if manifest.kind == "phantom":
         lines.append("The images are synthetic: nothing here is medical evidence.")
     if manifest.unit != "patient":
-        lines.append(f"No patient ids are published: a *patient* here is a **{manifest.unit}**.")
+        lines.append(f"Patients are not told apart: each **{manifest.unit}** stands for one.")
     broken = pd.Series(~np.isfinite(tables.logits).all(axis=(1, 2)))
     if broken.any():
         names = ", ".join(sorted(set(tables.models.loc[broken, "method"].fillna("training"))))

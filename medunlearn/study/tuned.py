@@ -31,7 +31,7 @@ class Trial:
 
     Args:
         settings: What was tried.
-        score: What is minimised (see ``tuning.score``), mean over seeds; 0 is best, 2 the worst.
+        score: What is minimised (see ``search.score``), mean over seeds; 0 is best, 2 the worst.
         forget: Accuracy on the development forget set, mean over seeds; none if a model diverged.
         evaluation: Accuracy on ``validation_evaluation``, likewise.
         seconds: Preparation and unlearning, one number for each seed.

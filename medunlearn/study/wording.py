@@ -7,11 +7,11 @@ import pandas as pd
 from medunlearn.evaluation.controls.resampling import FAILED
 from medunlearn.evaluation.controls.run_controls import FIT
 from medunlearn.evaluation.costs import disturbed
-from medunlearn.evaluation.yardsticks import NOTHING
+from medunlearn.evaluation.yardsticks import FLOOR, NOTHING
 from medunlearn.figures.style import label_of
 from medunlearn.sources import canonical_hash
 from medunlearn.statistics.verdicts import DIFFERENT, INCONCLUSIVE, NOT_TESTED, none_is_biased
-from medunlearn.study.questions import QUESTIONS, Question, is_demonstration, pick
+from medunlearn.study.questions import QUESTIONS, Question, is_demonstration, methods_of, pick
 from medunlearn.study.study import Study
 
 
@@ -29,8 +29,8 @@ def say_fitness(controls: pd.DataFrame) -> str:
     """
     failed = controls[(controls["control"] == FIT) & (controls["state"] == FAILED)]
     for size in 100 * failed["estimate"]:
-        told = f"the original is only {size:.1f} points above retraining on the forget set"
-        return f"This study is not fit for verdicts: {told}, and not clearly more than set B."
+        told = f"the original is {size:.1f} points above retraining on the forget set; it must be"
+        return f"This study is not fit for verdicts: {told} 5 or more, and clearly above set B."
     return ""
 
 
@@ -60,7 +60,8 @@ def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -
         rows = question.rows(judged)
         if question.claim == claim and (len(rows) or not question.beside):
             told = [f"**{question.title.capitalize()}: {question.count(rows)}.**"]
-            told += [tell(question, rows), say_jointly(rows, confirmatory), say_open(rows)]
+            told += [tell(question, rows), say_nothing(question, judged)]
+            told += [say_jointly(rows, confirmatory), say_open(rows)]
             lines.append(f"- {' '.join(filter(None, told))}")
     return "\n".join(lines)
 
@@ -81,9 +82,15 @@ def tell(question: Question, rows: pd.DataFrame) -> str:
     return told + (f"{untested}." if len(silent) else ".")
 
 
+def say_nothing(question: Question, judged: pd.DataFrame) -> str:
+    """What doing nothing comes to, in points: what methods inherit from the original."""
+    rows = pick(judged, claim=question.claim, method=NOTHING, **question.where)
+    return "".join(f"Doing nothing: {100 * x:+.1f}." for x in rows["estimate"].dropna()[:1])
+
+
 def reasons(rows: pd.DataFrame) -> str:
     """Why rows were not tested, each reason once."""
-    diverged = rows["estimate"].isna().map({True: "a model has diverged", False: ""})
+    diverged = rows["estimate"].isna().map({True: "not estimable", False: ""})
     return "; ".join(dict.fromkeys(rows["refused"].where(rows["refused"] != "", diverged)))
 
 
@@ -100,10 +107,12 @@ def say_jointly(rows: pd.DataFrame, confirmatory: Sequence[str]) -> str:
 
 def say_open(rows: pd.DataFrame) -> str:
     """What a study of this size could settle, where it has left a question open."""
-    left = rows.loc[rows["verdict"] == INCONCLUSIVE, ["reachable_margin", "margin"]].dropna()
-    if left.empty:
-        return ""
+    own = rows[rows["confirmatory"].astype(bool)]
+    left = own if len(own) else rows
+    left = left.loc[left["verdict"] == INCONCLUSIVE, ["reachable_margin", "margin"]]
     reach, margin = 100 * left.max()
+    if not reach > margin:  # nothing is open, or only what lies near the margin
+        return ""
     return f"The margin is {margin:.1f} points; a study of this size can settle {reach:.1f}."
 
 
@@ -160,13 +169,27 @@ def say(judged: pd.DataFrame, *names: str) -> str:
 
 
 def say_both(judged: pd.DataFrame) -> str:
-    """Which methods are shown to match retraining in privacy and in accuracy."""
-    rows = {name: QUESTIONS[name].rows(judged) for name in ("privacy", "gap")}
-    privacy, gap = (set(QUESTIONS[name].tally(rows[name])["alike"]["method"]) for name in rows)
-    both = f": {names_of(sorted(privacy & gap))}" if privacy & gap else ""
-    told = f"{len(privacy & gap) or 'None'} of {len(rows['gap'])} methods"
-    be = "are" if len(privacy & gap) > 1 else "is"
-    return f"{told} {be} shown to match retraining in both privacy and accuracy{both}."
+    """Which methods are shown to match retraining in privacy and accuracy; of set B, if it is not.
+
+    A study that cannot show it of set B, which is retrained, says little about methods.
+    """
+    asked = [QUESTIONS[name] for name in ("privacy", "gap")]
+    rows = [pick(judged, claim=each.claim, **each.where) for each in asked]
+    alike, tested = set(judged["method"]), set(judged["method"])
+    for question, some in zip(asked, rows, strict=True):
+        found = question.tally(some)
+        alike &= {*found["alike"]["method"]}
+        tested &= {*some["method"]} - {*found[NOT_TESTED]["method"]}
+    methods = methods_of(rows[1])["method"]
+    both = sorted(alike.intersection(methods))
+    be, named = "are" if len(both) > 1 else "is", f": {names_of(both)}" if both else ""
+    if tested.isdisjoint(methods):
+        return "Whether a method matches retraining in both privacy and accuracy is not tested."
+    told = f"{len(both) or 'None'} of {len(methods)} methods {be} shown to match retraining"
+    told += f" in both privacy and accuracy{named}"
+    if FLOOR in tested - alike:
+        told += "; a second retraining (set B) is not" if both else "; nor is a second one (set B)"
+    return f"{told}."
 
 
 def say_cost(costs: pd.DataFrame, study: Study) -> str:
@@ -209,6 +232,8 @@ def describe_costs(costs: pd.DataFrame, timings: pd.DataFrame, study: Study) -> 
         timed = tuned.timed
         told += f" Something else had the core in {tuned.disturbed} of {timed} regions of tuning."
     if tuned is not None:
+        others = sum(tuned.original_seconds) / (sum(tuned.retraining_seconds) / len(tuned.seeds))
+        told += f" Not counted: the originals of tuning, which cost {others:.1f} retrainings."
         same = tuned.cohort == study.cohort.sha256
         if not same or tuned.recipe != canonical_hash(study.recipe):
             told += " The settings were found on another cohort or recipe than this."

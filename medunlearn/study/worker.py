@@ -24,7 +24,7 @@ from nbformat import NotebookNode
 from medunlearn.sources import canonical_hash, file_hash
 from medunlearn.study.devices import cuda_count, visible_devices
 from medunlearn.study.engine import Ending
-from medunlearn.study.kernels import LIBRARIES, JobError, WarmKernels
+from medunlearn.study.jupyter_kernels import LIBRARIES, JobError, WarmKernels
 from medunlearn.study.keys import versions
 from medunlearn.study.study import PROJECT
 

@@ -97,7 +97,8 @@ def unlearn(
             it.
         seed: Same seed, same result, on the same kind of processor with as many threads.
         device: Where to compute; default: where the network is.
-        settings: Of the method; its keyword defaults are the usual ones.
+        settings: Of the method. What is not given is usual: a fifth of the epochs at most, and
+            rates by the recipe's (see ``medunlearn/methods/README.md``).
 
     Returns:
         A new network of the same class, with the same names, on the same device as the one given,
@@ -160,11 +161,11 @@ def unlearn(
     with _own_randomness(seed, borrowed):
         known = doubt_original(borrowed, task)
         unlearned = chosen(borrowed, task, seed=seed, **settings)
+        if chosen.forgets:
+            reestimate_statistics(unlearned, retain)
         if chosen.own_training:
             return unlearned.to(next(model.parameters()).device)
         reestimate_statistics(borrowed, retain)
-        if chosen.forgets:
-            reestimate_statistics(unlearned, retain)
         doubt_result(borrowed, unlearned, task, chosen, chosen.usual(own) | settings, known)
     return give_back(unlearned, model)
 

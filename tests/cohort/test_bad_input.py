@@ -164,7 +164,7 @@ CASES: dict[str, list[tuple[str, Spoil, dict[str, object], list[str]]]] = {
         ("column twice", edit("age", "sex"), {}, ["'sex' is there 2 times"]),
         ("too many cells", edit("P3,", "P3,x,"), {}, ["row 5", "more cells", "quotes"]),
         ("unknown sex", edit(",male", ",m"), {}, ["row 3: given 'm'", "'male'", "add the word"]),
-        ("no number", edit(",43,", ",90+,"), {}, ["given '90+'", "expected a number", "ages"]),
+        ("no number", edit(",43,", ',"43,5",'), {}, ["given '43,5'", "number such as 4.5", "ages"]),
         ("unknown label", edit("sick", "ill"), {}, ["'ill'", "['well', 'sick']", "add it"]),
         ("empty label", edit("sick", ""), {}, ["given ''", "label.empty"]),
         ("no 1 of several", edit("age,state", "well,sick"), {"label": ONE_HOT, "columns": NO_AGE},

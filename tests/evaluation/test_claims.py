@@ -291,6 +291,10 @@ def test_a_slope_over_fewer_sizes_than_the_design_has_is_refused(cohort, difficu
         measure_contrasts(fewer, TERMS), claim="C3", contrast="slope of U - R", method="finetune"
     )
     assert found.refused == "unbalanced: forget size 0.05 is missing"
+    # two sizes, of which one has the same draw in every seed: its luck would be the slope
+    two = measure_contrasts(fewer, replace(TERMS, sizes=(0.1, 0.2)))
+    found = pick(two, claim="C3", contrast="slope of U - R", method="finetune")
+    assert "the one draw of the middle size weighs in it" in found.refused
 
 
 def test_classes_too_rare_to_be_balanced_are_not_called_balanced(cohort, difficulty):

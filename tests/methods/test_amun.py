@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from medunlearn.batches import Batches
-from medunlearn.methods._attack import WithAttacked
+from medunlearn.methods._adversarial import WithAttacked
 from medunlearn.methods.amun import amun, nearest_mistakes
 from medunlearn.training import train
 

@@ -12,7 +12,7 @@ import yaml
 from medunlearn.study.builder import Builder
 from medunlearn.study.cells import middle_cell
 from medunlearn.study.design import original, retrained
-from medunlearn.study.kernels import WarmKernels
+from medunlearn.study.jupyter_kernels import WarmKernels
 from medunlearn.study.profile import PROFILES, panel
 from medunlearn.study.store import RECORD
 from medunlearn.study.study import Study, open_study

@@ -47,7 +47,7 @@ def test_the_matrix_tells_each_verdict_by_symbol_and_word_and_not_by_colour_alon
     matrix = readable.verdict_matrix(rows)
     for told in (
         "<b>=</b> equivalent",
-        "<b>≠</b> different: women lose more",
+        "<b>≠</b> different: women lower",
         "<b>?</b> inconclusive",
         '<td class="not-tested" data-label="test set"><small>+1.0</small>',
     ):
@@ -56,7 +56,7 @@ def test_the_matrix_tells_each_verdict_by_symbol_and_word_and_not_by_colour_alon
     # on a narrow screen a cell stands without its column
     assert 'data-label="women and men, test set"' in matrix
     plain = readable.by_method(rows, readable.plain_cell)
-    assert plain["SCRUB"]["C2: women and men, test set"].endswith("different: women lose more")
+    assert plain["SCRUB"]["C2: women and men, test set"].endswith("different: women lower")
     assert plain["SalUn"]["C3: test set"] == "+1.0 (-9.4 to +11.4)"
 
 

@@ -63,8 +63,8 @@ def test_a_method_that_was_not_tested_is_named_with_the_reason():
         ("finetune", np.nan, np.nan, {}),
     )
     said = wording.answer("C2", rows, (*BOTH, "finetune"))
-    assert "supported 1, not 0, open 0 (of 3)" in said
-    assert "not tested: SCRUB and fine-tuning (unbalanced; a model has diverged)." in said
+    assert "supported 1, not 0, open 0, not tested 2 (of 3)" in said
+    assert "not tested: SCRUB and fine-tuning (unbalanced; not estimable)." in said
     assert TOGETHER not in said
 
 
@@ -80,9 +80,8 @@ def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
 def test_a_question_without_rows_is_said_to_be_unanswered():
     nothing = judged(("salun", 0.0, 0.01, {"claim": "C1", "family": "C1"}))
     assert "not measured" in wording.answer("C2", nothing, BOTH)
-    assert (
-        wording.say(nothing, "sexes") == "On the test set women lose more than men: not measured."
-    )
+    asked = "On the test set, compared with retraining, women end lower than men"
+    assert wording.say(nothing, "sexes") == f"{asked}: not measured."
 
 
 def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
@@ -102,7 +101,7 @@ def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
         ("gap", [("a", -0.08), ("b", 0.08), ("c", 0.018)], "",
          "supported 1, not 1, open 1 (of 3)"),
         ("privacy", [("salun", 0.2), ("bad_teacher", -0.2)],
-         "with 1 of 2 methods (SalUn), harder to recognise with 1 (bad", "supported 0, not 2"),
+         "with 1 of 2 methods (SalUn), less familiar with 1 (bad", "supported 0, not 2"),
     ],
     ids=["no method is a yardstick", "a gain is no loss", "open", "unlikely is not recognised"],
 )  # fmt: skip
@@ -126,9 +125,9 @@ def test_nothing_is_said_to_be_absent_that_was_not_tested_or_not_ruled_out():
         assert "not tested (control failed)" in said
         assert "none" not in said
     two = judged(("salun", 0.0, 0.005, {}), ("scrub", 0.0, 0.1, {}), ("ssd", 0, 0.01, silent))
-    assert wording.say(two, "sexes") == (
-        "On the test set women lose more than men with none of 2 methods; shown to be alike within "
-        "3 points: 1; open: 1; not tested: SSD (control failed)."
+    assert wording.say(two, "sexes").endswith(
+        "women end lower than men with none of 2 methods; shown to be alike within 3 points: 1; "
+        "open: 1; not tested: SSD (control failed)."
     )
 
 
@@ -181,16 +180,24 @@ def test_methods_that_match_retraining_in_both_are_named():
     assert wording.say_both(rows) == f"2 of 2 methods are {told}: SalUn and SCRUB."
     rows = rows[(rows["method"] == "salun") | (rows["claim"] == "C3")]
     assert wording.say_both(rows) == f"1 of 2 methods is {told}: SalUn."
+    for error, end in ((0.001, "."), (0.05, "; a second retraining (set B) is not.")):
+        second = judged(*(("floor", 0.0, error, kind) for kind in (GAP, ATTACK)))
+        assert wording.say_both(pd.concat([rows, second])).endswith(f"{told}: SalUn{end}")
+    pairs = (("salun", 0.1, 0.01), ("floor", 0.0, 0.05))
+    rows = judged(*((*pair, kind) for pair in pairs for kind in (GAP, ATTACK)))
+    assert wording.say_both(rows) == f"None of 1 methods is {told}; nor is a second one (set B)."
+    rows.loc[rows["claim"] == "audits", "verdict"] = "not tested"
+    assert wording.say_both(rows).endswith("in both privacy and accuracy is not tested.")
 
 
 def test_a_difference_is_told_with_its_direction():
     found = ({"verdict": DIFFERENT, "estimate": estimate} for estimate in (-0.1, 0.1))
     below, above = ({name: each.read(row) for name, each in QUESTIONS.items()} for row in found)
     for name, lower, higher in (
-        ("privacy", "harder to recognise", "easier to recognise"),
-        ("slope", "falls behind", "gains"),
-        ("difficulty", "hard ones lose more", "easy ones lose more"),
-        ("sexes_forget", "women lose more", "men lose more"),
+        ("privacy", "less familiar", "easier to recognise"),
+        ("slope", "falls behind", "pulls ahead"),
+        ("difficulty", "hard ones lower", "easy ones lower"),
+        ("sexes_forget", "women lower", "men lower"),
         ("forget", "lower", "higher"),
     ):
         assert (below[name], above[name]) == (f"different: {lower}", f"different: {higher}")
@@ -202,7 +209,9 @@ COSTS = pd.DataFrame(
 BILL = {"exclusive": True, "device_type": "cpu", "seconds": 1.0, "cpu_seconds": 1.0}
 RECIPE = {"epochs": 25}
 TUNED = {"device_type": "cpu", "exclusive": True, "timed": 16, "disturbed": 0, "cohort": "this"}
-TUNED |= {"recipe": canonical_hash(RECIPE)}
+TUNED |= {"recipe": canonical_hash(RECIPE), "seeds": [1, 2]}
+TUNED |= {"original_seconds": [3.0, 4.0], "retraining_seconds": [2.0, 2.0]}
+ORIGINALS = " Not counted: the originals of tuning, which cost 3.5 retrainings."
 
 
 def costs(table=COSTS, bills=(BILL, BILL, BILL), **tuned):
@@ -217,7 +226,7 @@ def costs(table=COSTS, bills=(BILL, BILL, BILL), **tuned):
 def test_supported_is_above_one_retraining_and_nothing_else():
     assert costs() == (
         "**With the search for its settings, one request costs more than one retraining for 2 of 4 "
-        "methods.** One request alone costs 0.40 to 0.60 retrainings."
+        f"methods.** One request alone costs 0.40 to 0.60 retrainings.{ORIGINALS}"
     )
 
 

@@ -15,7 +15,7 @@ import nbformat
 import psutil
 import pytest
 
-from medunlearn.study.kernels import JobError, WarmKernels
+from medunlearn.study.jupyter_kernels import JobError, WarmKernels
 from medunlearn.study.worker import execute
 from tests.study.conftest import until
 
@@ -28,7 +28,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from medunlearn.study.kernels import JobError, WarmKernels
+from medunlearn.study.jupyter_kernels import JobError, WarmKernels
 from medunlearn.study.worker import execute
 
 folder, libraries, jobs = Path(sys.argv[1]), sys.argv[2].split(), int(sys.argv[3])
