@@ -32,7 +32,7 @@ class Question:
         title: Heads its column.
         sentence: What is worse than after retraining, without its end.
         where: Its rows in the table of verdicts, by column and value.
-        support: How a contrast comes out that supports the claim.
+        support: How a contrast comes out that supports the claim; empty if none does.
         ways: What an estimate below 0 means, and one above 0.
         beside: Whether it is a second measure of another one: answered, but no column.
     """
@@ -132,7 +132,7 @@ QUESTIONS = {
     "privacy_folded": Question(
         "audits", "membership attack, folded",
         "Where who became abnormally unlikely counts too, they are easier to recognise",
-        PRIVACY | {"audit": "rmia_folded"}, ways=FAMILIAR, beside=True),
+        PRIVACY | {"audit": "rmia_folded"}, (), FAMILIAR, beside=True),
 }  # fmt: skip
 """What the report answers, in its order."""
 

@@ -48,7 +48,7 @@ def summarise(study: Study, tables: Tables, found: Synthesis) -> dict[str, Any]:
         "answers": answers | {"C5": wording.describe_costs(found.costs, tables.costs, study)},
         "cost": cost,
         "matrix": readable.by_method(judged, readable.plain_cell),
-        "counts": {q.heading: q.count(q.rows(judged)) for q in QUESTIONS.values()},
+        "counts": {q.heading: q.count(q.rows(judged)) for q in QUESTIONS.values() if q.support},
     }
 
 

@@ -59,7 +59,8 @@ def answer(claim: str, judged: pd.DataFrame, confirmatory: Sequence[str] = ()) -
     for question in QUESTIONS.values() if not is_demonstration(judged) else ():
         rows = question.rows(judged)
         if question.claim == claim and (len(rows) or not question.beside):
-            told = [f"**{question.title.capitalize()}: {question.count(rows)}.**"]
+            count = f": {question.count(rows)}" if question.support else ""
+            told = [f"**{question.title.capitalize()}{count}.**"]
             told += [tell(question, rows), say_nothing(question, judged)]
             told += [say_jointly(rows, confirmatory), say_open(rows)]
             lines.append(f"- {' '.join(filter(None, told))}")
@@ -83,9 +84,12 @@ def tell(question: Question, rows: pd.DataFrame) -> str:
 
 
 def say_nothing(question: Question, judged: pd.DataFrame) -> str:
-    """What doing nothing comes to, in points: what methods inherit from the original."""
+    """What doing nothing comes to, in points: what methods inherit, and whether an attack sees."""
     rows = pick(judged, claim=question.claim, method=NOTHING, **question.where)
-    return "".join(f"Doing nothing: {100 * x:+.1f}." for x in rows["estimate"].dropna()[:1])
+    for x in rows["estimate"].dropna()[:1]:
+        blind = ", which this attack does not see" if question.claim == "audits" and x <= 0 else ""
+        return f"Doing nothing: {100 * x:+.1f}{blind}."
+    return ""
 
 
 def reasons(rows: pd.DataFrame) -> str:

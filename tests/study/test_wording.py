@@ -77,6 +77,15 @@ def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
     assert wording.answer("C2", judged(silent)) == ""
 
 
+@pytest.mark.parametrize(("seen", "said"), [(0.1, "+10.0."), (-0.1, "-10.0, which this attack")])
+def test_an_attack_supports_nothing_where_it_is_folded_and_says_what_it_sees(seen, said):
+    folded = ATTACK | {"audit": "rmia_folded"}
+    rows = judged(*((m, x, 0.01, folded) for m, x in (("salun", 0.0), ("original", seen))))
+    answered = wording.answer("audits", rows).splitlines()[-1]
+    assert "**Membership attack, folded.** Where" in answered
+    assert f"Doing nothing: {said}" in answered
+
+
 def test_a_question_without_rows_is_said_to_be_unanswered():
     nothing = judged(("salun", 0.0, 0.01, {"claim": "C1", "family": "C1"}))
     assert "not measured" in wording.answer("C2", nothing, BOTH)
