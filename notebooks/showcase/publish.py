@@ -7,6 +7,7 @@ notebooks and the report go too. Without arguments the two pages are made from w
 """
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from medunlearn.study.report import lighten
 SHOWCASE = Path(__file__).parent
 NOTEBOOKS = ("01_cohort", "04_synthesis", "08_cost")
 FILES = (
-    *("summary.json", "verdicts.csv", "sensitivity.csv", "controls.csv", "costs.csv"),
+    *("summary.json", "verdicts.csv", "audits.csv", "sensitivity.csv", "controls.csv", "costs.csv"),
     "figures/privacy_utility.png",
 )
 EMBEDDED, OTHER = "phantom", "-other_processor"
@@ -44,6 +45,8 @@ ASKED = {
     "C5 tuning costs extra": "more than one retraining",
 }
 """Claims of the paper, and what would support each here; C5 is answered in a sentence."""
+SHORT = r"supported (\d+), not (\d+), open (\d+)(.*) \(of \d+(.*)\)", r"\1 / \2 / \3\4\5"
+"""The count of a question as the project's README has it."""
 
 BEGIN, END = "<!-- generated from summary.json -->", "<!-- end of what is generated -->"
 
@@ -118,21 +121,28 @@ def results_block(folder: Path, real: Path) -> str:
         for asked in (
             ("privacy: membership attack", "easier to recognise"),
             ("C3: test set", "lower"),
-            ("C2: women and men, forget set", "women lose more"),
+            ("C2: women and men, forget set", "women lower"),
         )
     )
+    probable = count(
+        other["matrix"], "C2: probability of the true class, forget set", "women lower"
+    )
+    cautions = [line for line in other["result"] if line.startswith("Caution")]
     sentences += (
         f"\n- On real images ({other['title'].split(',')[0]}), of {len(other['matrix'])} methods, "
         f"forgotten patients stay easier to recognise with {privacy}, accuracy falls with {gap}, "
-        f"and forgotten women lose more than men with {sexes}."
+        f"and on the forget set women end lower than men with {sexes}, in probability with "
+        f"{probable}. "
+        f"{' '.join(filter(None, [other['limits'], *cautions]))}"
     )
     rows = {}
     for claim, support in ASKED.items():
-        mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2] and "prob" not in k}
-        answers = [f"{key.split(': ')[1]}: {count}" for key, count in mine.items()]
+        mine = {k: v for k, v in told["counts"].items() if k[:2] == claim[:2]}
+        titles = {key: key.split(": ")[1].replace(" of the true class", "") for key in mine}
+        answers = [f"{titles[key]}: {re.sub(*SHORT, found)}" for key, found in mine.items()]
         rows[claim] = {
             "supported if": support,
-            "answer (methods)": "; ".join(answers) or told["cost"],
+            "methods: supported / not / open": "; ".join(answers) or told["cost"],
         }
     picture = f"notebooks/showcase/{folder.name}/privacy_utility.png"
     answers = table(pd.DataFrame(rows).T)
@@ -142,6 +152,8 @@ def results_block(folder: Path, real: Path) -> str:
 def count(matrix: dict[str, dict[str, str]], question: str, way: str) -> str:
     """With how many methods a verdict is *different* in this way, and how many are open."""
     cells = [row.get(question, "") for row in matrix.values()]
+    if all(re.fullmatch(r"[-+.0-9 to()]*", cell) for cell in cells):  # numbers without a word
+        return "none (not tested)"
     left = sum(cell.endswith(("inconclusive", "not confirmed", "(ceiling)")) for cell in cells)
     found = sum(cell.endswith(f"different: {way}") for cell in cells) or "none"
     return f"{found} ({left} open)" if left else str(found)

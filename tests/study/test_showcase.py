@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from medunlearn.figures import label_of
+from medunlearn.statistics.error_rates import OURS, false_verdicts
 from medunlearn.study.questions import SYMBOLS
 from tests.study.test_report import picture
 
@@ -33,6 +34,21 @@ def test_published_pages_are_those_of_the_published_summaries():
     made = script.pages(ROOT)
     assert {path.parent.name for path in made} == {ROOT.name, "showcase"}
     assert made == {path: path.read_text() for path in made}
+
+
+def test_the_table_of_error_rates_is_that_of_the_published_file():
+    rates = pd.read_csv(SHOWCASE / "error_rates" / "error_rates.csv")
+    false = false_verdicts(rates)
+    page = (SHOWCASE / "README.md").read_text().split("## Error rates of the verdicts")[1]
+    shown = dict(re.findall(r"^\| ([a-z ]+?)(?: \(this study\))? \| (\..*) \|$", page, re.M))
+    for analysis, own in false.groupby("analysis"):
+        worst = own.groupby("false")["rate"].max()
+        least = rates.loc[rates["analysis"] == analysis, "coverage"].min()
+        found = [float(cell) for cell in shown[analysis].split(" | ")]
+        assert found == pytest.approx([worst["different"], worst["equivalent"], least], abs=6e-4)
+    ours = false[false["analysis"] == OURS]
+    assert f"{(~ours['kept']).sum()} of {len(ours)} rates" in page
+    assert f"{ours['chance'].sum():.1f} would by chance" in page
 
 
 def test_the_table_of_two_processors_is_that_of_both_files():
