@@ -184,9 +184,14 @@ def slope_interval(
     if len(sizes) != len(values) or len(set(sizes)) < 2 or min(sizes) <= 0:
         expected = f"{len(values)} positive sizes, two of them different"
         raise ValueError(f"forget sizes are {list(sizes)}; expected {expected}")
-    centred = np.log2(sizes) - np.log2(sizes).mean()
-    slopes = np.tensordot(centred / (centred @ centred), np.stack(values), axes=1)
+    slopes = np.tensordot(slope_weights(sizes), np.stack(values), axes=1)
     return contrast_interval([slopes], level=level)
+
+
+def slope_weights(sizes: Sequence[float]) -> Floats:
+    """How each forget size weighs in a least-squares slope over log2(size), (sizes,)."""
+    centred = np.log2(sizes) - np.log2(sizes).mean()
+    return np.asarray(centred / (centred @ centred))
 
 
 def _mean_squares(values: Floats, by_seed: Floats) -> tuple[float, float]:

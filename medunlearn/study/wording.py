@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from medunlearn.evaluation.controls.resampling import FAILED
-from medunlearn.evaluation.controls.run_controls import FIT
+from medunlearn.evaluation.controls.run_controls import FIT, LEAST_GAP
 from medunlearn.evaluation.costs import disturbed
 from medunlearn.evaluation.yardsticks import FLOOR, NOTHING
 from medunlearn.figures.style import label_of
@@ -30,7 +30,8 @@ def say_fitness(controls: pd.DataFrame) -> str:
     failed = controls[(controls["control"] == FIT) & (controls["state"] == FAILED)]
     for size in 100 * failed["estimate"]:
         told = f"the original is {size:.1f} points above retraining on the forget set; it must be"
-        return f"This study is not fit for verdicts: {told} 5 or more, and clearly above set B."
+        least = f"{100 * LEAST_GAP:g} or more"
+        return f"This study is not fit for verdicts: {told} {least}, and clearly above set B."
     return ""
 
 
@@ -87,8 +88,9 @@ def say_nothing(question: Question, judged: pd.DataFrame) -> str:
     """What doing nothing comes to, in points: what methods inherit, and whether an attack sees."""
     rows = pick(judged, claim=question.claim, method=NOTHING, **question.where)
     for x in rows["estimate"].dropna()[:1]:
-        blind = ", which this attack does not see" if question.claim == "audits" and x <= 0 else ""
-        return f"Doing nothing: {100 * x:+.1f}{blind}."
+        blind = question.claim == "audits" and question.tally(rows)["worse"].empty
+        told = ", which this attack is not shown to see" if blind else ""
+        return f"Doing nothing: {100 * x:+.1f}{told}."
     return ""
 
 
@@ -192,7 +194,8 @@ def say_both(judged: pd.DataFrame) -> str:
     told = f"{len(both) or 'None'} of {len(methods)} methods {be} shown to match retraining"
     told += f" in both privacy and accuracy{named}"
     if FLOOR in tested - alike:
-        told += "; a second retraining (set B) is not" if both else "; nor is a second one (set B)"
+        second = "a second retraining (set B)"
+        told += f"; {second} is not" if both else f"; nor is {second}"
     return f"{told}."
 
 

@@ -7,8 +7,10 @@ import statsmodels.formula.api as smf
 from scipy import stats
 
 from medunlearn.evaluation.claims import measure_contrasts
+from medunlearn.evaluation.estimands import MOST_SHARED, shared_weight
 from medunlearn.evaluation.measurements import Measurements
 from medunlearn.evaluation.yardsticks import line_ups
+from medunlearn.study.profile import load_profile
 from tests.evaluation import synthetic
 from tests.evaluation.synthetic import pick
 
@@ -295,6 +297,8 @@ def test_a_slope_over_fewer_sizes_than_the_design_has_is_refused(cohort, difficu
     two = measure_contrasts(fewer, replace(TERMS, sizes=(0.1, 0.2)))
     found = pick(two, claim="C3", contrast="slope of U - R", method="finetune")
     assert "the one draw of the middle size weighs in it" in found.refused
+    for profile in map(load_profile, ("laptop", "large", "full")):
+        assert shared_weight(profile.forget_sizes, profile.middle_size) <= MOST_SHARED
 
 
 def test_classes_too_rare_to_be_balanced_are_not_called_balanced(cohort, difficulty):

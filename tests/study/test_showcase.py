@@ -90,6 +90,8 @@ def test_a_page_has_every_study_once_and_the_embedded_cohort_first(tmp_path):
     assert f"{head}\n| C1: retain set | supported 1, not 0, open 0 (of 1) |" in page
     assert "| SalUn | +1.0 equivalent | - |" in page
     assert "| SSD | - | -2.0 ? |" in page
+    told = {"A": {"C3": "+1.0 (-1.0 to +3.0)"}, "B": {"C3": "-9.0 different: lower"}}
+    assert [script.count({k: told[k]}, "C3", "lower") for k in told] == ["none (not tested)", "1"]
 
 
 @pytest.mark.parametrize("name", ["phantom-laptop", "people-laptop"])

@@ -8,7 +8,7 @@ import pytest
 
 from medunlearn.evaluation.costs import TUNING
 from medunlearn.sources import canonical_hash
-from medunlearn.statistics.verdicts import DIFFERENT, judge
+from medunlearn.statistics.verdicts import DIFFERENT, judge, reachable_margin
 from medunlearn.study import wording
 from medunlearn.study.questions import QUESTIONS
 
@@ -32,7 +32,7 @@ def judged(*rows):
     return judge(pd.DataFrame(full))
 
 
-BOTH = ("salun", "scrub")
+BOTH, EXPLORATORY = ("salun", "scrub"), {"confirmatory": False}
 TOGETHER = "no confirmatory method is biased by more than the margin"
 FEW = "needs 8 paired seeds, this profile has 2"
 
@@ -77,7 +77,7 @@ def test_what_was_not_tested_is_said_with_the_reason_and_nothing_else():
     assert wording.answer("C2", judged(silent)) == ""
 
 
-@pytest.mark.parametrize(("seen", "said"), [(0.1, "+10.0."), (-0.1, "-10.0, which this attack")])
+@pytest.mark.parametrize(("seen", "said"), [(0.1, "+10.0."), (0.01, "+1.0, which this attack")])
 def test_an_attack_supports_nothing_where_it_is_folded_and_says_what_it_sees(seen, said):
     folded = ATTACK | {"audit": "rmia_folded"}
     rows = judged(*((m, x, 0.01, folded) for m, x in (("salun", 0.0), ("original", seen))))
@@ -94,10 +94,11 @@ def test_a_question_without_rows_is_said_to_be_unanswered():
 
 
 def test_what_is_open_is_told_with_the_margin_that_the_study_could_settle():
-    table = judged(("salun", 0.0, 0.02, {}), ("scrub", 0.0, 0.03, {}))
-    reach = 100 * table["reachable_margin"].max()
+    reach = 100 * reachable_margin(0.03, 20, alpha=0.025)  # two named methods: Holm's first step
+    table = judged(("salun", 0, 0.02, {}), ("scrub", 0, 0.03, {}), ("ssd", 0, 1, EXPLORATORY))
     said = wording.answer("C2", table)
-    assert f"margin is 3.0 points; a study of this size can settle {reach:.1f}" in said
+    assert f"margin is 3.0 points; a study of this size can settle {reach:.1f}." in said
+    assert "settle" not in wording.answer("C2", judged(("salun", 0.015, 0.009, {})))  # near it
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,8 @@ def test_methods_that_match_retraining_in_both_are_named():
         assert wording.say_both(pd.concat([rows, second])).endswith(f"{told}: SalUn{end}")
     pairs = (("salun", 0.1, 0.01), ("floor", 0.0, 0.05))
     rows = judged(*((*pair, kind) for pair in pairs for kind in (GAP, ATTACK)))
-    assert wording.say_both(rows) == f"None of 1 methods is {told}; nor is a second one (set B)."
+    end = "nor is a second retraining (set B)."
+    assert wording.say_both(rows) == f"None of 1 methods is {told}; {end}"
     rows.loc[rows["claim"] == "audits", "verdict"] = "not tested"
     assert wording.say_both(rows).endswith("in both privacy and accuracy is not tested.")
 
