@@ -122,12 +122,12 @@ def test_a_summary_warns_first_and_of_a_study_that_is_not_fit_it_has_no_answer(f
     for part in ("result", "abstract"):
         assert [line.split(":")[0] for line in warned[part][:2]] == ["Caution"] * 2
     assert set(warned["answers"]) == {"C1", "C2", "C3", "C4", "audits", "C5"}
-    few = {
-        name: getattr(found, name).assign(verdict=NOT_TESTED, refused=FEW_SEEDS)
-        for name in ("verdicts", "audits")
-    }
+    assert ["folded" in str(warned[part]) for part in ("counts", "matrix")] == [False, True]
+    silent = {"verdict": NOT_TESTED, "refused": FEW_SEEDS}
+    few = {name: getattr(found, name).assign(**silent) for name in ("verdicts", "audits")}
     shown = summarise(study, tables, replace(found, fitness=found.fitness.assign(fit=False), **few))
     assert shown["result"][0].startswith("Caution"), "a demonstration, too"
     unfit = summarise(study, tables, replace(found, controls=found.controls.assign(state=FAILED)))
     assert unfit["result"][0].startswith("This study is not fit for verdicts")
+    assert "it must be 5 or more, and clearly above set B" in unfit["result"][0]
     assert set(unfit["answers"]) == {"C5"}
